@@ -1,0 +1,82 @@
+"""From a Program to files that runtimes load: one file an edge, `<from>_to_<to>.py`."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from edgepress import options as option_values
+from edgepress import plugins
+from edgepress.artifact import Artifact
+from edgepress.convert._converter import Converter
+from edgepress.errors import UnknownName
+from edgepress.files import replacing
+from edgepress.history import Step, Value
+from edgepress.program import Program, tool_versions
+
+__all__ = ["Converter", "find", "formats", "to"]
+
+
+def edges() -> dict[tuple[str, str], str]:
+    """(from, to) of every edge, and the file it is in."""
+    names = (name for name in plugins.names(__name__) if "_to_" in name)
+    return {tuple(name.split("_to_")): name for name in names}  # type: ignore[misc]
+
+
+def formats() -> tuple[str, ...]:
+    """Every format that can be written."""
+    return tuple(sorted({end for _, end in edges()}))
+
+
+def find(start: str, end: str) -> type[Converter[Any]]:
+    module = plugins.load(__name__, f"{start}_to_{end}", kind="conversion")
+    (found,) = (
+        member
+        for _, member in inspect.getmembers(module, inspect.isclass)
+        if issubclass(member, Converter) and member.__module__ == module.__name__
+    )
+    return found
+
+
+def route(format: str) -> tuple[tuple[str, str], ...]:
+    """The fewest edges from `program` to `format`; UnknownName when there is no way."""
+    reached: dict[str, tuple[tuple[str, str], ...]] = {"program": ()}
+    frontier = ["program"]
+    while frontier and format not in reached:
+        start = frontier.pop(0)
+        for edge in sorted(edges()):
+            if edge[0] == start and edge[1] not in reached:
+                reached[edge[1]] = (*reached[start], edge)
+                frontier.append(edge[1])
+    if format not in reached or format == "program":
+        raise UnknownName("format", format, formats(), where=f"--to {format}")
+    return reached[format]
+
+
+def to(
+    program: Program, format: str, path: Path, options: Mapping[str, Value] | None = None
+) -> Artifact:
+    """Convert `program` to `format` at `path`, with its manifest beside it. The `options` are the last edge's.
+
+    Raises UnsupportedModel before any work for what the format lacks, BackendMissing for a package.
+    """
+    source: Program | Artifact = program
+    *before, last = route(format)
+    for edge in before:
+        source = _convert(find(*edge)(), source, path.with_suffix(f".{edge[1]}"))
+    converter = option_values.build(find(*last), options or {}, where=f"--to {format}")
+    return _convert(converter, source, path)
+
+
+def _convert(converter: Converter[Any], source: Program | Artifact, path: Path) -> Artifact:
+    plugins.require(*converter.requires(), extra=converter.extra())
+    converter.check(source)
+    with replacing(path) as temporary:
+        manifest = converter.write(source, temporary)
+    made = Step("_to_".join(converter.edge()), option_values.to_mapping(converter))
+    history = (source.history if isinstance(source, Program) else source.manifest.history).then(made)
+    tools = tool_versions("torch") | dict(manifest.tools)
+    return Artifact.describe(path, dataclasses.replace(manifest, history=history, tools=tools))

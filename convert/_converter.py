@@ -1,0 +1,41 @@
+"""One edge between formats, with its options: a frozen dataclass in a file named `<from>_to_<to>.py`."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from edgepress.artifact import Artifact, Manifest
+from edgepress.program import Program
+
+Source = TypeVar("Source", Program, Artifact)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Converter(ABC, Generic[Source]):
+    """The fields of a subclass are the edge's options. `requires` and `extra` are as in Runner."""
+
+    @classmethod
+    def edge(cls) -> tuple[str, str]:
+        """(from, to); `program` stands for a Program, every other word is an artifact's format."""
+        start, _, end = cls.__module__.rpartition(".")[2].partition("_to_")
+        return start, end
+
+    @classmethod
+    def requires(cls) -> tuple[str, ...]:
+        """The packages that `write` imports."""
+        return ()
+
+    @classmethod
+    def extra(cls) -> str:
+        """The extra of ours that installs them."""
+        return ""
+
+    def check(self, source: Source) -> None:  # noqa: B027  an edge that takes everything overrides nothing
+        """Raise UnsupportedModel, naming the user's layer, for what the format cannot express: before any work."""
+
+    @abstractmethod
+    def write(self, source: Source, path: Path) -> Manifest:
+        """Write the file at `path` and describe it; hash and size are filled in by the caller."""

@@ -1,0 +1,140 @@
+"""A file (or folder) that some runtime loads, and the manifest that says what it is.
+
+The manifest lies beside it as `<file name>.manifest.json`. A `.pt2` needs none: it carries its own.
+No torch here: a board reads manifests with this.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import TypeAdapter, ValidationError
+
+from edgepress.errors import BadInput
+from edgepress.files import sha256, write_text
+from edgepress.history import History, Value
+from edgepress.preprocess import Preprocess
+from edgepress.signature import Signature
+
+PROGRAM_FORMAT = "pt2"
+PROGRAM_METADATA = "edgepress.json"
+"""The member of a .pt2's extra files that holds our JSON."""
+
+Layout = Literal["NCHW", "NHWC"]
+Precision = Literal["float32", "float16", "int8"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verification:
+    """What the file's outputs were compared with, and how that went. `status` is "skipped" when no
+    runtime could run it: that is not a success."""
+
+    status: Literal["passed", "failed", "skipped"]
+    runner: str = ""
+    reference: str = ""
+    results: Mapping[str, Value] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """What a file is. `signature` is the Program's own (images NCHW) whatever the file's `layout`: a
+    Runner converts, so that every runner of the same network takes the same arrays."""
+
+    format: str
+    signature: Signature
+    layout: Layout = "NCHW"
+    precision: Precision = "float32"
+    preprocess: Preprocess | None = None
+    labels: tuple[str, ...] = ()
+    history: History = History()
+    sha256: str = ""
+    size_bytes: int = 0
+    tools: Mapping[str, str] = field(default_factory=dict)
+    verification: Verification | None = None
+
+
+@dataclass(frozen=True)
+class Artifact:
+    path: Path
+    manifest: Manifest
+
+    @property
+    def format(self) -> str:
+        return self.manifest.format
+
+    @classmethod
+    def open(cls, path: str | Path) -> Artifact:
+        """Read the manifest and check that the file is the one it describes; BadInput otherwise."""
+        path = Path(path)
+        if not path.exists():
+            raise BadInput(f"There is no {path.name!r}.", where=str(path.absolute()), hint="check the path")
+        if path.suffix == f".{PROGRAM_FORMAT}":
+            return cls(path, _from_program_file(path))
+        beside = manifest_path(path)
+        if not beside.is_file():
+            raise BadInput(
+                f"{path.name!r} has no manifest ({beside.name}).", where=str(path.absolute()),
+                hint="make the file with edgepress convert, which writes both",
+            )
+        manifest = _decode(beside.read_bytes(), Manifest, beside)
+        if manifest.sha256 != sha256(path):
+            raise BadInput(
+                f"{path.name!r} is not the file that its manifest describes: the hash differs.",
+                where=str(path.absolute()), hint="convert it again, or copy both files again",
+            )
+        return cls(path, manifest)
+
+    @classmethod
+    def describe(cls, path: Path, manifest: Manifest) -> Artifact:
+        """Write the manifest of a file just made, with the file's hash and size filled in."""
+        manifest = dataclasses.replace(manifest, sha256=sha256(path), size_bytes=path.stat().st_size)
+        artifact = cls(path, manifest)
+        artifact.write_manifest()
+        return artifact
+
+    def verified(self, verification: Verification) -> Artifact:
+        """The same artifact with the outcome of its verification on record."""
+        manifest = dataclasses.replace(self.manifest, verification=verification)
+        artifact = Artifact(self.path, manifest)
+        if self.format != PROGRAM_FORMAT:
+            artifact.write_manifest()
+        return artifact
+
+    def write_manifest(self) -> None:
+        write_text(manifest_path(self.path), encode(self.manifest) + "\n")
+
+
+def manifest_path(path: Path) -> Path:
+    return path.with_name(f"{path.name}.manifest.json")
+
+
+def encode(value: Any) -> str:
+    """A dataclass of this project as JSON."""
+    return TypeAdapter(type(value)).dump_json(value, indent=2).decode()
+
+
+def _from_program_file(path: Path) -> Manifest:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            (member,) = (name for name in archive.namelist() if name.endswith(f"/extra/{PROGRAM_METADATA}"))
+            content = archive.read(member)
+    except (zipfile.BadZipFile, ValueError, OSError):
+        raise BadInput(
+            f"{path.name!r} is not a program saved by edgepress.", where=str(path.absolute()),
+            hint="capture the network with edgepress compress, or copy the file again",
+        ) from None
+    manifest = _decode(content, Manifest, path)
+    return dataclasses.replace(manifest, sha256=sha256(path), size_bytes=path.stat().st_size)
+
+
+def _decode(content: bytes, cls: type[Manifest], where: Path) -> Manifest:
+    try:
+        return TypeAdapter(cls).validate_python(json.loads(content), strict=False)
+    except (ValidationError, ValueError) as error:
+        raise BadInput(f"The manifest cannot be read: {error}", where=str(where)) from None

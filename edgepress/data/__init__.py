@@ -1,0 +1,75 @@
+"""Batches to calibrate, train and evaluate with, from a text such as `folder:./photos` or `digits`.
+
+A kind of source is one file in this folder, named like the word before the colon, with a function
+`open_source(location: str, options: DataOptions) -> Data`. NumPy only: a board reads its data with this too.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import numpy as np
+from annotated_types import Gt, Lt
+
+from edgepress import plugins
+from edgepress.errors import UnknownName
+from edgepress.preprocess import Preprocess
+
+Split = Literal["train", "calibrate", "evaluate"]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """`inputs` in the network's calling order, each with the batch axis first; `labels` int64 (N,) or None."""
+
+    inputs: tuple[np.ndarray, ...]
+    labels: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.inputs[0])
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataOptions:
+    """How a source is divided where it does not say so itself: the first `train_share` of a seeded
+    permutation trains and calibrates, the rest evaluates."""
+
+    train_share: Annotated[float, Gt(0), Lt(1)] = 0.8
+    seed: int = 0
+
+
+class Data(ABC):
+    """A set of samples in three splits. `calibrate` shares its samples with `train`, in a fixed order."""
+
+    name: str
+    class_names: tuple[str, ...] = ()
+
+    @abstractmethod
+    def count(self, split: Split) -> int:
+        """How many samples the split holds."""
+
+    @abstractmethod
+    def batches(
+        self,
+        split: Split,
+        preprocess: Preprocess | None,
+        *,
+        batch_size: int = 64,
+        limit: int | None = None,
+        shuffle_seed: int | None = None,
+    ) -> Iterator[Batch]:
+        """The split in batches (the last may be smaller), at most `limit` samples, shuffled when a seed is given."""
+
+
+def open_data(text: str, options: DataOptions = DataOptions()) -> Data:
+    """The Data that `text` names: `folder:DIR`, `npz:FILE`, `digits` or `file.py:function`."""
+    kind, _, location = text.partition(":")
+    if kind.endswith(".py"):
+        kind, location = "function", text
+    known = plugins.names("edgepress.data")
+    if kind not in known:
+        raise UnknownName("kind of data", kind, known, where=f"--data {text}")
+    return plugins.load("edgepress.data", kind, kind="kind of data").open_source(location, options)

@@ -1,0 +1,65 @@
+"""Writing files so that a killed run never leaves half of one, and hashing what was written."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from edgepress.errors import BadInput
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; on success it takes the name of `path` in one step."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
+    except OSError as error:
+        raise BadInput(f"Cannot write {path.name}: {error.strerror}.", where=str(path.parent)) from None
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def existing_file(path: str | Path, what: str) -> Path:
+    """The path, or BadInput that says which `what` (for example "model file") is missing or empty."""
+    found = Path(path)
+    if not found.is_file():
+        kind = "is a folder, not a file" if found.is_dir() else "does not exist"
+        raise BadInput(f"The {what} {found.name!r} {kind}.", where=str(found.absolute()), hint="check the path")
+    if found.stat().st_size == 0:
+        raise BadInput(f"The {what} {found.name!r} is empty.", where=str(found.absolute()), hint="copy it again")
+    return found
+
+
+def _umask() -> int:
+    current = os.umask(0)
+    os.umask(current)
+    return current

@@ -1,0 +1,108 @@
+"""Reading the captured ATen graph: what a node computes, with which arguments, in which of the user's layers.
+
+All functions take nodes of `Program.graph_module()`: parameters are `get_attr` nodes whose target is
+the parameter's name in the user's model, everything else is a `call_function` of an ATen operator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+import torch.ao.quantization.fx._decomposed  # noqa: F401  registers the operators of QUANTIZE and DEQUANTIZE
+from torch.fx import GraphModule, Node
+
+aten = torch.ops.aten
+decomposed = torch.ops.quantized_decomposed
+
+QUANTIZE = decomposed.quantize_per_tensor.default
+DEQUANTIZE = decomposed.dequantize_per_tensor.default
+DEQUANTIZE_CHANNELS = decomposed.dequantize_per_channel.default
+"""Activations pass through QUANTIZE and DEQUANTIZE; an int8 weight, a buffer, through DEQUANTIZE_CHANNELS."""
+
+CONVOLUTIONS = (
+    aten.conv1d.default, aten.conv2d.default, aten.conv2d.padding, aten.conv3d.default,
+    aten.conv_transpose1d.default, aten.conv_transpose2d.input, aten.conv_transpose3d.input,
+)
+WEIGHTED = (*CONVOLUTIONS, aten.linear.default)
+
+
+def operators(graph_module: GraphModule) -> Iterator[Node]:
+    """The nodes that compute something, in execution order."""
+    return (node for node in graph_module.graph.nodes if node.op == "call_function")
+
+
+def op_name(node: Node) -> str:
+    """`conv2d` for aten.conv2d.default, `getitem` for operator.getitem: the type that rules speak of."""
+    packet = getattr(node.target, "overloadpacket", None)
+    return packet.__name__ if packet is not None else getattr(node.target, "__name__", str(node.target))
+
+
+def arguments(node: Node) -> dict[str, Any]:
+    """The arguments by their names in the operator's schema, defaults filled in."""
+    schema = node.target._schema  # type: ignore[union-attr]
+    values = {argument.name: argument.default_value for argument in schema.arguments if argument.has_default_value()}
+    values.update({argument.name: value for argument, value in zip(schema.arguments, node.args, strict=False)})
+    values.update(node.kwargs)
+    return values
+
+
+def shape(node: Node) -> tuple[int | None, ...]:
+    """The shape of the node's tensor; None where it depends on the batch."""
+    return tuple(size if isinstance(size, int) else None for size in node.meta["val"].shape)
+
+
+def constant(graph_module: GraphModule, node: Any) -> torch.Tensor | None:
+    """The parameter or buffer behind a `get_attr` node; None for anything else."""
+    if not isinstance(node, Node) or node.op != "get_attr":
+        return None
+    owner, _, name = str(node.target).rpartition(".")
+    value = getattr(graph_module.get_submodule(owner), name)
+    return value if isinstance(value, torch.Tensor) else None
+
+
+def set_constant(graph_module: GraphModule, name: str, value: torch.Tensor) -> None:
+    """Store `value` under the dotted `name`: a parameter where one stands or `value` is one, else a buffer."""
+    owner, _, leaf = name.rpartition(".")
+    module: torch.nn.Module = graph_module
+    for part in owner.split(".") if owner else ():
+        if not hasattr(module, part):
+            module.add_module(part, torch.nn.Module())
+        module = getattr(module, part)
+    old = getattr(module, leaf, None)
+    if hasattr(module, leaf):
+        delattr(module, leaf)
+    if isinstance(old, torch.nn.Parameter) and not isinstance(value, torch.nn.Parameter):
+        value = torch.nn.Parameter(value.detach(), requires_grad=value.is_floating_point())
+    if isinstance(value, torch.nn.Parameter):
+        module.register_parameter(leaf, value)
+    else:
+        module.register_buffer(leaf, value)
+
+
+def weight_node(node: Node) -> Node | None:
+    """The `get_attr` node of the weight of a convolution or linear layer, seen through a dequantize."""
+    weight = arguments(node).get("weight")
+    if isinstance(weight, Node) and weight.target is DEQUANTIZE_CHANNELS:
+        weight = weight.args[0]
+    return weight if isinstance(weight, Node) and weight.op == "get_attr" else None
+
+
+def layer_name(node: Node) -> str:
+    """The user's name for the layer: the module that owns the weight, else the module it was called in."""
+    if node.target in WEIGHTED and (weight := weight_node(node)) is not None:
+        return str(weight.target).rpartition(".")[0] or str(weight.target)
+    stack = [path for path, _ in (node.meta.get("nn_module_stack") or {}).values() if path and path[0] != "_"]
+    return stack[-1] if stack else node.name
+
+
+def layers(graph_module: GraphModule) -> list[tuple[str, str]]:
+    """(name, type) of every operator, as per-layer rules match them."""
+    return [(layer_name(node), op_name(node)) for node in operators(graph_module)]
+
+
+def source_line(node: Node) -> str:
+    """The line of the user's code that made the node, or an empty text."""
+    lines = [line.strip() for line in (node.meta.get("stack_trace") or "").splitlines() if line.strip()]
+    return " | ".join(lines[-2:])

@@ -1,0 +1,33 @@
+"""What was done to a network, in order: it is written into every file made from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from pydantic import JsonValue
+
+Value = JsonValue
+"""What JSON and YAML can hold."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing that was done: its name (a stage or a converter), its options, and what it measured."""
+
+    name: str
+    options: Mapping[str, Value] = field(default_factory=dict)
+    results: Mapping[str, Value] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class History:
+    """The steps so far, oldest first."""
+
+    steps: tuple[Step, ...] = ()
+
+    def then(self, step: Step) -> History:
+        return History((*self.steps, step))
+
+    def names(self) -> tuple[str, ...]:
+        return tuple(step.name for step in self.steps)

@@ -1,0 +1,68 @@
+"""One frozen dataclass is the Python config, the YAML table and the command-line option at once.
+
+`build` makes the dataclass from a mapping (YAML) or from `key=value,key=value` (command line);
+`to_mapping` goes back. Unknown keys and values that do not fit are BadOption or UnknownName.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import TypeAdapter, ValidationError
+
+from edgepress.errors import BadOption, UnknownName
+from edgepress.history import Value
+
+T = TypeVar("T")
+
+
+def build(cls: type[T], values: Mapping[str, Any], *, where: str = "") -> T:
+    """An instance of the dataclass `cls` from `values`, each converted to its field's type and checked."""
+    known = [field.name for field in dataclasses.fields(cls) if field.init]  # type: ignore[arg-type]
+    for key in values:
+        if key not in known:
+            raise UnknownName("option", str(key), known, where=where or cls.__name__)
+    try:
+        return TypeAdapter(cls).validate_python(dict(values))
+    except ValidationError as error:
+        raise BadOption(
+            "; ".join(_explain(detail) for detail in error.errors()), where=where or cls.__name__
+        ) from None
+
+
+def parse(text: str, *, where: str = "", shorthand: str = "") -> dict[str, Value]:
+    """`"macs=0.5,criterion=taylor"` to a mapping. A part without `=` is the value of `shorthand`."""
+    values: dict[str, Value] = {}
+    for part in re.split(r",(?![^\[]*\])", text) if text else ():
+        key, equals, value = part.partition("=")
+        if not equals and not shorthand:
+            raise BadOption(f"{part!r} is not of the form key=value.", where=where or text)
+        name, raw = (key.strip(), value) if equals else (shorthand, part)
+        try:
+            values[name] = yaml.safe_load(raw)
+        except yaml.YAMLError:
+            raise BadOption(f"The value of {name!r} cannot be read: {raw!r}.", where=where or text) from None
+    return values
+
+
+def to_mapping(options: Any, *, defaults: bool = True) -> dict[str, Value]:
+    """The fields as plain JSON values; without `defaults`, only those that differ from their default."""
+    plain = TypeAdapter(type(options)).dump_python(options, mode="json")
+    if defaults:
+        return plain
+    return {
+        field.name: plain[field.name]
+        for field in dataclasses.fields(options)
+        if field.default is dataclasses.MISSING or getattr(options, field.name) != field.default
+    }
+
+
+def _explain(detail: Any) -> str:
+    name = ".".join(str(part) for part in detail["loc"]) or "value"
+    if detail["type"] == "missing":
+        return f"the option {name!r} is required"
+    return f"{name}={detail['input']!r}: {detail['msg'][0].lower()}{detail['msg'][1:]}"

@@ -1,0 +1,41 @@
+"""How a picture becomes the network's input. It travels with the network to the very last file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import numpy as np
+from annotated_types import Gt, MinLen
+
+Size = tuple[Annotated[int, Gt(0)], Annotated[int, Gt(0)]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preprocess:
+    """From an 8-bit picture to a float32 CHW array: `(pixel * scale - mean) / std`.
+
+    With `shorter_side` the picture is first resized so that its shorter side has that many pixels,
+    and `size` is cut from its centre; without, it is stretched to `size`. `mean` and `std` have one
+    entry a channel, in the network's own `channel_order`.
+    """
+
+    size: Size = (224, 224)
+    shorter_side: Annotated[int, Gt(0)] | None = None
+    scale: Annotated[float, Gt(0)] = 1 / 255
+    mean: Annotated[tuple[float, ...], MinLen(1)] = (0.485, 0.456, 0.406)
+    std: Annotated[tuple[float, ...], MinLen(1)] = (0.229, 0.224, 0.225)
+    channel_order: Literal["RGB", "BGR", "L"] = "RGB"
+
+    def normalise(self, pictures: np.ndarray) -> np.ndarray:
+        """uint8 N x height x width x channels, already of `size`, to float32 N x channels x height x width."""
+        if self.channel_order == "BGR":
+            pictures = pictures[..., ::-1]
+        mean = np.asarray(self.mean, np.float32)
+        std = np.asarray(self.std, np.float32)
+        values = (pictures.astype(np.float32) * np.float32(self.scale) - mean) / std
+        return np.ascontiguousarray(values.transpose(0, 3, 1, 2))
+
+
+IMAGENET = Preprocess(shorter_side=256)
+"""The preprocessing that most ImageNet networks are trained with: 224 x 224 cut from 256."""

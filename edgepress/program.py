@@ -1,0 +1,194 @@
+"""The captured network: PyTorch's exported graph with everything that has to travel with it.
+
+A Program is never changed: a stage takes `graph_module()`, a copy, works on that, and hands it to
+`replace`. It is saved as one standard `.pt2` archive and needs none of the user's code to load.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import functools
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.export import ExportedProgram
+from torch.fx import GraphModule
+
+from edgepress import __version__, archive, graph
+from edgepress.artifact import PROGRAM_FORMAT, PROGRAM_METADATA, Artifact, Manifest, Precision, encode
+from edgepress.errors import BadInput, UnsupportedModel
+from edgepress.files import existing_file, replacing
+from edgepress.history import History, Step
+from edgepress.preprocess import Preprocess
+from edgepress.signature import Signature, TensorSpec
+from edgepress.trainable import Trainable
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """An exported network (its batch axis dynamic) with its signature, preprocessing, labels and history."""
+
+    exported: ExportedProgram
+    signature: Signature
+    preprocess: Preprocess | None = None
+    labels: tuple[str, ...] = ()
+    history: History = History()
+
+    @classmethod
+    def capture(
+        cls,
+        module: torch.nn.Module,
+        example_inputs: Sequence[torch.Tensor],
+        *,
+        preprocess: Preprocess | None = None,
+        labels: Sequence[str] = (),
+    ) -> Program:
+        """Export `module` in evaluation mode with a dynamic batch (axis 0 of every input).
+
+        Raises UnsupportedModel with PyTorch's reason and the source line when it cannot be exported.
+        """
+        exported = _export(copy.deepcopy(module).eval(), tuple(example_inputs))
+        return cls(exported, _signature(exported), preprocess, tuple(labels))
+
+    @classmethod
+    def load(cls, path: str | Path) -> Program:
+        """Read a `.pt2` after checking that it is only data (see edgepress.archive)."""
+        found = existing_file(path, "program")
+        manifest = Artifact.open(found).manifest
+        exported = archive.load(found)
+        return cls(exported, manifest.signature, manifest.preprocess, manifest.labels, manifest.history)
+
+    def save(self, path: str | Path) -> Artifact:
+        """Write the `.pt2` archive, whole or not at all."""
+        path = Path(path)
+        if path.suffix != f".{PROGRAM_FORMAT}":
+            raise BadInput(f"A program is saved as .{PROGRAM_FORMAT}, not {path.suffix!r}.", where=str(path))
+        with replacing(path) as temporary:
+            archive.save(self.exported, temporary, {PROGRAM_METADATA: encode(self.manifest())})
+        return Artifact.open(path)
+
+    def manifest(self) -> Manifest:
+        return Manifest(
+            format=PROGRAM_FORMAT, signature=self.signature, precision=self.precision,
+            preprocess=self.preprocess, labels=self.labels, history=self.history, tools=tool_versions("torch"),
+        )
+
+    @functools.cached_property
+    def precision(self) -> Precision:
+        """int8 when the graph holds quantize nodes, else the type of its parameters."""
+        if any(node.target is graph.QUANTIZE for node in self.exported.graph.nodes):
+            return "int8"
+        halves = (value.dtype == torch.float16 for value in self.exported.state_dict.values())
+        return "float16" if any(halves) else "float32"
+
+    def graph_module(self) -> GraphModule:
+        """A copy of the graph with parameters and buffers as attributes, free to edit."""
+        return copy.deepcopy(self.exported.module(check_guards=False))
+
+    def module(self) -> Trainable:
+        """An ordinary nn.Module, a copy, in evaluation mode; `train()` and `eval()` work as usual."""
+        return Trainable(self.graph_module())
+
+    def replace(self, module: GraphModule | Trainable) -> Program:
+        """This program with its graph and weights taken from an edited `graph_module()` or a trained `module()`."""
+        graph_module = module.graph_module if isinstance(module, Trainable) else module
+        if isinstance(module, Trainable):
+            module.eval()
+        graph_module.graph.eliminate_dead_code()
+        graph_module.graph.lint()
+        graph_module.recompile()
+        exported = _export(graph_module, self.example_tensors(batch=2))
+        return dataclasses.replace(self, exported=exported, signature=_renamed(_signature(exported), self.signature))
+
+    def with_step(self, step: Step) -> Program:
+        return dataclasses.replace(self, history=self.history.then(step))
+
+    def example_tensors(self, batch: int = 1, seed: int = 0) -> tuple[torch.Tensor, ...]:
+        return tuple(torch.from_numpy(array) for array in self.signature.example(batch, seed))
+
+    def run(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Execute on NumPy arrays that fit the signature; one array an output."""
+        self.signature.check_inputs(arrays)
+        with torch.inference_mode():
+            outputs = self._runnable(*(torch.from_numpy(array) for array in arrays))
+        return tuple(output.numpy() for output in _flat(outputs))
+
+    @functools.cached_property
+    def _runnable(self) -> torch.nn.Module:
+        return self.exported.module(check_guards=False)
+
+
+def tool_versions(*modules: str) -> dict[str, str]:
+    """The versions of edgepress, Python and the named modules, as manifests record them."""
+    import importlib.metadata
+
+    found = {"edgepress": __version__, "python": platform.python_version()}
+    return found | {module: importlib.metadata.version(module) for module in modules}
+
+
+def _export(module: torch.nn.Module, example: tuple[torch.Tensor, ...]) -> ExportedProgram:
+    batch = torch.export.Dim("batch", min=1)
+    dynamic = tuple({0: batch} for _ in example)
+    try:
+        with torch.no_grad():
+            return torch.export.export(module, _two_samples(example), dynamic_shapes=(dynamic,) if _is_variadic(module) else dynamic, strict=False)
+    except Exception as error:
+        raise UnsupportedModel(
+            f"PyTorch cannot export this network: {str(error).strip().splitlines()[0]}",
+            where=_user_line(error),
+            hint="torch.export needs a forward without data-dependent branches; the batch must stay free",
+        ) from error
+
+
+def _two_samples(example: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+    """The example with a batch of two: torch.export would take a batch of one for a constant."""
+    return tuple(torch.cat([tensor[:1], tensor[:1]]) if len(tensor) < 2 else tensor for tensor in example)
+
+
+def _is_variadic(module: torch.nn.Module) -> bool:
+    import inspect
+
+    kinds = [parameter.kind for parameter in inspect.signature(module.forward).parameters.values()]
+    return inspect.Parameter.VAR_POSITIONAL in kinds
+
+
+def _user_line(error: Exception) -> str:
+    """The innermost line of the traceback that is not PyTorch's own."""
+    import traceback
+
+    frames = [
+        frame for frame in traceback.extract_tb(error.__traceback__)
+        if "/torch/" not in frame.filename and not frame.filename.startswith("<") and frame.filename != __file__
+    ]
+    return f"{frames[-1].filename}:{frames[-1].lineno}: {frames[-1].line}" if frames else "the network's forward"
+
+
+def _signature(exported: ExportedProgram) -> Signature:
+    values = {node.name: node.meta.get("val") for node in exported.graph.nodes}
+    inputs = tuple(_spec(name, values[name]) for name in exported.graph_signature.user_inputs)
+    outputs = tuple(_spec(name, values[name]) for name in exported.graph_signature.user_outputs)
+    return Signature(inputs, outputs)
+
+
+def _spec(name: str, value: torch.Tensor) -> TensorSpec:
+    shape = tuple(size if isinstance(size, int) else None for size in value.shape)
+    return TensorSpec(name, shape, str(value.dtype).removeprefix("torch."))
+
+
+def _renamed(new: Signature, old: Signature) -> Signature:
+    """`new` under the names of `old`: rewriting must not change what callers see."""
+    if len(new.inputs) != len(old.inputs) or len(new.outputs) != len(old.outputs):
+        return new
+    def named(specs: tuple[TensorSpec, ...], names: tuple[TensorSpec, ...]) -> tuple[TensorSpec, ...]:
+        return tuple(dataclasses.replace(spec, name=name.name) for spec, name in zip(specs, names, strict=True))
+    return Signature(named(new.inputs, old.inputs), named(new.outputs, old.outputs))
+
+
+def _flat(outputs: object) -> list[torch.Tensor]:
+    leaves, _ = torch.utils._pytree.tree_flatten(outputs)
+    return leaves

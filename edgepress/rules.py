@@ -1,0 +1,76 @@
+"""Exceptions for single layers: a layer's name beats its type, its type beats the stage's own options."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, TypeVar
+
+from edgepress import options
+from edgepress.errors import BadOption
+from edgepress.history import Value
+
+if TYPE_CHECKING:
+    from edgepress.stage import Stage
+
+S = TypeVar("S", bound="Stage")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """For layers whose name matches `layer` (a glob) or whose operator is `type` (conv2d, linear, ...):
+    leave them out of the stage (`skip`), or give the stage other `options` there. An empty `stage`
+    means every stage."""
+
+    layer: str = ""
+    type: str = ""
+    stage: str = ""
+    skip: bool = False
+    options: Mapping[str, Value] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if bool(self.layer) == bool(self.type):
+            raise BadOption("A rule names either a layer or a type.", where=f"rule {self}")
+
+    def matches(self, layer: str, type: str) -> bool:
+        return fnmatchcase(layer, self.layer) if self.layer else type == self.type
+
+
+@dataclass(frozen=True)
+class Rules:
+    """All rules of a recipe, in order; among rules of the same kind the last one wins."""
+
+    rules: tuple[Rule, ...] = ()
+
+    def apply(self, stage: S, layer: str, type: str) -> S | None:
+        """The stage's options for one layer; None when the layer is to be skipped."""
+        skip, changes = False, {}
+        for rule in sorted(self.rules, key=lambda rule: bool(rule.layer)):
+            if rule.stage in ("", stage.name()) and rule.matches(layer, type):
+                skip = rule.skip
+                changes.update(rule.options)
+        if skip:
+            return None
+        if not changes:
+            return stage
+        known = {field.name: getattr(stage, field.name) for field in dataclasses.fields(stage)}
+        return options.build(type_of(stage), {**known, **changes}, where=f"rule for {layer}")
+
+    def check(self, layers: Iterable[tuple[str, str]]) -> None:
+        """Raise BadOption when a rule matches none of `layers` (pairs of name and type)."""
+        layers = list(layers)
+        for rule in self.rules:
+            if not any(rule.matches(*layer) for layer in layers):
+                pattern = rule.layer or rule.type
+                names = ", ".join(name for name, _ in layers[:8])
+                raise BadOption(
+                    f"The rule for {pattern!r} matches no layer.",
+                    where="rules of the recipe",
+                    hint=f"edgepress inspect lists the layers: {names}, ...",
+                )
+
+
+def type_of(stage: S) -> type[S]:
+    return stage.__class__

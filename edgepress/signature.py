@@ -1,0 +1,67 @@
+"""What goes into a network and what comes out: names, shapes and dtypes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgepress.errors import BadInput
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """One tensor. `shape` holds ints; None stands only in the batch axis. `dtype` is NumPy's name."""
+
+    name: str
+    shape: tuple[int | None, ...]
+    dtype: str = "float32"
+
+    def with_batch(self, batch: int) -> tuple[int, ...]:
+        """The shape with `batch` in place of None."""
+        return tuple(batch if size is None else size for size in self.shape)
+
+    def check(self, array: np.ndarray) -> None:
+        """Raise BadInput unless `array` has this dtype and shape."""
+        fits = len(array.shape) == len(self.shape) and all(
+            want is None or want == have for want, have in zip(self.shape, array.shape, strict=True)
+        )
+        if fits and array.dtype == np.dtype(self.dtype):
+            return
+        raise BadInput(
+            f"The tensor {self.name!r} takes {self.dtype} {_shape_text(self.shape)}, "
+            f"but got {array.dtype} {_shape_text(array.shape)}.",
+            hint="check --data, and the preprocessing that the model was captured with",
+        )
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.dtype} {_shape_text(self.shape)}"
+
+
+@dataclass(frozen=True)
+class Signature:
+    """The inputs and outputs of a network, in calling order."""
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+    def check_inputs(self, arrays: Sequence[np.ndarray]) -> None:
+        if len(arrays) != len(self.inputs):
+            raise BadInput(f"The network takes {len(self.inputs)} inputs, but got {len(arrays)}.")
+        for spec, array in zip(self.inputs, arrays, strict=True):
+            spec.check(array)
+
+    def example(self, batch: int = 1, seed: int = 0) -> tuple[np.ndarray, ...]:
+        """Random inputs (standard normal; small integers for integer inputs) for a dry run."""
+        random = np.random.default_rng(seed)
+        return tuple(
+            random.standard_normal(spec.with_batch(batch)).astype(spec.dtype)
+            if np.issubdtype(np.dtype(spec.dtype), np.floating)
+            else random.integers(0, 2, spec.with_batch(batch)).astype(spec.dtype)
+            for spec in self.inputs
+        )
+
+
+def _shape_text(shape: Sequence[int | None]) -> str:
+    return "x".join("N" if size is None else str(size) for size in shape) or "scalar"

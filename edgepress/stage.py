@@ -1,0 +1,88 @@
+"""One compression step with its options: a frozen dataclass that turns a Program into a Program."""
+
+from __future__ import annotations
+
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from edgepress import plugins
+from edgepress.data import Data, Split
+from edgepress.history import Value
+from edgepress.progress import Progress, silent
+from edgepress.rules import Rules
+
+if TYPE_CHECKING:
+    from edgepress.program import Program
+
+PACKAGE = "edgepress.compress"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage(ABC):
+    """The base of every method in compress/. The fields of a subclass are its options.
+
+    The first line of the docstring is the help text; the file's name is the stage's name.
+    """
+
+    @classmethod
+    def name(cls) -> str:
+        return cls.__module__.rpartition(".")[2]
+
+    def needs(self) -> frozenset[Split]:
+        """The splits of the data that `apply` reads with these options."""
+        return frozenset()
+
+    def check(self, program: Program) -> None:  # noqa: B027  a stage that takes any program overrides nothing
+        """Raise Unsupported when this program cannot be handled: called before any stage runs."""
+
+    @abstractmethod
+    def apply(self, program: Program, context: Context) -> Outcome:
+        """The compressed program and what was measured on the way. `program` itself stays as it is."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a stage returns. `results` goes into the history and into result.json."""
+
+    program: Program
+    results: Mapping[str, Value] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """What a stage may use besides its own options.
+
+    `data` is set whenever the stage's `needs()` is not empty. `original` is the network before the
+    first stage. `load_model` turns a MODEL text (a .pt2, a zoo name, file.py:factory) into a Program.
+    """
+
+    original: Program
+    load_model: Callable[[str], Program]
+    data: Data | None = None
+    rules: Rules = field(default_factory=Rules)
+    progress: Progress = silent
+    seed: int = 0
+
+    def required_data(self) -> Data:
+        assert self.data is not None, "compress.apply checks needs() before it calls a stage"
+        return self.data
+
+
+def names() -> tuple[str, ...]:
+    """Every stage there is: the files of compress/."""
+    return plugins.names(PACKAGE)
+
+
+def find(name: str) -> type[Stage]:
+    """The stage called `name`; UnknownName otherwise."""
+    module = plugins.load(PACKAGE, name, kind="stage")
+    (found,) = (
+        member
+        for _, member in inspect.getmembers(module, inspect.isclass)
+        if issubclass(member, Stage) and member.__module__ == module.__name__
+        and not inspect.isabstract(member)
+    )
+    return found

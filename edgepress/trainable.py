@@ -1,0 +1,47 @@
+"""A captured graph as an nn.Module that any training loop can train."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch.fx import GraphModule
+
+aten = torch.ops.aten
+
+TRAINING_FLAG = {
+    aten.batch_norm.default: 5,
+    aten.dropout.default: 2,
+    aten.dropout_.default: 2,
+    aten.feature_dropout.default: 2,
+    aten.instance_norm.default: 5,
+}
+"""Operators that behave differently in training, and the position of the flag that says so."""
+
+
+class Trainable(torch.nn.Module):
+    """A GraphModule whose `train()` and `eval()` set the flags in its graph; parameter names are the user's."""
+
+    def __init__(self, graph_module: GraphModule) -> None:
+        super().__init__()
+        # Both modules hold the very same tables: whatever moves or replaces a tensor through one is seen by the other.
+        self._parameters = graph_module._parameters
+        self._buffers = graph_module._buffers
+        self._modules = graph_module._modules
+        self.__dict__["graph_module"] = graph_module
+        self.eval()
+
+    def forward(self, *inputs: torch.Tensor) -> Any:
+        return self.graph_module(*inputs)
+
+    def train(self, mode: bool = True) -> Trainable:
+        self.training = mode
+        changed = False
+        for node in self.graph_module.graph.nodes:
+            position = TRAINING_FLAG.get(node.target)
+            if position is not None and node.args[position] is not mode:
+                node.update_arg(position, mode)
+                changed = True
+        if changed:
+            self.graph_module.recompile()
+        return self

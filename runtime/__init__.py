@@ -1,0 +1,57 @@
+"""Running artifacts: one file a backend, `on_<name>.py`. Nothing here imports torch until on_torch opens a file."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+
+from edgepress import plugins
+from edgepress.artifact import Artifact
+from edgepress.errors import UnsupportedTarget
+from edgepress.runtime._runner import LayerTime, Runner
+from edgepress.runtime._target import Target
+
+__all__ = ["LayerTime", "Runner", "Target", "find", "names", "open", "runners_of"]
+
+
+def names() -> tuple[str, ...]:
+    """Every backend there is."""
+    return plugins.names(__name__, "on_")
+
+
+def find(name: str) -> type[Runner]:
+    """The Runner class of the backend called `name`; UnknownName otherwise."""
+    module = plugins.load(__name__, name, kind="runner", prefix="on_")
+    (found,) = (
+        member
+        for _, member in inspect.getmembers(module, inspect.isclass)
+        if issubclass(member, Runner) and member.__module__ == module.__name__
+    )
+    return found
+
+
+def runners_of(format: str) -> tuple[str, ...]:
+    """The backends that load files of this format."""
+    return tuple(name for name in names() if format in find(name).formats)
+
+
+def open(artifact: Artifact | str | Path, target: Target | str = Target(), threads: int = 1) -> Runner:
+    """The Runner for an artifact on a target, to be used in a `with`.
+
+    Raises UnsupportedTarget when the target's runner does not load this format or none does.
+    """
+    if not isinstance(artifact, Artifact):
+        artifact = Artifact.open(artifact)
+    if not isinstance(target, Target):
+        target = Target.parse(target)
+    able = runners_of(artifact.format)
+    name = target.runner or (able[0] if able else "")
+    if name and name not in able:
+        find(name)
+        raise UnsupportedTarget(
+            f"{name} does not run .{artifact.format} files.", where=str(artifact.path),
+            hint=f"runners that do: {', '.join(able) or 'none'}",
+        )
+    if not name:
+        raise UnsupportedTarget(f"No runner loads .{artifact.format} files.", where=str(artifact.path))
+    return find(name)(artifact, target, threads)

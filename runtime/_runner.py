@@ -1,0 +1,101 @@
+"""Executes one Artifact: NumPy in, NumPy out, the same arrays for every runner of the same network."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import ClassVar
+
+import numpy as np
+
+from edgepress import plugins
+from edgepress.artifact import Artifact
+from edgepress.runtime._target import Target
+
+
+@dataclass(frozen=True)
+class LayerTime:
+    """One operator as the runtime executed it: `name` as the file has it, `type` in the runtime's words,
+    `latency_ms` the median over the profiled runs."""
+
+    name: str
+    type: str
+    latency_ms: float
+
+
+class Runner(ABC):
+    """A context manager around one loaded artifact.
+
+    A backend is one file `on_<name>.py` with one subclass. `formats` are the artifact formats it loads,
+    `requires` the packages it imports (inside its methods), `extra` the extra of ours that installs them.
+    `load_inputs`, `invoke` and `read_outputs` are apart so that a benchmark times `invoke` alone.
+    """
+
+    formats: ClassVar[tuple[str, ...]]
+    requires: ClassVar[tuple[str, ...]] = ()
+    extra: ClassVar[str] = ""
+
+    def __init__(self, artifact: Artifact, target: Target = Target(), threads: int = 1) -> None:
+        self.artifact = artifact
+        self.target = target
+        self.threads = threads
+
+    @classmethod
+    def name(cls) -> str:
+        return cls.__module__.rpartition(".on_")[2]
+
+    def __enter__(self) -> Runner:
+        plugins.require(*self.requires, extra=self.extra)
+        self.open()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @abstractmethod
+    def open(self) -> None:
+        """Load the file; BadInput when the runtime refuses it, DeviceFailed when the device does."""
+
+    def close(self) -> None:  # noqa: B027  most runtimes free their memory by themselves
+        """Give back what `open` took."""
+
+    @abstractmethod
+    def load_inputs(self, arrays: Sequence[np.ndarray]) -> None:
+        """Hand over inputs that fit the manifest's signature (float32 NCHW), converted to the file's layout and dtype."""
+
+    @abstractmethod
+    def invoke(self) -> None:
+        """Execute once. Returns when the outputs are there."""
+
+    @abstractmethod
+    def read_outputs(self) -> tuple[np.ndarray, ...]:
+        """The outputs of the last `invoke`, in the signature's layout and dtype, as copies."""
+
+    def profile(self, runs: int) -> tuple[LayerTime, ...]:
+        """Times of each operator over `runs` invocations; empty when this runtime does not tell."""
+        return ()
+
+    def run(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Check, load, invoke, read. A file with a fixed batch is run as often as the arrays need."""
+        signature = self.artifact.manifest.signature
+        fixed = signature.inputs[0].shape[0]
+        if fixed is None or len(arrays[0]) == fixed:
+            signature.check_inputs(arrays)
+            self.load_inputs(arrays)
+            self.invoke()
+            return self.read_outputs()
+        pieces = [
+            self.run(*(_padded(array[start : start + fixed], fixed) for array in arrays))
+            for start in range(0, len(arrays[0]), fixed)
+        ]
+        return tuple(np.concatenate(parts)[: len(arrays[0])] for parts in zip(*pieces, strict=True))
+
+
+def _padded(array: np.ndarray, size: int) -> np.ndarray:
+    """The array lengthened to `size` samples by repeating its last one."""
+    missing = size - len(array)
+    return np.concatenate([array, np.repeat(array[-1:], missing, axis=0)]) if missing else array
