@@ -58,10 +58,12 @@ class Data(ABC):
         preprocess: Preprocess | None,
         *,
         batch_size: int = 64,
+        skip: int = 0,
         limit: int | None = None,
         shuffle_seed: int | None = None,
     ) -> Iterator[Batch]:
-        """The split in batches (the last may be smaller), at most `limit` samples, shuffled when a seed is given."""
+        """The split in batches (the last may be smaller): without its first `skip` samples, of the rest at
+        most `limit`, and these shuffled when a seed is given. (`skip` holds samples back for validation.)"""
 
 
 def open_data(text: str, options: DataOptions = DataOptions()) -> Data:
