@@ -56,9 +56,7 @@ def route(format: str) -> tuple[tuple[str, str], ...]:
     return reached[format]
 
 
-def to(
-    program: Program, format: str, path: Path, options: Mapping[str, Value] | None = None
-) -> Artifact:
+def to(program: Program, format: str, path: Path, options: Mapping[str, Value] | None = None) -> Artifact:
     """Convert `program` to `format` at `path`, with its manifest beside it. The `options` are the last edge's.
 
     Raises UnsupportedModel before any work for what the format lacks, BackendMissing for a package.

@@ -79,14 +79,16 @@ class Artifact:
         beside = manifest_path(path)
         if not beside.is_file():
             raise BadInput(
-                f"{path.name!r} has no manifest ({beside.name}).", where=str(path.absolute()),
+                f"{path.name!r} has no manifest ({beside.name}).",
+                where=str(path.absolute()),
                 hint="make the file with edgepress convert, which writes both",
             )
         manifest = _decode(beside.read_bytes(), Manifest, beside)
         if manifest.sha256 != sha256(path):
             raise BadInput(
                 f"{path.name!r} is not the file that its manifest describes: the hash differs.",
-                where=str(path.absolute()), hint="convert it again, or copy both files again",
+                where=str(path.absolute()),
+                hint="convert it again, or copy both files again",
             )
         return cls(path, manifest)
 
@@ -126,7 +128,8 @@ def _from_program_file(path: Path) -> Manifest:
             content = archive.read(member)
     except (zipfile.BadZipFile, ValueError, OSError):
         raise BadInput(
-            f"{path.name!r} is not a program saved by edgepress.", where=str(path.absolute()),
+            f"{path.name!r} is not a program saved by edgepress.",
+            where=str(path.absolute()),
             hint="capture the network with edgepress compress, or copy the file again",
         ) from None
     manifest = _decode(content, Manifest, path)

@@ -52,9 +52,7 @@ class UnknownName(UsageError):
     def __init__(self, kind: str, name: str, known: Iterable[str], *, where: str = "") -> None:
         self.kind, self.name, self.known = kind, name, tuple(sorted(known))
         near = difflib.get_close_matches(name, self.known, n=1, cutoff=0.5)
-        what = f"There is no {kind} named {name!r}." + (
-            f" Did you mean {near[0]!r}?" if near else ""
-        )
+        what = f"There is no {kind} named {name!r}." + (f" Did you mean {near[0]!r}?" if near else "")
         super().__init__(what, where=where, hint="one of: " + (", ".join(self.known) or "(none)"))
 
 

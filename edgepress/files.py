@@ -53,9 +53,13 @@ def existing_file(path: str | Path, what: str) -> Path:
     found = Path(path)
     if not found.is_file():
         kind = "is a folder, not a file" if found.is_dir() else "does not exist"
-        raise BadInput(f"The {what} {found.name!r} {kind}.", where=str(found.absolute()), hint="check the path")
+        raise BadInput(
+            f"The {what} {found.name!r} {kind}.", where=str(found.absolute()), hint="check the path"
+        )
     if found.stat().st_size == 0:
-        raise BadInput(f"The {what} {found.name!r} is empty.", where=str(found.absolute()), hint="copy it again")
+        raise BadInput(
+            f"The {what} {found.name!r} is empty.", where=str(found.absolute()), hint="copy it again"
+        )
     return found
 
 

@@ -22,8 +22,13 @@ DEQUANTIZE_CHANNELS = decomposed.dequantize_per_channel.default
 """Activations pass through QUANTIZE and DEQUANTIZE; an int8 weight, a buffer, through DEQUANTIZE_CHANNELS."""
 
 CONVOLUTIONS = (
-    aten.conv1d.default, aten.conv2d.default, aten.conv2d.padding, aten.conv3d.default,
-    aten.conv_transpose1d.default, aten.conv_transpose2d.input, aten.conv_transpose3d.input,
+    aten.conv1d.default,
+    aten.conv2d.default,
+    aten.conv2d.padding,
+    aten.conv3d.default,
+    aten.conv_transpose1d.default,
+    aten.conv_transpose2d.input,
+    aten.conv_transpose3d.input,
 )
 WEIGHTED = (*CONVOLUTIONS, aten.linear.default)
 
@@ -42,8 +47,12 @@ def op_name(node: Node) -> str:
 def arguments(node: Node) -> dict[str, Any]:
     """The arguments by their names in the operator's schema, defaults filled in."""
     schema = node.target._schema  # type: ignore[union-attr]
-    values = {argument.name: argument.default_value for argument in schema.arguments if argument.has_default_value()}
-    values.update({argument.name: value for argument, value in zip(schema.arguments, node.args, strict=False)})
+    values = {
+        argument.name: argument.default_value for argument in schema.arguments if argument.has_default_value()
+    }
+    values.update(
+        {argument.name: value for argument, value in zip(schema.arguments, node.args, strict=False)}
+    )
     values.update(node.kwargs)
     return values
 

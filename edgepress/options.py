@@ -51,7 +51,7 @@ def parse(text: str, *, where: str = "", shorthand: str = "") -> dict[str, Value
 
 def to_mapping(options: Any, *, defaults: bool = True) -> dict[str, Value]:
     """The fields as plain JSON values; without `defaults`, only those that differ from their default."""
-    plain = TypeAdapter(type(options)).dump_python(options, mode="json")
+    plain: dict[str, Value] = TypeAdapter(type(options)).dump_python(options, mode="json")
     if defaults:
         return plain
     return {

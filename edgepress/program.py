@@ -74,8 +74,13 @@ class Program:
 
     def manifest(self) -> Manifest:
         return Manifest(
-            format=PROGRAM_FORMAT, signature=self.signature, precision=self.precision,
-            preprocess=self.preprocess, labels=self.labels, history=self.history, tools=tool_versions("torch"),
+            format=PROGRAM_FORMAT,
+            signature=self.signature,
+            precision=self.precision,
+            preprocess=self.preprocess,
+            labels=self.labels,
+            history=self.history,
+            tools=tool_versions("torch"),
         )
 
     @functools.cached_property
@@ -103,7 +108,9 @@ class Program:
         graph_module.graph.lint()
         graph_module.recompile()
         exported = _export(graph_module, self.example_tensors(batch=2))
-        return dataclasses.replace(self, exported=exported, signature=_renamed(_signature(exported), self.signature))
+        return dataclasses.replace(
+            self, exported=exported, signature=_renamed(_signature(exported), self.signature)
+        )
 
     def with_step(self, step: Step) -> Program:
         return dataclasses.replace(self, history=self.history.then(step))
@@ -136,7 +143,12 @@ def _export(module: torch.nn.Module, example: tuple[torch.Tensor, ...]) -> Expor
     dynamic = tuple({0: batch} for _ in example)
     try:
         with torch.no_grad():
-            return torch.export.export(module, _two_samples(example), dynamic_shapes=(dynamic,) if _is_variadic(module) else dynamic, strict=False)
+            return torch.export.export(
+                module,
+                _two_samples(example),
+                dynamic_shapes=(dynamic,) if _is_variadic(module) else dynamic,
+                strict=False,
+            )
     except Exception as error:
         raise UnsupportedModel(
             f"PyTorch cannot export this network: {str(error).strip().splitlines()[0]}",
@@ -162,10 +174,15 @@ def _user_line(error: Exception) -> str:
     import traceback
 
     frames = [
-        frame for frame in traceback.extract_tb(error.__traceback__)
-        if "/torch/" not in frame.filename and not frame.filename.startswith("<") and frame.filename != __file__
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if "/torch/" not in frame.filename
+        and not frame.filename.startswith("<")
+        and frame.filename != __file__
     ]
-    return f"{frames[-1].filename}:{frames[-1].lineno}: {frames[-1].line}" if frames else "the network's forward"
+    return (
+        f"{frames[-1].filename}:{frames[-1].lineno}: {frames[-1].line}" if frames else "the network's forward"
+    )
 
 
 def _signature(exported: ExportedProgram) -> Signature:
@@ -184,8 +201,12 @@ def _renamed(new: Signature, old: Signature) -> Signature:
     """`new` under the names of `old`: rewriting must not change what callers see."""
     if len(new.inputs) != len(old.inputs) or len(new.outputs) != len(old.outputs):
         return new
+
     def named(specs: tuple[TensorSpec, ...], names: tuple[TensorSpec, ...]) -> tuple[TensorSpec, ...]:
-        return tuple(dataclasses.replace(spec, name=name.name) for spec, name in zip(specs, names, strict=True))
+        return tuple(
+            dataclasses.replace(spec, name=name.name) for spec, name in zip(specs, names, strict=True)
+        )
+
     return Signature(named(new.inputs, old.inputs), named(new.outputs, old.outputs))
 
 

@@ -1,11 +1,11 @@
 """The ordered stages and the per-layer rules: plain YAML, saved beside every result.
 
-    stages:
-      - prune_channels: {macs: 0.5, criterion: taylor}
-      - distill: {teacher: self, epochs: 3}
-      - quantize_static: {calibration: percentile}
-    rules:
-      - {layer: "features.0.*", stage: prune_channels, skip: true}
+stages:
+  - prune_channels: {macs: 0.5, criterion: taylor}
+  - distill: {teacher: self, epochs: 3}
+  - quantize_static: {calibration: percentile}
+rules:
+  - {layer: "features.0.*", stage: prune_channels, skip: true}
 """
 
 from __future__ import annotations
@@ -62,9 +62,7 @@ class Recipe:
 
     def to_mapping(self) -> dict[str, Any]:
         content: dict[str, Any] = {
-            "stages": [
-                {step.name(): options.to_mapping(step, defaults=False)} for step in self.stages
-            ]
+            "stages": [{step.name(): options.to_mapping(step, defaults=False)} for step in self.stages]
         }
         if self.rules.rules:
             content["rules"] = [options.to_mapping(rule, defaults=False) for rule in self.rules.rules]

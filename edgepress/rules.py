@@ -46,7 +46,8 @@ class Rules:
 
     def apply(self, stage: S, layer: str, type: str) -> S | None:
         """The stage's options for one layer; None when the layer is to be skipped."""
-        skip, changes = False, {}
+        skip = False
+        changes: dict[str, Value] = {}
         for rule in sorted(self.rules, key=lambda rule: bool(rule.layer)):
             if rule.stage in ("", stage.name()) and rule.matches(layer, type):
                 skip = rule.skip
@@ -56,7 +57,7 @@ class Rules:
         if not changes:
             return stage
         known = {field.name: getattr(stage, field.name) for field in dataclasses.fields(stage)}
-        return options.build(type_of(stage), {**known, **changes}, where=f"rule for {layer}")
+        return options.build(stage.__class__, {**known, **changes}, where=f"rule for {layer}")
 
     def check(self, layers: Iterable[tuple[str, str]]) -> None:
         """Raise BadOption when a rule matches none of `layers` (pairs of name and type)."""
@@ -70,7 +71,3 @@ class Rules:
                     where="rules of the recipe",
                     hint=f"edgepress inspect lists the layers: {names}, ...",
                 )
-
-
-def type_of(stage: S) -> type[S]:
-    return stage.__class__

@@ -82,7 +82,8 @@ def find(name: str) -> type[Stage]:
     (found,) = (
         member
         for _, member in inspect.getmembers(module, inspect.isclass)
-        if issubclass(member, Stage) and member.__module__ == module.__name__
+        if issubclass(member, Stage)
+        and member.__module__ == module.__name__
         and not inspect.isabstract(member)
     )
     return found

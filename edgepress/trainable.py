@@ -22,6 +22,8 @@ TRAINING_FLAG = {
 class Trainable(torch.nn.Module):
     """A GraphModule whose `train()` and `eval()` set the flags in its graph; parameter names are the user's."""
 
+    graph_module: GraphModule
+
     def __init__(self, graph_module: GraphModule) -> None:
         super().__init__()
         # Both modules hold the very same tables: whatever moves or replaces a tensor through one is seen by the other.

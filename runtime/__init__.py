@@ -49,7 +49,8 @@ def open(artifact: Artifact | str | Path, target: Target | str = Target(), threa
     if name and name not in able:
         find(name)
         raise UnsupportedTarget(
-            f"{name} does not run .{artifact.format} files.", where=str(artifact.path),
+            f"{name} does not run .{artifact.format} files.",
+            where=str(artifact.path),
             hint=f"runners that do: {', '.join(able) or 'none'}",
         )
     if not name:

@@ -74,4 +74,5 @@ def open_data(text: str, options: DataOptions = DataOptions()) -> Data:
     known = plugins.names("edgepress.data")
     if kind not in known:
         raise UnknownName("kind of data", kind, known, where=f"--data {text}")
-    return plugins.load("edgepress.data", kind, kind="kind of data").open_source(location, options)
+    data: Data = plugins.load("edgepress.data", kind, kind="kind of data").open_source(location, options)
+    return data

@@ -1,0 +1,48 @@
+# `make demo` and `make test` set up what they need in $(VENV); nothing has to be installed by hand.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+export OMP_NUM_THREADS ?= 1
+
+FOLDERS = compress convert runtime models benchmarks
+READY = $(VENV)/.ready
+
+.PHONY: demo test test-all check bench wheel-test clean
+
+demo: $(READY)
+	$(BIN)/edgepress demo -o demo
+
+test: $(READY)
+	$(BIN)/python -m pytest -q -n 2
+
+test-all: $(READY)
+	$(BIN)/python -m pytest -q -n 2 -m "not gpu"
+
+check: $(READY) .typing
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(READY)
+	for suite in benchmarks/suites/*.py; do $(BIN)/python $$suite || exit 1; done
+
+wheel-test: $(READY)
+	rm -rf build dist && $(BIN)/python -m build --outdir dist .
+	$(PYTHON) -m venv --clear build/wheel-venv
+	build/wheel-venv/bin/pip install -q -c constraints.txt "$$(ls dist/*.whl)[tflite,digits,report,dev]"
+	rm -rf build/outside && mkdir -p build/outside && cp -r tests pyproject.toml build/outside
+	cd build/outside && ../wheel-venv/bin/python -m pytest -q -p no:cacheprovider
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[tflite,digits,report,dev]'
+	touch $@
+
+# Type checkers follow no editable-install hooks: a tree of links shows them the package as it is installed.
+.typing: $(FOLDERS) edgepress
+	rm -rf $@ && mkdir -p $@/edgepress
+	ln -s $(addprefix ../../,$(wildcard edgepress/*)) $@/edgepress/
+	ln -s $(addprefix ../../,$(FOLDERS)) $@/edgepress/
+
+clean:
+	rm -rf build dist .typing .pytest_cache .mypy_cache .ruff_cache
