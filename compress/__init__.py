@@ -1,0 +1,83 @@
+"""Compression: one file a method, each a Stage from Program to Program, applied in a recipe's order."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from edgepress import graph, models
+from edgepress import options as option_values
+from edgepress.data import Data
+from edgepress.errors import BadInput, UsageError
+from edgepress.history import Step
+from edgepress.program import Program
+from edgepress.progress import Progress, silent
+from edgepress.recipe import Recipe
+from edgepress.stage import Context, Outcome, Stage
+
+__all__ = ["Finished", "apply", "check", "stages"]
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A stage that has run: its outcome (the program's history has it as the last step) and the seconds it took."""
+
+    stage: Stage
+    outcome: Outcome
+    seconds: float
+
+
+def apply(
+    program: Program, recipe: Recipe, data: Data | None = None, *, progress: Progress = silent, seed: int = 0
+) -> Program:
+    """Run all stages of the recipe. `program` stays as it is."""
+    for finished in stages(program, recipe, data, progress=progress, seed=seed):
+        program = finished.outcome.program
+    return program
+
+
+def stages(
+    program: Program,
+    recipe: Recipe,
+    data: Data | None = None,
+    *,
+    original: Program | None = None,
+    progress: Progress = silent,
+    seed: int = 0,
+) -> Iterator[Finished]:
+    """Run the stages one after another, yielding after each, so that the caller can save it.
+
+    `original` is the network before the first stage, where `program` is not it (a run that goes on).
+    Everything that can be checked is checked before the first stage runs.
+    """
+    original = original or program
+    check(original, recipe, data)
+    context = Context(
+        original=original, load_model=models.load, data=data, rules=recipe.rules, progress=progress, seed=seed
+    )
+    for stage in recipe.stages:
+        stage.check(program)
+        started = time.perf_counter()
+        outcome = stage.apply(program, context)
+        step = Step(stage.name(), option_values.to_mapping(stage), outcome.results)
+        program = outcome.program.with_step(step)
+        yield Finished(stage, Outcome(program, outcome.results), time.perf_counter() - started)
+
+
+def check(program: Program, recipe: Recipe, data: Data | None) -> None:
+    """Raise before any work what would be raised after hours: missing data, unsupported networks, rules
+    that match nothing."""
+    if not recipe.stages:
+        raise UsageError("The recipe has no stages.", hint="edgepress stages lists them")
+    recipe.rules.check(graph.layers(program.graph_module()))
+    for stage in recipe.stages:
+        for split in sorted(stage.needs()):
+            if data is None:
+                raise UsageError(
+                    f"The stage {stage.name()} needs data to {split} with.",
+                    hint="--data folder:DIR, or another",
+                )
+            if data.count(split) == 0:
+                raise BadInput(f"The data holds nothing to {split} with.", where=data.name)
+        stage.check(program)

@@ -6,7 +6,7 @@ import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from edgepress import plugins
 from edgepress.data import Data, Split
@@ -24,8 +24,11 @@ PACKAGE = "edgepress.compress"
 class Stage(ABC):
     """The base of every method in compress/. The fields of a subclass are its options.
 
-    The first line of the docstring is the help text; the file's name is the stage's name.
+    The module's first line is the help text; the file's name is the stage's name. `shorthand` is the
+    option that a bare value on the command line sets: `--distill self` is `--distill teacher=self`.
     """
+
+    shorthand: ClassVar[str] = ""
 
     @classmethod
     def name(cls) -> str:

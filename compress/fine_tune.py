@@ -1,0 +1,32 @@
+"""Train all weights on labelled data: what recovers the accuracy that a compression step cost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch.nn import functional
+
+from edgepress.compress._train import Tensors, TrainingStage, train
+from edgepress.errors import BadInput
+from edgepress.program import Program
+from edgepress.stage import Context, Outcome
+
+
+@dataclass(frozen=True, kw_only=True)
+class FineTune(TrainingStage):
+    """Supervised training with cross-entropy on the network's first output."""
+
+    shorthand = "epochs"
+
+    def apply(self, program: Program, context: Context) -> Outcome:
+        def loss(inputs: Tensors, logits: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:
+            if labels is None:
+                raise BadInput(
+                    "Fine-tuning needs labels, and this data has none.",
+                    where=context.required_data().name,
+                    hint="use class folders, or distill from a teacher, which needs no labels",
+                )
+            return functional.cross_entropy(logits, labels)
+
+        return train(program, self, context, loss)
