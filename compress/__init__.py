@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from edgepress import graph, models
@@ -14,17 +14,17 @@ from edgepress.history import Step
 from edgepress.program import Program
 from edgepress.progress import Progress, silent
 from edgepress.recipe import Recipe
-from edgepress.stage import Context, Outcome, Stage
+from edgepress.stage import Context, Stage
 
 __all__ = ["Finished", "apply", "check", "stages"]
 
 
 @dataclass(frozen=True)
 class Finished:
-    """A stage that has run: its outcome (the program's history has it as the last step) and the seconds it took."""
+    """A stage that has run: the program it made, with the stage as the last step of its history."""
 
     stage: Stage
-    outcome: Outcome
+    program: Program
     seconds: float
 
 
@@ -33,7 +33,7 @@ def apply(
 ) -> Program:
     """Run all stages of the recipe. `program` stays as it is."""
     for finished in stages(program, recipe, data, progress=progress, seed=seed):
-        program = finished.outcome.program
+        program = finished.program
     return program
 
 
@@ -44,17 +44,25 @@ def stages(
     *,
     original: Program | None = None,
     progress: Progress = silent,
+    announce: Callable[[str], None] = lambda text: None,
     seed: int = 0,
 ) -> Iterator[Finished]:
     """Run the stages one after another, yielding after each, so that the caller can save it.
 
     `original` is the network before the first stage, where `program` is not it (a run that goes on).
+    `announce` is told what a stage is about to do, such as a pruning plan.
     Everything that can be checked is checked before the first stage runs.
     """
     original = original or program
     check(original, recipe, data)
     context = Context(
-        original=original, load_model=models.load, data=data, rules=recipe.rules, progress=progress, seed=seed
+        original=original,
+        load_model=models.load,
+        data=data,
+        rules=recipe.rules,
+        progress=progress,
+        announce=announce,
+        seed=seed,
     )
     for stage in recipe.stages:
         stage.check(program)
@@ -62,7 +70,7 @@ def stages(
         outcome = stage.apply(program, context)
         step = Step(stage.name(), option_values.to_mapping(stage), outcome.results)
         program = outcome.program.with_step(step)
-        yield Finished(stage, Outcome(program, outcome.results), time.perf_counter() - started)
+        yield Finished(stage, program, time.perf_counter() - started)
 
 
 def check(program: Program, recipe: Recipe, data: Data | None) -> None:

@@ -5,9 +5,11 @@ Files that begin with an underscore are infrastructure and are never listed. Lis
 
 from __future__ import annotations
 
+import ast
 import importlib
 import importlib.util
 import pkgutil
+from pathlib import Path
 from types import ModuleType
 
 from edgepress.errors import BackendMissing, UnknownName
@@ -25,6 +27,15 @@ def names(package: str, prefix: str = "") -> tuple[str, ...]:
             if not name.startswith("_") and name.startswith(prefix)
         )
     )
+
+
+def summary(package: str, name: str) -> str:
+    """The first sentence of the module's docstring, read without importing the module."""
+    spec = importlib.util.find_spec(f"{package}.{name}")
+    if spec is None or spec.origin is None:
+        return ""
+    docstring = ast.get_docstring(ast.parse(Path(spec.origin).read_text(encoding="utf-8"))) or ""
+    return " ".join(docstring.partition("\n\n")[0].split())
 
 
 def load(package: str, name: str, *, kind: str, prefix: str = "") -> ModuleType:

@@ -60,6 +60,7 @@ class Context:
 
     `data` is set whenever the stage's `needs()` is not empty. `original` is the network before the
     first stage. `load_model` turns a MODEL text (a .pt2, a zoo name, file.py:factory) into a Program.
+    `announce` takes a few lines for the user to read before the work starts, such as a plan.
     """
 
     original: Program
@@ -67,6 +68,7 @@ class Context:
     data: Data | None = None
     rules: Rules = field(default_factory=Rules)
     progress: Progress = silent
+    announce: Callable[[str], None] = lambda text: None
     seed: int = 0
 
     def required_data(self) -> Data:
