@@ -15,8 +15,9 @@ import numpy as np
 from annotated_types import Gt, Lt
 
 from edgepress import plugins
-from edgepress.errors import UnknownName
+from edgepress.errors import BadInput, UnknownName
 from edgepress.preprocess import Preprocess
+from edgepress.signature import Signature
 
 Split = Literal["train", "calibrate", "evaluate"]
 
@@ -47,6 +48,10 @@ class Data(ABC):
     name: str
     class_names: tuple[str, ...] = ()
 
+    def class_count(self) -> int | None:
+        """How many classes there are: at least so many when only labels tell; None when nothing does."""
+        return len(self.class_names) or None
+
     @abstractmethod
     def count(self, split: Split) -> int:
         """How many samples the split holds."""
@@ -64,6 +69,18 @@ class Data(ABC):
     ) -> Iterator[Batch]:
         """The split in batches (the last may be smaller): without its first `skip` samples, of the rest at
         most `limit`, and these shuffled when a seed is given. (`skip` holds samples back for validation.)"""
+
+
+def check_labels(data: Data, signature: Signature) -> None:
+    """Raise BadInput when the data's classes cannot be the ones the network's first output scores."""
+    classes, scores = data.class_count(), signature.outputs[0].shape[-1]
+    if classes is None or scores is None or classes == scores or (classes < scores and not data.class_names):
+        return
+    raise BadInput(
+        f"The data has {classes} classes, but the network scores {scores}.",
+        where=f"data {data.name}",
+        hint="use the data the network was trained for, or give the network as many outputs",
+    )
 
 
 def open_data(text: str, options: DataOptions = DataOptions()) -> Data:
