@@ -17,7 +17,7 @@ from edgepress.files import replacing
 from edgepress.history import Step, Value
 from edgepress.program import Program, tool_versions
 
-__all__ = ["Converter", "find", "formats", "to"]
+__all__ = ["Converter", "check", "find", "formats", "route", "to"]
 
 
 def edges() -> dict[tuple[str, str], str]:
@@ -62,11 +62,25 @@ def to(program: Program, format: str, path: Path, options: Mapping[str, Value] |
     Raises UnsupportedModel before any work for what the format lacks, BackendMissing for a package.
     """
     source: Program | Artifact = program
+    for converter in _converters(format, options):
+        source = _convert(converter, source, path.with_suffix(f".{converter.edge()[1]}"))
+    assert isinstance(source, Artifact)
+    return source
+
+
+def check(program: Program, format: str, options: Mapping[str, Value] | None = None) -> None:
+    """Raise what `to` would raise before it writes anything."""
+    converters = _converters(format, options)
+    for converter in converters:
+        plugins.require(*converter.requires(), extra=converter.extra())
+    converters[0].check(program)
+
+
+def _converters(format: str, options: Mapping[str, Value] | None) -> list[Converter[Any]]:
+    """The converters on the way to `format`; the options are the last one's."""
     *before, last = route(format)
-    for edge in before:
-        source = _convert(find(*edge)(), source, path.with_suffix(f".{edge[1]}"))
-    converter = option_values.build(find(*last), options or {}, where=f"--to {format}")
-    return _convert(converter, source, path)
+    ready = [find(*edge)() for edge in before]
+    return [*ready, option_values.build(find(*last), options or {}, where=f"--to {format}")]
 
 
 def _convert(converter: Converter[Any], source: Program | Artifact, path: Path) -> Artifact:

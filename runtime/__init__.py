@@ -8,10 +8,22 @@ from pathlib import Path
 from edgepress import plugins
 from edgepress.artifact import Artifact
 from edgepress.errors import UnsupportedTarget
+from edgepress.runtime._compare import Comparison, compare, limit_db
 from edgepress.runtime._runner import LayerTime, Runner
 from edgepress.runtime._target import Target
 
-__all__ = ["LayerTime", "Runner", "Target", "find", "names", "open", "runners_of"]
+__all__ = [
+    "Comparison",
+    "LayerTime",
+    "Runner",
+    "Target",
+    "compare",
+    "find",
+    "limit_db",
+    "names",
+    "open",
+    "runners_of",
+]
 
 
 def names() -> tuple[str, ...]:

@@ -1,0 +1,141 @@
+"""A compression run in a folder: saved after every stage, so that an interrupted one can go on."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgepress import compress, cost
+from edgepress.accuracy import Accuracy, check_labels, evaluate
+from edgepress.artifact import Artifact
+from edgepress.data import Data
+from edgepress.errors import UsageError
+from edgepress.program import Program
+from edgepress.progress import Progress
+from edgepress.recipe import Recipe
+from edgepress.result import AccuracyChange, LayerFacts, NetworkFacts, RunResult, StageResult
+
+ORIGINAL, MODEL, RECIPE = "original.pt2", "model.pt2", "recipe.yaml"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compression:
+    """What to do and where. `model` and `data_text` are the user's words for the result; at most
+    `evaluate_limit` samples are evaluated after each stage."""
+
+    folder: Path
+    recipe: Recipe
+    data: Data | None = None
+    model: str = ""
+    data_text: str = ""
+    seed: int = 0
+    evaluate_limit: int | None = None
+
+    def start(self, program: Program, progress: Progress, announce: Callable[[str], None]) -> RunResult:
+        """Run the whole recipe on `program`."""
+        compress.check(program, self.recipe, self.data)
+        if self.data is not None:
+            check_labels(self.data, program.signature)
+        self.recipe.save(self.folder / RECIPE)
+        artifact = program.save(self.folder / ORIGINAL)
+        facts = self._facts(program, artifact, progress)
+        result = RunResult(model=self.model, data=self.data_text, original=facts, compressed=facts)
+        return self._stages(program, program, result, progress, announce)
+
+    def resume(self, progress: Progress, announce: Callable[[str], None]) -> RunResult:
+        """Go on after the last stage that the run in this folder finished."""
+        if not (self.folder / ORIGINAL).exists():
+            raise UsageError(
+                "There is nothing to resume.", where=str(self.folder), hint="run without --resume"
+            )
+        if Recipe.load(self.folder / RECIPE) != self.recipe:
+            raise UsageError(
+                "The run in this folder has another recipe.",
+                where=str(self.folder / RECIPE),
+                hint="give the same stages again, or another folder",
+            )
+        original = Program.load(self.folder / ORIGINAL)
+        result = RunResult.load(self.folder)
+        program = Program.load(self.folder / MODEL) if result.stages else original
+        announce(f"{len(result.stages)} of {len(self.recipe.stages)} stages were finished before")
+        return self._stages(original, program, result, progress, announce)
+
+    def _stages(
+        self,
+        original: Program,
+        program: Program,
+        result: RunResult,
+        progress: Progress,
+        announce: Callable[[str], None],
+    ) -> RunResult:
+        result.save(self.folder)
+        left = dataclasses.replace(self.recipe, stages=self.recipe.stages[len(result.stages) :])
+        if not left.stages:
+            return result
+        runs = compress.stages(
+            program, left, self.data, original=original, progress=progress, announce=announce, seed=self.seed
+        )
+        for finished in runs:
+            artifact = finished.program.save(self.folder / MODEL)
+            facts = self._facts(finished.program, artifact, progress)
+            stage = _stage_result(finished, result.compressed, facts)
+            result = dataclasses.replace(result, compressed=facts, stages=(*result.stages, stage))
+            result.save(self.folder)
+            announce(_line(stage))
+        return result
+
+    def _facts(self, program: Program, artifact: Artifact, progress: Progress) -> NetworkFacts:
+        accuracy: Accuracy | None = None
+        if self.data is not None and self.data.labelled and self.data.count("evaluate"):
+            accuracy = evaluate(
+                program.run, self.data, program.preprocess, limit=self.evaluate_limit, progress=progress
+            )
+        return facts(program, artifact.manifest.size_bytes, accuracy)
+
+
+def facts(program: Program, size_bytes: int, accuracy: Accuracy | None = None) -> NetworkFacts:
+    """What result.json says of a network."""
+    measured = cost.measure(program)
+    return NetworkFacts(
+        parameters=measured.parameters,
+        macs=measured.macs,
+        weight_bytes=measured.weight_bytes,
+        size_bytes=size_bytes,
+        accuracy=accuracy,
+        layers=tuple(
+            LayerFacts(
+                name=layer.name,
+                type=layer.type,
+                parameters=layer.parameters,
+                macs=layer.macs,
+                weight_bytes=layer.weight_bytes,
+            )
+            for layer in measured.layers
+        ),
+    )
+
+
+def _stage_result(finished: compress.Finished, before: NetworkFacts, after: NetworkFacts) -> StageResult:
+    step = finished.program.history.steps[-1]
+    return StageResult(
+        name=step.name,
+        options=step.options,
+        parameters=after.parameters,
+        macs=after.macs,
+        weight_bytes=after.weight_bytes,
+        size_bytes=after.size_bytes,
+        accuracy=AccuracyChange(before=before.accuracy, after=after.accuracy),
+        seconds=finished.seconds,
+        results=step.results,
+    )
+
+
+def _line(stage: StageResult) -> str:
+    accuracy = stage.accuracy.after
+    measured = f", top-1 {accuracy.top1:.2f} %" if accuracy else ""
+    return (
+        f"{stage.name}: {stage.parameters:,} parameters, {stage.macs / 1e6:.2f} M MACs, "
+        f"{stage.size_bytes / 1e6:.2f} MB{measured}, {stage.seconds:.1f} s"
+    )

@@ -1,0 +1,168 @@
+"""Compress a network by a recipe: prune, distill, fine-tune, quantize, in the order given."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edgepress.cli._console import json_option, print_table, progress_bar, remark
+from edgepress.cli._inputs import DataInput, ModelInput, data_options, model_argument
+
+if TYPE_CHECKING:
+    from edgepress.recipe import Recipe
+    from edgepress.result import RunResult
+
+SHORTCUTS = {
+    "prune": "prune_channels",
+    "distill": "distill",
+    "fine_tune": "fine_tune",
+    "quantize": "quantize_static",
+}
+"""Options that name a stage themselves; `--stage` takes any other."""
+
+STAGES = "edgepress.stages"
+
+
+class _InOrder(click.Command):
+    """Keeps the stages in the order of the command line: click groups the values of each option."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        values, _, order = self.make_parser(ctx).parse_args(args=list(args))
+        named = [parameter.name for parameter in order if parameter.name in ("stage", *SHORTCUTS)]
+        queues = {name: iter(values[name]) for name in named if name}
+        ctx.meta[STAGES] = [_split(name, next(queues[name])) for name in named if name]
+        return super().parse_args(ctx, args)
+
+
+def _split(option: str, value: str) -> tuple[str, str]:
+    """(stage, its options as text) of one use of a stage option."""
+    if option in SHORTCUTS:
+        return SHORTCUTS[option], value
+    name, _, options = value.partition(":")
+    return name, options
+
+
+def _stage_option(flag: str, help: str, metavar: str = "KEY=VALUE,...") -> Any:
+    return click.option(flag, multiple=True, expose_value=False, metavar=metavar, help=help)
+
+
+@click.command(cls=_InOrder)
+@model_argument
+@data_options
+@click.option("-o", "--out", "folder", type=click.Path(path_type=Path), help="Folder for the results.")
+@click.option("-r", "--recipe", type=click.Path(path_type=Path), help="A recipe (YAML) in place of stages.")
+@_stage_option("--prune", "Remove whole channels: macs=0.5 keeps at most half of the MACs.")
+@_stage_option("--distill", "Train to the answers of a teacher: self (before compression) or a MODEL.")
+@_stage_option("--fine-tune", "Train on the labels: epochs=5.")
+@_stage_option("--quantize", "Calibrate and turn to 8-bit integers: int8.")
+@_stage_option("--stage", "Any stage (edgepress stages lists them).", "NAME[:KEY=VALUE,...]")
+@click.option("--evaluate", "limit", type=click.IntRange(1), help="Samples to evaluate with.  [default: all]")
+@click.option("--save-recipe", is_flag=True, help="Print the recipe that these options mean, and stop.")
+@click.option("--resume", is_flag=True, help="Go on after the last stage that this run finished.")
+@click.option("--overwrite", is_flag=True, help="Replace the results that the folder holds.")
+@json_option
+@click.pass_context
+def command(
+    ctx: click.Context,
+    model: ModelInput,
+    data: DataInput,
+    folder: Path | None,
+    recipe: Path | None,
+    **flags: Any,
+) -> None:
+    """Compress MODEL stage by stage; the folder gets model.pt2, recipe.yaml and result.json.
+
+    MODEL is a .pt2, a name of the zoo (edgepress models), or path/to/file.py:factory. Stages run in
+    the order in which they are given.
+
+    \b
+    edgepress compress mobilenet_v2 --weights w.safetensors --data folder:./photos \\
+        --prune macs=0.5 --distill self --quantize int8 -o out
+    """
+    wanted = _recipe(recipe, ctx.meta[STAGES])
+    if flags["save_recipe"]:
+        click.echo(wanted.to_yaml(), nl=False)
+        return
+    result = _run(model, data, _checked_folder(folder, flags), wanted, flags)
+    _show(result, as_json=flags["as_json"])
+
+
+def _recipe(path: Path | None, stages: list[tuple[str, str]]) -> Recipe:
+    from edgepress import options, stage
+    from edgepress.errors import UsageError
+    from edgepress.recipe import Recipe
+
+    if path is not None and stages:
+        raise UsageError("A recipe file and stages as options exclude each other.", hint="give one of them")
+    if path is not None:
+        return Recipe.load(path)
+    if not stages:
+        raise UsageError("No stage is given.", hint="--prune macs=0.5, --quantize int8, or -r recipe.yaml")
+    built = []
+    for name, text in stages:
+        found = stage.find(name)
+        where = f"stage {name}"
+        built.append(
+            options.build(found, options.parse(text, where=where, shorthand=found.shorthand), where=where)
+        )
+    return Recipe(tuple(built))
+
+
+def _checked_folder(folder: Path | None, flags: dict[str, Any]) -> Path:
+    from edgepress.cli._compression import ORIGINAL
+    from edgepress.errors import UsageError
+
+    if folder is None:
+        raise UsageError("Where shall the results go?", hint="-o FOLDER")
+    if (folder / ORIGINAL).exists() and not (flags["resume"] or flags["overwrite"]):
+        raise UsageError(
+            "The folder already holds a compression run.",
+            where=str(folder),
+            hint="--resume, --overwrite, or another -o",
+        )
+    return folder
+
+
+def _run(
+    model: ModelInput, data: DataInput, folder: Path, recipe: Recipe, flags: dict[str, Any]
+) -> RunResult:
+    from edgepress.cli._compression import Compression
+
+    compression = Compression(
+        folder=folder,
+        recipe=recipe,
+        data=data.open(),
+        model=model.text,
+        data_text=data.text or "",
+        seed=data.seed,
+        evaluate_limit=flags["limit"],
+    )
+    with progress_bar() as progress:
+        if flags["resume"]:
+            return compression.resume(progress, remark)
+        return compression.start(model.load(), progress, remark)
+
+
+def _show(result: RunResult, *, as_json: bool) -> None:
+    from edgepress.artifact import encode
+
+    if as_json:
+        click.echo(encode(result))
+        return
+    before, after = result.original, result.compressed
+    rows = [
+        _row("parameters", before.parameters, after.parameters, "{:,.0f}"),
+        _row("MACs", before.macs, after.macs, "{:,.0f}"),
+        _row("weights, bytes", before.weight_bytes, after.weight_bytes, "{:,.0f}"),
+        _row("file, bytes", before.size_bytes, after.size_bytes, "{:,.0f}"),
+    ]
+    if before.accuracy and after.accuracy:
+        rows.append(_row("top-1, %", before.accuracy.top1, after.accuracy.top1, "{:.2f}"))
+    print_table(["", "original", "compressed", "ratio"], rows)
+
+
+def _row(name: str, before: float, after: float, form: str) -> list[str]:
+    ratio = f"{after / before:.3f}" if before else ""
+    return [name, form.format(before), form.format(after), ratio]

@@ -1,0 +1,98 @@
+"""Convert a network to the files that runtimes load, and verify each on its own runtime."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edgepress.cli._console import json_option, print_json, print_table, progress_bar
+from edgepress.cli._inputs import DataInput, ModelInput, data_options, model_argument
+
+if TYPE_CHECKING:
+    from edgepress.artifact import Artifact
+
+
+@click.command()
+@model_argument
+@data_options
+@click.option("--to", "formats", metavar="FORMAT,...", required=True, help="onnx, tflite, ...")
+@click.option(
+    "--option", "options", metavar="FORMAT:KEY=VALUE,...", multiple=True, help="Options of a converter."
+)
+@click.option(
+    "-o", "--out", "folder", type=click.Path(path_type=Path), required=True, help="Folder for the files."
+)
+@click.option("--name", default="model", show_default=True, help="File name, without its ending.")
+@json_option
+def command(
+    model: ModelInput,
+    data: DataInput,
+    formats: str,
+    options: tuple[str, ...],
+    folder: Path,
+    name: str,
+    as_json: bool,
+) -> None:
+    """Write MODEL in each FORMAT and compare its outputs with MODEL's on the format's own runtime.
+
+    The comparison runs on the data where --data is given, else on random inputs. A file that departs
+    further than its precision allows stays, marked as failed, and the exit code is 4.
+    """
+    from edgepress.cli._conversion import convert_all, require_verified
+    from edgepress.convert import route
+
+    wanted = [text.strip() for text in formats.split(",")]
+    for format in wanted:
+        route(format)
+    with progress_bar() as progress:
+        made = convert_all(
+            model.load(),
+            {format: folder / f"{name}.{format}" for format in wanted},
+            options=_options(options),
+            data=data.open(),
+            progress=progress,
+        )
+    _show(made, as_json)
+    require_verified(made)
+
+
+def _options(texts: tuple[str, ...]) -> dict[str, dict[str, Any]]:
+    """`tflite:io=int8` to {"tflite": {"io": "int8"}}."""
+    from edgepress.errors import BadOption
+    from edgepress.options import parse
+
+    found: dict[str, dict[str, Any]] = {}
+    for text in texts:
+        format, colon, values = text.partition(":")
+        if not colon:
+            raise BadOption(f"{text!r} names no format.", where="--option", hint="--option tflite:io=int8")
+        found.setdefault(format, {}).update(parse(values, where=f"--option {format}"))
+    return found
+
+
+def _show(made: list[Artifact], as_json: bool) -> None:
+    from edgepress.options import to_mapping
+
+    if as_json:
+        print_json([{"path": str(artifact.path), **to_mapping(artifact.manifest)} for artifact in made])
+        return
+    rows = []
+    for artifact in made:
+        verification = artifact.manifest.verification
+        assert verification is not None, "convert_all verifies"
+        rows.append(
+            [
+                str(artifact.path),
+                artifact.manifest.precision,
+                f"{artifact.manifest.size_bytes:,}",
+                f"{verification.status} {verification.runner}",
+                *_figures(verification.results),
+            ]
+        )
+    print_table(["file", "precision", "bytes", "verified", "SQNR, dB", "agreement, %"], rows)
+
+
+def _figures(results: Any) -> list[str]:
+    return [f"{results[key]:.1f}" if key in results else "" for key in ("sqnr_db", "top1_agreement")]

@@ -1,0 +1,102 @@
+"""How far the outputs of one executor depart from those of another on the same inputs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgepress.artifact import Precision
+from edgepress.errors import BadInput, VerificationFailed
+
+Run = Callable[..., tuple[np.ndarray, ...]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Over all outputs and samples. `max_error` is absolute; `relative_error` divides it by the largest
+    reference value; `sqnr_db` is the reference's energy over the error's (infinite: bit for bit equal);
+    `top1_agreement`, of the first output, in percent."""
+
+    samples: int
+    max_error: float
+    relative_error: float
+    sqnr_db: float
+    top1_agreement: float
+
+    def require(self, min_sqnr_db: float, *, where: str) -> None:
+        """Raise VerificationFailed unless the outputs are at least this close."""
+        if not self.sqnr_db >= min_sqnr_db:
+            raise VerificationFailed(
+                f"The outputs depart too far: SQNR {self.sqnr_db:.1f} dB, limit {min_sqnr_db:.1f} dB "
+                f"(largest error {self.max_error:.3g}, top-1 agreement {self.top1_agreement:.1f} %).",
+                where=where,
+                hint="compare the layers; for int8, calibrate with more or better samples",
+            )
+
+
+def compare(reference: Run, candidate: Run, batches: Iterable[tuple[np.ndarray, ...]]) -> Comparison:
+    """Run both on every batch and compare all outputs. Raises BadInput for no batches, VerificationFailed
+    for outputs of different number or shape or with NaN."""
+    tally = _Tally()
+    for inputs in batches:
+        tally.add(reference(*inputs), candidate(*inputs))
+    return tally.result()
+
+
+def limit_db(reference: Precision, candidate: Precision) -> float:
+    """The SQNR below which an artifact counts as wrong.
+
+    Float runtimes differ by the order of their sums, 1e-5 of the largest value at worst: 60 dB is
+    far below that. Half precision has 11 bits: 35 dB leaves room for a deep network. Two integer
+    executions of the same quantized graph round differently by at most a step here and there, which
+    deep networks amplify: 20 dB. An integer network against its float original: 10 dB.
+    """
+    kinds = {reference, candidate}
+    if kinds == {"int8"}:
+        return 20.0
+    if "int8" in kinds:
+        return 10.0
+    return 35.0 if "float16" in kinds else 60.0
+
+
+class _Tally:
+    def __init__(self) -> None:
+        self.samples = self.agreeing = 0
+        self.signal = self.noise = self.largest = self.worst = 0.0
+
+    def add(self, expected: tuple[np.ndarray, ...], got: tuple[np.ndarray, ...]) -> None:
+        shapes = [tuple(array.shape for array in arrays) for arrays in (expected, got)]
+        if shapes[0] != shapes[1]:
+            raise VerificationFailed(f"The outputs have the shapes {shapes[1]} instead of {shapes[0]}.")
+        for want, have in zip(expected, got, strict=True):
+            want, have = want.astype(np.float64), have.astype(np.float64)
+            if not np.isfinite(have).all():
+                raise VerificationFailed("The outputs hold values that are not finite.")
+            self.signal += float(np.square(want).sum())
+            self.noise += float(np.square(have - want).sum())
+            self.largest = max(self.largest, float(np.abs(want).max(initial=0)))
+            self.worst = max(self.worst, float(np.abs(have - want).max(initial=0)))
+        count = len(expected[0])
+        self.samples += count
+        rows = (outputs[0].reshape(count, -1).argmax(1) for outputs in (expected, got))
+        self.agreeing += int(np.equal(*rows).sum())
+
+    def result(self) -> Comparison:
+        if not self.samples:
+            raise BadInput("There is nothing to compare on.", hint="check --data")
+        return Comparison(
+            samples=self.samples,
+            max_error=self.worst,
+            relative_error=self.worst / self.largest if self.largest else self.worst,
+            sqnr_db=_decibel(self.signal, self.noise),
+            top1_agreement=100 * self.agreeing / self.samples,
+        )
+
+
+def _decibel(signal: float, noise: float) -> float:
+    if noise == 0:
+        return math.inf
+    return 10 * math.log10(signal / noise) if signal else -math.inf
