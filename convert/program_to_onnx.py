@@ -1,0 +1,131 @@
+"""From a Program to one ONNX file, with PyTorch's own exporter."""
+
+from __future__ import annotations
+
+import logging
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import torch
+from annotated_types import Ge, Le
+
+from edgepress import graph
+from edgepress.artifact import Manifest
+from edgepress.convert._converter import Converter
+from edgepress.convert._onnx_names import name_as_in_program
+from edgepress.convert._onnx_simplify import simplified
+from edgepress.convert._onnx_uint8 import shift_activations_to_uint8
+from edgepress.errors import UnsupportedModel
+from edgepress.program import Program, tool_versions
+
+if TYPE_CHECKING:
+    import onnx_ir
+
+PROTOBUF_LIMIT_BYTES = 2**31 - 2**20
+"""A protobuf message cannot reach 2 GiB; some room is left for the graph."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProgramToOnnx(Converter[Program]):
+    """One ONNX file with a dynamic batch, its nodes named after the user's layers.
+
+    opset: the ONNX operator set; 18 is what most runtimes of the last years read.
+    activations: the type of quantized activations. x86 processors are about three times faster on uint8; the two
+        are exactly equivalent, as every zero point moves by 128.
+    simplify: fold what can be folded with onnxsim; refused unless the outputs stay as they are.
+    """
+
+    opset: Annotated[int, Ge(18), Le(23)] = 18
+    activations: Literal["uint8", "int8"] = "uint8"
+    simplify: bool = False
+
+    @classmethod
+    def requires(cls) -> tuple[str, ...]:
+        return ("onnx", "onnxscript")
+
+    def check(self, source: Program) -> None:
+        size_bytes = sum(value.nbytes for value in source.exported.state_dict.values())
+        if size_bytes > PROTOBUF_LIMIT_BYTES:
+            raise UnsupportedModel(
+                f"The weights take {size_bytes / 2**30:.1f} GiB; a single ONNX file holds at most 2 GiB.",
+                hint="prune or quantize the network first",
+            )
+
+    def write(self, source: Program, path: Path) -> Manifest:
+        """Raises UnsupportedModel, naming the user's layer, for an operator that ONNX lacks."""
+        import onnx
+        import onnx_ir
+
+        model = _export(source, self.opset)
+        name_as_in_program(model, source)
+        if self.activations == "uint8":
+            shift_activations_to_uint8(model)
+        proto = onnx_ir.to_proto(model)
+        if self.simplify:
+            proto = simplified(proto, source.signature)
+        onnx.save(proto, path)
+        return Manifest(
+            format="onnx",
+            signature=source.signature,
+            precision=source.precision,
+            preprocess=source.preprocess,
+            labels=source.labels,
+            tools=tool_versions("onnx", "onnxscript"),
+        )
+
+
+def _export(program: Program, opset: int) -> onnx_ir.Model:
+    try:
+        with _quiet():
+            exported = torch.onnx.export(program.exported, dynamo=True, opset_version=opset, verbose=False)
+    except torch.onnx.OnnxExporterError as error:
+        raise _translated(error, program) from error
+    assert exported is not None, "the exporter returns a program unless it is told to write a file"
+    return exported.model
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the exporter's remarks, for instance that torchvision is not installed."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def _translated(error: torch.onnx.OnnxExporterError, program: Program) -> UnsupportedModel:
+    """The exporter's error, which speaks of a node of its own lowered graph, in terms of the user's layers."""
+    chain = str(error)
+    cause: BaseException | None = error
+    while (cause := cause.__cause__) is not None:
+        chain += f"\n{cause}"
+    missing = re.search(r"No ONNX function found for <OpOverload\(op='([^']+)'", chain)
+    failed = re.search(r"translating node %(\w+) ", chain)
+    what = (
+        f"has no operator for {missing[1]}" if missing else f"cannot take this network: {_innermost(error)}"
+    )
+    lowered = program.exported.run_decompositions() if failed else None
+    nodes = {node.name: node for node in lowered.graph.nodes} if lowered else {}
+    node = nodes.get(failed[1]) if failed else None
+    where = f"layer {graph.layer_name(node)} | {graph.source_line(node)}" if node is not None else ""
+    return UnsupportedModel(
+        f"ONNX {what}.",
+        where=where,
+        hint="write the layer with other operators, or try a higher `opset`",
+    )
+
+
+def _innermost(error: BaseException) -> str:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return str(error).strip().splitlines()[0]

@@ -1,0 +1,94 @@
+"""ONNX Runtime on the CPU."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgepress.errors import BadInput
+from edgepress.runtime._runner import LayerTime, Runner
+
+PROFILED_NODE = "_kernel_time"
+"""The ending of the profiler's events that time one node."""
+
+
+class OnnxRuntimeRunner(Runner):
+    """One session with every graph optimisation; inputs and outputs are bound before the run."""
+
+    formats = ("onnx",)
+    requires = ("onnxruntime",)
+
+    def open(self) -> None:
+        self._session = self._new_session()
+        self._binding = self._session.io_binding()
+
+    def close(self) -> None:
+        del self._binding, self._session
+
+    def load_inputs(self, arrays: Sequence[np.ndarray]) -> None:
+        # A bound array is read in place: the session keeps no reference, so we do.
+        self._inputs = [np.ascontiguousarray(array) for array in arrays]
+        for node, array in zip(self._session.get_inputs(), self._inputs, strict=True):
+            self._binding.bind_cpu_input(node.name, array)
+        for node in self._session.get_outputs():
+            self._binding.bind_output(node.name, "cpu")
+
+    def invoke(self) -> None:
+        self._session.run_with_iobinding(self._binding)
+
+    def read_outputs(self) -> tuple[np.ndarray, ...]:
+        return tuple(self._binding.copy_outputs_to_cpu())
+
+    def profile(self, runs: int) -> tuple[LayerTime, ...]:
+        """Times of each node of the optimised graph, on the inputs loaded last; the first run does not count."""
+        with tempfile.TemporaryDirectory() as folder:
+            session = self._new_session(profile_prefix=str(Path(folder, "profile")))
+            feeds = {node.name: array for node, array in zip(session.get_inputs(), self._inputs, strict=True)}
+            for _ in range(runs + 1):
+                session.run(None, feeds)
+            events = json.loads(Path(session.end_profiling()).read_text())
+        return _layer_times(events)
+
+    def _new_session(self, profile_prefix: str = "") -> Any:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = self.threads
+        options.inter_op_num_threads = 1
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+        options.log_severity_level = 4
+        # Threads spin for work during a run, as in production, but not after it: another runner's turn comes then.
+        options.add_session_config_entry("session.force_spinning_stop", "1")
+        if profile_prefix:
+            options.enable_profiling = True
+            options.profile_file_prefix = profile_prefix
+        try:
+            return onnxruntime.InferenceSession(
+                str(self.artifact.path), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # the errors of ONNX Runtime share no base class
+            raise BadInput(
+                f"ONNX Runtime {onnxruntime.__version__} refuses the file: {error}",
+                where=str(self.artifact.path),
+                hint="convert it again; --to onnx has an option `opset`",
+            ) from None
+
+
+def _layer_times(events: Sequence[dict[str, Any]]) -> tuple[LayerTime, ...]:
+    """The median of each node's times without its first, in execution order, from the profiler's events."""
+    samples_us: dict[tuple[str, str], list[float]] = {}
+    for event in events:
+        if event.get("cat") == "Node" and event["name"].endswith(PROFILED_NODE):
+            key = (event["name"].removesuffix(PROFILED_NODE), event["args"]["op_name"])
+            samples_us.setdefault(key, []).append(event["dur"])
+    return tuple(
+        LayerTime(name, type, statistics.median(durations[1:]) / 1e3)
+        for (name, type), durations in samples_us.items()
+        if len(durations) > 1
+    )
