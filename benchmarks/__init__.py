@@ -1,0 +1,23 @@
+"""Measuring artifacts and reporting on them: one timing protocol, in one place. Nothing here imports torch."""
+
+from __future__ import annotations
+
+from edgepress.benchmarks._environment import Environment
+from edgepress.benchmarks._measurement import MEASUREMENTS_FILE, Measurement, append, read
+from edgepress.benchmarks._protocol import Protocol, compare, measure
+from edgepress.benchmarks._ratio import Ratio, ratio
+from edgepress.benchmarks._warnings import cost_warning
+
+__all__ = [
+    "MEASUREMENTS_FILE",
+    "Environment",
+    "Measurement",
+    "Protocol",
+    "Ratio",
+    "append",
+    "compare",
+    "measure",
+    "cost_warning",
+    "ratio",
+    "read",
+]

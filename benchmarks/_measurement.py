@@ -1,0 +1,132 @@
+"""One artifact, measured: every latency sample and what it cost, kept as one JSON line each."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from pydantic import TypeAdapter, ValidationError
+
+from edgepress.accuracy import Accuracy
+from edgepress.artifact import Precision, Verification
+from edgepress.benchmarks._environment import Environment
+from edgepress.errors import BadInput
+from edgepress.files import existing_file
+from edgepress.runtime import LayerTime
+
+MEASUREMENTS_FILE = "measurements.jsonl"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """What one Runner did with one artifact.
+
+    `latency_ms` holds one entry a timed `invoke`, in order; the first `len / rounds` belong to the first
+    round and so on. Measurements whose rounds were interleaved share one `comparison` id. `load_ms` is opening the
+    file with the runtime already imported; `first_inference_ms` the first `invoke` after it.
+    `peak_memory_mb` is how far the process's peak resident memory, between before loading and after
+    the warm-up, rose above what was resident before (None where the system does not tell).
+    `cpu_share` is processor time over wall time while timing: below 1 on one thread, others ran meanwhile.
+    `steps` are the stages and conversions in the artifact's history. The statistics are None when
+    there is no sample, as on an emulated target, where a millisecond means nothing.
+    """
+
+    name: str
+    path: str
+    format: str
+    precision: Precision
+    sha256: str
+    size_bytes: int
+    steps: tuple[str, ...] = ()
+    target: str
+    runner: str
+    threads: int
+    batch: int
+    latency_ms: tuple[float, ...]
+    rounds: int = 1
+    comparison: str = ""
+    warmup_runs: int = 0
+    load_ms: float
+    first_inference_ms: float
+    peak_memory_mb: float | None = None
+    cpu_share: float | None = None
+    accuracy: Accuracy | None = None
+    verification: Verification | None = None
+    layers: tuple[LayerTime, ...] = ()
+    warnings: tuple[str, ...] = ()
+    environment: Environment
+
+    @property
+    def median_ms(self) -> float | None:
+        return self.percentile_ms(50)
+
+    @property
+    def p90_ms(self) -> float | None:
+        return self.percentile_ms(90)
+
+    @property
+    def p99_ms(self) -> float | None:
+        return self.percentile_ms(99)
+
+    @property
+    def mean_ms(self) -> float | None:
+        return float(np.mean(self.latency_ms)) if self.latency_ms else None
+
+    @property
+    def cv(self) -> float | None:
+        """Standard deviation over mean."""
+        return float(np.std(self.latency_ms) / np.mean(self.latency_ms)) if self.latency_ms else None
+
+    @property
+    def spread(self) -> float | None:
+        """The distance between the quartiles over the median: unlike `cv`, single outliers do not move it."""
+        if not self.latency_ms:
+            return None
+        low, middle, high = np.percentile(self.latency_ms, (25, 50, 75))
+        return float((high - low) / middle)
+
+    @property
+    def throughput(self) -> float | None:
+        """Samples a second at the median latency."""
+        return 1000 * self.batch / self.median_ms if self.median_ms else None
+
+    @property
+    def is_original(self) -> bool:
+        """No compression stage in its history: only conversions, whose names say from what to what."""
+        return all("_to_" in step for step in self.steps)
+
+    def percentile_ms(self, percent: float) -> float | None:
+        return float(np.percentile(self.latency_ms, percent)) if self.latency_ms else None
+
+
+def append(path: Path, measurements: Iterable[Measurement]) -> None:
+    """Add one line each to the file, in a single write, so that a killed run leaves whole lines."""
+    codec = TypeAdapter(Measurement)
+    lines = b"".join(codec.dump_json(measurement) + b"\n" for measurement in measurements)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab", buffering=0) as stream:
+            stream.write(lines)
+            os.fsync(stream.fileno())
+    except OSError as error:
+        raise BadInput(f"Cannot write {path.name}: {error.strerror}.", where=str(path.absolute())) from None
+
+
+def read(path: Path) -> list[Measurement]:
+    """Every measurement in the file, oldest first; BadInput names the line that cannot be read."""
+    codec = TypeAdapter(Measurement)
+    found = []
+    for number, line in enumerate(existing_file(path, "measurements file").read_bytes().splitlines(), 1):
+        try:
+            found.append(codec.validate_json(line))
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise BadInput(
+                f"Line {number} of {path.name} is not a measurement: {first['msg']}.",
+                where=f"{path.absolute()}:{number} {'.'.join(str(part) for part in first['loc'])}".rstrip(),
+                hint="delete that line; edgepress benchmark measures again",
+            ) from None
+    return found

@@ -1,0 +1,243 @@
+"""The one place where edgepress takes a time: warm-up, then interleaved rounds, `invoke` alone on the clock."""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import math
+import statistics
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Annotated
+
+import numpy as np
+from annotated_types import Ge, Gt
+
+from edgepress import plugins
+from edgepress.benchmarks import _warnings
+from edgepress.benchmarks._environment import Environment
+from edgepress.benchmarks._measurement import Measurement
+from edgepress.benchmarks._memory import PeakMemory
+from edgepress.errors import BadInput
+from edgepress.progress import Progress, silent, track
+from edgepress.runtime import LayerTime, Runner
+
+STABLE_WINDOW = 5
+STABLE_WITHIN = 0.02
+NS_PER_MS = 1e6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Protocol:
+    """How long to measure. Times and counts are for each runner.
+
+    The warm-up ends when the median of the last five runs is within 2 % of that of the five before, but
+    not before `min_warmup_runs` and not after `max_warmup_runs`. Then come `rounds` rounds in which every runner has its
+    turn: as many timed runs as reach `min_runs` and `min_seconds` over all rounds, but at most `max_runs`
+    and about `max_seconds`. `profile_runs` more, off the clock, give the times of single layers.
+    """
+
+    batch: Annotated[int, Gt(0)] = 1
+    min_warmup_runs: Annotated[int, Gt(0)] = 10
+    max_warmup_runs: Annotated[int, Gt(0)] = 100
+    rounds: Annotated[int, Gt(0)] = 25
+    min_runs: Annotated[int, Gt(0)] = 100
+    max_runs: Annotated[int, Gt(0)] = 2000
+    min_seconds: Annotated[float, Ge(0)] = 1.0
+    max_seconds: Annotated[float, Gt(0)] = 20.0
+    profile_runs: Annotated[int, Ge(0)] = 0
+
+
+def measure(
+    runner: Runner,
+    protocol: Protocol = Protocol(),
+    inputs: Sequence[np.ndarray] | None = None,
+    progress: Progress = silent,
+) -> Measurement:
+    """Open `runner`, time it alone, close it. Arguments and errors are those of `compare`."""
+    return compare([runner], protocol, inputs, progress)[0]
+
+
+def compare(
+    runners: Sequence[Runner],
+    protocol: Protocol = Protocol(),
+    inputs: Sequence[np.ndarray] | None = None,
+    progress: Progress = silent,
+) -> list[Measurement]:
+    """Open all `runners` in this process and time them in turns, so that a slow spell hits all alike.
+
+    `inputs` fit every runner's signature (batch axis first); without them each gets random ones of
+    `protocol.batch` samples. Raises BadInput when they do not fit, and what opening a runner raises.
+    """
+    environment = Environment.read()
+    with ExitStack() as stack:
+        entrants = [_opened(runner, stack, protocol, inputs) for runner in runners]
+        for entrant in track(entrants, "warming up", progress):
+            _warm_up(entrant, protocol)
+        with _no_garbage_collection():
+            deadline = time.perf_counter() + 2 * protocol.max_seconds * len(entrants)
+            for round_index in track(range(protocol.rounds), "measuring", progress):
+                for index in _order(round_index, len(entrants)):
+                    _take_turn(entrants[index])
+                if time.perf_counter() > deadline:
+                    break
+        layers = [entrant.profile(protocol.profile_runs) for entrant in entrants]
+    comparison = uuid.uuid4().hex if len(entrants) > 1 else ""
+    return [
+        entrant.measurement(environment, comparison, protocol, times)
+        for entrant, times in zip(entrants, layers, strict=True)
+    ]
+
+
+@dataclass
+class _Entrant:
+    """A runner on its way through the protocol."""
+
+    runner: Runner
+    batch: int
+    load_ms: float
+    first_inference_ms: float
+    memory: PeakMemory
+    peak_memory_mb: float | None = None
+    warmup_runs: int = 1
+    settled: bool = False
+    runs_per_turn: int = 1
+    turns: int = 0
+    latency_ms: list[float] = field(default_factory=list)
+    cpu_ns: int = 0
+    wall_ns: int = 0
+
+    def profile(self, runs: int) -> tuple[LayerTime, ...]:
+        return self.runner.profile(runs) if runs else ()
+
+    def measurement(
+        self, environment: Environment, comparison: str, protocol: Protocol, layers: tuple[LayerTime, ...]
+    ) -> Measurement:
+        artifact, manifest = self.runner.artifact, self.runner.artifact.manifest
+        latency_ms, cpu_share = tuple(self.latency_ms), self.cpu_ns / self.wall_ns
+        unsettled = [] if self.settled else [f"Not settled after {self.warmup_runs} warm-up runs."]
+        return Measurement(
+            name=artifact.path.name,
+            path=str(artifact.path),
+            format=artifact.format,
+            precision=manifest.precision,
+            sha256=manifest.sha256,
+            size_bytes=manifest.size_bytes,
+            steps=manifest.history.names(),
+            target=self.runner.target.device,
+            runner=self.runner.name(),
+            threads=self.runner.threads,
+            batch=self.batch,
+            latency_ms=latency_ms,
+            rounds=self.turns,
+            comparison=comparison,
+            warmup_runs=self.warmup_runs,
+            load_ms=self.load_ms,
+            first_inference_ms=self.first_inference_ms,
+            peak_memory_mb=self.peak_memory_mb,
+            cpu_share=round(cpu_share, 4),
+            verification=manifest.verification,
+            layers=layers,
+            warnings=(
+                *unsettled,
+                *_warnings.of_samples(latency_ms, protocol.min_runs),
+                *_warnings.of_processor(cpu_share, self.runner.threads),
+                *_warnings.of_environment(environment),
+            ),
+            environment=environment,
+        )
+
+
+def _opened(
+    runner: Runner, stack: ExitStack, protocol: Protocol, inputs: Sequence[np.ndarray] | None
+) -> _Entrant:
+    """The runner, opened and run once. What it imports is imported first, or it would count as loading."""
+    arrays = _inputs(runner, protocol, inputs)
+    plugins.require(*runner.requires, extra=runner.extra)
+    for package in runner.requires:
+        importlib.import_module(package)
+    memory = PeakMemory()
+    started = time.perf_counter_ns()
+    stack.enter_context(runner)
+    load_ms = (time.perf_counter_ns() - started) / NS_PER_MS
+    runner.load_inputs(arrays)
+    return _Entrant(runner, len(arrays[0]), load_ms, _invoke_ms(runner), memory)
+
+
+def _inputs(runner: Runner, protocol: Protocol, inputs: Sequence[np.ndarray] | None) -> Sequence[np.ndarray]:
+    signature = runner.artifact.manifest.signature
+    arrays = signature.example(protocol.batch) if inputs is None else inputs
+    signature.check_inputs(arrays)
+    if inputs is None and len(arrays[0]) != protocol.batch:
+        raise BadInput(
+            f"This file takes batches of {len(arrays[0])} only, not of {protocol.batch}.",
+            where=str(runner.artifact.path),
+            hint=f"measure it with a batch of {len(arrays[0])}",
+        )
+    return arrays
+
+
+def _warm_up(entrant: _Entrant, protocol: Protocol) -> None:
+    """Run until the latency settles, then plan how many runs a turn has."""
+    times: list[float] = []
+    deadline = time.perf_counter() + protocol.max_seconds
+    while len(times) < protocol.max_warmup_runs and time.perf_counter() < deadline:
+        times.append(_invoke_ms(entrant.runner))
+        if len(times) >= protocol.min_warmup_runs and _is_stable(times):
+            entrant.settled = True
+            break
+    entrant.warmup_runs += len(times)
+    entrant.runs_per_turn = _runs_per_turn(statistics.median(times[-STABLE_WINDOW:]), protocol)
+    entrant.peak_memory_mb = entrant.memory.rise_mb()
+
+
+def _is_stable(times: list[float]) -> bool:
+    if len(times) < 2 * STABLE_WINDOW:
+        return False
+    before = statistics.median(times[-2 * STABLE_WINDOW : -STABLE_WINDOW])
+    return abs(statistics.median(times[-STABLE_WINDOW:]) - before) <= STABLE_WITHIN * before
+
+
+def _runs_per_turn(latency_ms: float, protocol: Protocol) -> int:
+    runs = max(protocol.min_runs, protocol.min_seconds * 1000 / latency_ms)
+    runs = min(runs, protocol.max_runs, protocol.max_seconds * 1000 / latency_ms)
+    return max(1, math.ceil(runs / protocol.rounds))
+
+
+def _order(round_index: int, count: int) -> list[int]:
+    """Everyone starts, and follows each neighbour, equally often: rotated every other round, else reversed."""
+    shift = (round_index // 2) % count
+    order = [*range(shift, count), *range(shift)]
+    return order[::-1] if round_index % 2 else order
+
+
+def _take_turn(entrant: _Entrant) -> None:
+    """One run off the clock, because the runner before has filled the caches with its own; then the timed ones."""
+    entrant.runner.invoke()
+    cpu_started, started = time.process_time_ns(), time.perf_counter_ns()
+    times = [_invoke_ms(entrant.runner) for _ in range(entrant.runs_per_turn)]
+    entrant.wall_ns += time.perf_counter_ns() - started
+    entrant.cpu_ns += time.process_time_ns() - cpu_started
+    entrant.latency_ms.extend(times)
+    entrant.turns += 1
+
+
+def _invoke_ms(runner: Runner) -> float:
+    started = time.perf_counter_ns()
+    runner.invoke()
+    return (time.perf_counter_ns() - started) / NS_PER_MS
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    was_enabled = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()

@@ -1,0 +1,57 @@
+"""What a reader must know before believing a latency, as sentences that travel with the numbers."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from edgepress.benchmarks._environment import Environment
+from edgepress.benchmarks._ratio import Ratio
+
+LARGE_SPREAD = 0.10
+SMALL_CPU_SHARE = 0.90
+LARGE_CPU_SHARE = 1.20
+MEANINGFUL_MACS_FALL = 0.10
+
+
+def of_samples(latency_ms: tuple[float, ...], wanted: int) -> list[str]:
+    """Too few samples, or samples that scatter."""
+    found = []
+    if len(latency_ms) < wanted:
+        found.append(f"Only {len(latency_ms)} of {wanted} runs fitted into the time allowed.")
+    low, middle, high = np.percentile(latency_ms, (25, 50, 75))
+    if (high - low) / middle > LARGE_SPREAD:
+        found.append(f"The middle half of the runs spans {(high - low) / middle:.0%} of the median.")
+    return found
+
+
+def of_processor(cpu_share: float, threads: int) -> list[str]:
+    """One thread that did not have one core to itself, or that was not one. More threads wait for one another."""
+    if threads != 1:
+        return []
+    if cpu_share < SMALL_CPU_SHARE:
+        return [f"Other work took the processor: this run had it for {cpu_share:.0%} of the time."]
+    if cpu_share > LARGE_CPU_SHARE:
+        return [f"The runtime used {cpu_share:.1f} cores although one thread was asked for."]
+    return []
+
+
+def of_environment(environment: Environment) -> list[str]:
+    """A machine that was already busy."""
+    load = environment.load_average
+    if load is None or load[0] <= environment.usable_cores:
+        return []
+    return [f"The machine was busy: load average {load[0]:.1f} on {environment.usable_cores:g} cores."]
+
+
+def cost_warning(macs_before: int, macs_after: int, latency: Ratio) -> str | None:
+    """The sentence to show when MACs fell by a tenth or more and latency did not; None otherwise.
+
+    Latency counts as fallen when its whole interval lies below 1.
+    """
+    fall = 1 - macs_after / macs_before
+    if fall < MEANINGFUL_MACS_FALL or latency.high < 1:
+        return None
+    return (
+        f"MACs fell by {fall:.0%} but latency did not: it is {latency.value:.2f} times the original's "
+        f"({latency.low:.2f} to {latency.high:.2f})."
+    )
