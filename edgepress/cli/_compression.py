@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgepress import compress, cost
-from edgepress.accuracy import Accuracy, check_labels, evaluate
+from edgepress.accuracy import Accuracy, evaluate
 from edgepress.artifact import Artifact
-from edgepress.data import Data
+from edgepress.data import Data, check_labels
 from edgepress.errors import UsageError
 from edgepress.program import Program
 from edgepress.progress import Progress
@@ -88,7 +88,7 @@ class Compression:
 
     def _facts(self, program: Program, artifact: Artifact, progress: Progress) -> NetworkFacts:
         accuracy: Accuracy | None = None
-        if self.data is not None and self.data.labelled and self.data.count("evaluate"):
+        if self.data is not None and self.data.class_count() and self.data.count("evaluate"):
             accuracy = evaluate(
                 program.run, self.data, program.preprocess, limit=self.evaluate_limit, progress=progress
             )

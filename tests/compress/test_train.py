@@ -1,0 +1,123 @@
+"""The training loop: it learns, keeps its best, is reproducible, and says what is wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import tiny_networks
+import torch
+
+from edgepress import compress
+from edgepress.accuracy import evaluate
+from edgepress.compress._augment import augment
+from edgepress.compress.distill import Distill, divergence
+from edgepress.compress.fine_tune import FineTune
+from edgepress.data import Batch
+from edgepress.errors import BadInput, BadOption
+from edgepress.program import Program
+from edgepress.recipe import Recipe
+
+
+@pytest.fixture(scope="module")
+def data() -> tiny_networks.Patches:
+    return tiny_networks.Patches(256)
+
+
+@pytest.fixture(scope="module")
+def untrained() -> Program:
+    return tiny_networks.capture(tiny_networks.Concatenated)
+
+
+@pytest.fixture(scope="module")
+def trained(untrained: Program, data: tiny_networks.Patches) -> Program:
+    return compress.apply(untrained, Recipe((FineTune(epochs=4, learning_rate=0.05, batch_size=32),)), data)
+
+
+def accuracy(program: Program, data: tiny_networks.Patches) -> float:
+    return evaluate(program.run, data, None).top1
+
+
+def test_fine_tuning_learns(untrained: Program, trained: Program, data: tiny_networks.Patches) -> None:
+    assert accuracy(untrained, data) < 60 < 95 < accuracy(trained, data)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"optimizer": "adamw", "learning_rate": 0.01}, {"precision": "bfloat16"}, {"average": 0.8}]
+)
+def test_learns_with_every_option(
+    untrained: Program, data: tiny_networks.Patches, changes: dict[str, object]
+) -> None:
+    stage = FineTune(**{"epochs": 6, "learning_rate": 0.05, "batch_size": 32} | changes)  # type: ignore[arg-type]
+    assert accuracy(compress.apply(untrained, Recipe((stage,)), data), data) > 90
+
+
+def test_distillation_needs_no_labels(
+    untrained: Program, trained: Program, data: tiny_networks.Patches, tmp_path: Path
+) -> None:
+    trained.save(tmp_path / "teacher.pt2")
+    teacher = str(tmp_path / "teacher.pt2")
+    student = compress.apply(
+        untrained,
+        Recipe((Distill(teacher=teacher, epochs=5, learning_rate=0.05, batch_size=32),)),
+        Unlabelled(256),
+    )
+    assert accuracy(student, data) > 90
+
+
+def test_keeps_the_best_epoch(untrained: Program, data: tiny_networks.Patches) -> None:
+    """A learning rate that ruins the network at the peak of its schedule: an earlier epoch must win."""
+    stage = FineTune(
+        epochs=8, learning_rate=1.0, warmup=0.9, momentum=0.0, batch_size=32, holdout=0.25, patience=2
+    )
+    program = compress.apply(untrained, Recipe((stage,)), data)
+    results = program.history.steps[-1].results
+    assert results["epochs"] - results["best_epoch"] <= 2
+    assert results["holdout_accuracy"] >= 25
+
+
+def test_divergence_of_equal_logits_is_zero_and_of_others_positive() -> None:
+    logits = torch.randn(8, 5, generator=torch.Generator().manual_seed(0))
+    assert divergence(logits, logits, 4.0).abs() < 1e-6
+    assert divergence(logits, -logits, 4.0) > 0.1
+
+
+def test_a_diverging_training_says_so(untrained: Program, data: tiny_networks.Patches) -> None:
+    with pytest.raises(BadOption, match="diverged"):
+        compress.apply(untrained, Recipe((FineTune(epochs=2, learning_rate=1e9),)), data)
+
+
+def test_fine_tuning_without_labels_is_refused(untrained: Program) -> None:
+    with pytest.raises(BadInput, match="needs labels"):
+        compress.apply(untrained, Recipe((FineTune(epochs=1),)), Unlabelled())
+
+
+def test_a_teacher_with_other_outputs_is_refused(
+    untrained: Program, data: tiny_networks.Patches, tmp_path: Path
+) -> None:
+    module = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 16 * 16, 7))
+    Program.capture(module, (torch.zeros(2, 3, 16, 16),)).save(tmp_path / "teacher.pt2")
+    with pytest.raises(BadOption, match="teacher's outputs"):
+        compress.apply(untrained, Recipe((Distill(teacher=str(tmp_path / "teacher.pt2")),)), data)
+
+
+def test_augmentation_moves_and_mirrors() -> None:
+    pictures = torch.arange(2 * 8 * 8, dtype=torch.float32).reshape(2, 1, 8, 8)
+    generator = torch.Generator().manual_seed(0)
+    assert augment((pictures,), generator, random_crop=0, flip=False)[0].equal(pictures)
+    (moved,) = augment((pictures,), generator, random_crop=2, flip=False)
+    assert moved.shape == pictures.shape
+    assert not moved.equal(pictures)
+    assert set(moved.unique().tolist()) <= {0.0, *pictures.unique().tolist()}
+    (mirrored,) = augment((pictures.repeat(16, 1, 1, 1),), generator, random_crop=0, flip=True)
+    sums = {tuple(row) for row in mirrored[::2, 0, 0].tolist()}
+    assert sums == {tuple(pictures[0, 0, 0].tolist()), tuple(pictures[0, 0, 0].flip(0).tolist())}
+
+
+class Unlabelled(tiny_networks.Patches):
+    """The same pictures, nobody knows of what."""
+
+    class_names = ()
+
+    def batches(self, *args, **kwargs):  # type: ignore[no-untyped-def]
+        return (Batch(batch.inputs) for batch in super().batches(*args, **kwargs))
