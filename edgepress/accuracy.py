@@ -70,4 +70,5 @@ def _ranks(scores: np.ndarray, labels: np.ndarray | None, name: str) -> np.ndarr
     earlier = np.arange(classes) < labels[:, None]
     better = ~np.where(earlier, scores < of_label, scores <= of_label)
     better[np.arange(len(labels)), labels] = np.isnan(of_label[:, 0])
-    return better.sum(axis=1)
+    ranks: np.ndarray = better.sum(axis=1)
+    return ranks

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from edgepress.data import Data, DataOptions
 from edgepress.data._indexed import Splits, divided, given
@@ -98,13 +98,12 @@ def _hidden(path: Path) -> bool:
 
 def _decoded(path: Path) -> Image.Image:
     try:
+        picture: Image.Image
         with Image.open(path) as picture:
             picture.load()
-            return picture
+        return picture
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        reason = (
-            "it is not in a picture format" if isinstance(error, Image.UnidentifiedImageError) else str(error)
-        )
+        reason = "it is not in a picture format" if isinstance(error, UnidentifiedImageError) else str(error)
         raise BadInput(
             f"The picture {path.name!r} cannot be decoded: {reason}.",
             where=str(path),

@@ -1,0 +1,210 @@
+"""`FILE.py:FUNCTION`: batches from a function of the user's own. The file is run: that is the user's choice.
+
+The function takes no arguments and returns an iterable of batches, which then serves all splits, or a
+mapping of `train`, `calibrate`, `evaluate` to such (`calibrate` falls back to `train`). A batch is a tuple
+`(x,)` or `(x, y)` of arrays or tensors, or an edgepress.data.Batch for a network with several inputs. `x` is
+what the network takes, preprocessed already, the batch axis first; `y` holds one integer a sample.
+Shuffling is the function's own matter; what it returns once per call (a generator) it is asked for anew.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgepress.data import Batch, Data, DataOptions, Split
+from edgepress.errors import BadInput, UnknownName
+from edgepress.files import existing_file
+from edgepress.preprocess import Preprocess
+
+SPLITS: tuple[Split, ...] = ("train", "calibrate", "evaluate")
+END = object()
+"""What `next` answers behind the last batch; None would be taken for a batch that is wrong."""
+
+
+def open_source(location: str, options: DataOptions) -> Data:
+    """The data that the function `location` returns. Its samples are divided by itself: `options` has no say.
+
+    Raises BadInput when the file is missing or raises (with its line), UnknownName when it has no such
+    function. What the batches hold is checked as they come.
+    """
+    file, _, name = location.rpartition(":")
+    if not file:
+        raise BadInput(
+            f"Which function of {location!r} gives the data?", where=location, hint=f"{location}:function"
+        )
+    return FunctionData(location, _function(existing_file(file, "data file"), name))
+
+
+class FunctionData(Data):
+    def __init__(self, name: str, function: Callable[[], Any]) -> None:
+        self.name = name
+        self._function = function
+        self._returned: Any = None
+        self._counts: dict[Split, int] = {}
+
+    def count(self, split: Split) -> int:
+        """Counted by going through the split once."""
+        if split not in self._counts:
+            self._counts[split] = sum(len(batch) for batch in self._checked(split))
+        return self._counts[split]
+
+    def batches(
+        self,
+        split: Split,
+        preprocess: Preprocess | None,
+        *,
+        batch_size: int = 64,
+        skip: int = 0,
+        limit: int | None = None,
+        shuffle_seed: int | None = None,
+    ) -> Iterator[Batch]:
+        end = None if limit is None else skip + limit
+        return _regrouped(_window(self._checked(split), skip, end), batch_size)
+
+    def _checked(self, split: Split) -> Iterator[Batch]:
+        iterator = iter(_guarded(lambda: iter(self._iterable(split)), self.name))
+        number = 0
+        while (raw := _guarded(lambda: next(iterator, END), self.name)) is not END:
+            yield _batch(raw, f"{self.name}, {split}, batch {number}")
+            number += 1
+
+    def _iterable(self, split: Split) -> Iterable[Any]:
+        """What the function returned for the split; asked again when that can be gone through only once."""
+        returned = self._function() if self._returned is None else self._returned
+        found = _of_split(returned, split, self.name)
+        self._returned = None if isinstance(found, Iterator) else returned
+        return found
+
+
+def _of_split(returned: Any, split: Split, name: str) -> Iterable[Any]:
+    if isinstance(returned, Mapping):
+        if unknown := [key for key in returned if key not in SPLITS]:
+            raise UnknownName("split", str(unknown[0]), SPLITS, where=name)
+        wanted = "train" if split == "calibrate" and "calibrate" not in returned else split
+        if wanted not in returned:
+            raise BadInput(
+                f"The data has no split {wanted!r}.",
+                where=name,
+                hint=f"it has {', '.join(returned) or 'none'}",
+            )
+        returned = returned[wanted]
+    if not isinstance(returned, Iterable):
+        raise BadInput(
+            f"The function returned {type(returned).__name__}, not batches.",
+            where=name,
+            hint="return an iterable of (x,) or (x, y), or a mapping of train, calibrate, evaluate to such",
+        )
+    return returned
+
+
+def _function(file: Path, name: str) -> Callable[[], Any]:
+    spec = importlib.util.spec_from_file_location(file.stem, file)
+    assert spec is not None, "the text before the colon ends in .py"
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    loader = spec.loader
+    _guarded(lambda: loader.exec_module(module), str(file))
+    functions = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
+    if name not in functions:
+        raise UnknownName("function", name, functions, where=str(file))
+    function: Callable[[], Any] = getattr(module, name)
+    return function
+
+
+def _guarded(call: Callable[[], Any], name: str) -> Any:
+    """The result of `call` into the user's file; BadInput with the user's line when it raises."""
+    try:
+        return call()
+    except BadInput:
+        raise
+    except Exception as error:
+        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename != __file__]
+        own = [frame for frame in frames if Path(frame.filename).name in name] or frames
+        line = f"{own[-1].filename}:{own[-1].lineno}: {own[-1].line}" if own else name
+        if isinstance(error, SyntaxError):
+            line = f"{error.filename}:{error.lineno}: {(error.text or '').strip()}"
+        raise BadInput(
+            f"The data's own code failed: {type(error).__name__}: {error}", where=line, hint="mend the file"
+        ) from error
+
+
+def _batch(raw: Any, where: str) -> Batch:
+    if isinstance(raw, Batch):
+        batch = Batch(tuple(_array(value, where) for value in raw.inputs), raw.labels)
+    elif isinstance(raw, (tuple, list)) and len(raw) in (1, 2):
+        batch = Batch((_array(raw[0], where),), raw[1] if len(raw) == 2 else None)
+    else:
+        raise BadInput(f"A batch is (x,) or (x, y), not {_what(raw)}.", where=where)
+    if not batch.inputs or any(len(array) != len(batch) for array in batch.inputs):
+        raise BadInput("The inputs of the batch differ in length.", where=where)
+    return batch if batch.labels is None else Batch(batch.inputs, _labels(batch.labels, len(batch), where))
+
+
+def _array(value: Any, where: str) -> np.ndarray:
+    """A NumPy array; a tensor of any framework with `.numpy()` is converted, double precision made single."""
+    array = _numpy(value)
+    if array.ndim == 0 or not (np.issubdtype(array.dtype, np.number) or array.dtype == bool):
+        raise BadInput(f"The x of a batch is {_what(value)}, not an array of numbers.", where=where)
+    return array.astype(np.float32) if np.issubdtype(array.dtype, np.floating) else array
+
+
+def _labels(value: Any, count: int, where: str) -> np.ndarray:
+    labels = _numpy(value)
+    if labels.shape != (count,) or not np.issubdtype(labels.dtype, np.integer):
+        raise BadInput(
+            f"The y of a batch of {count} is {labels.dtype} {labels.shape}: it takes one integer a sample.",
+            where=where,
+        )
+    return labels.astype(np.int64)
+
+
+def _numpy(value: Any) -> np.ndarray:
+    if hasattr(value, "detach"):
+        value = value.detach().cpu()
+    return np.asarray(value.numpy() if hasattr(value, "numpy") else value)
+
+
+def _what(value: Any) -> str:
+    return f"{type(value).__name__} of {len(value)}" if hasattr(value, "__len__") else type(value).__name__
+
+
+def _window(batches: Iterable[Batch], start: int, end: int | None) -> Iterator[Batch]:
+    """The samples from number `start` up to `end`."""
+    position = 0
+    for batch in batches:
+        first, last = max(start - position, 0), len(batch) if end is None else min(end - position, len(batch))
+        if first < last:
+            yield _cut(batch, first, last)
+        position += len(batch)
+        if end is not None and position >= end:
+            return
+
+
+def _regrouped(batches: Iterable[Batch], size: int) -> Iterator[Batch]:
+    """The same samples in batches of `size`, the last one smaller."""
+    waiting: Batch | None = None
+    for batch in batches:
+        waiting = batch if waiting is None else _joined(waiting, batch)
+        while waiting is not None and len(waiting) >= size:
+            yield _cut(waiting, 0, size)
+            waiting = _cut(waiting, size, len(waiting)) if len(waiting) > size else None
+    if waiting is not None:
+        yield waiting
+
+
+def _cut(batch: Batch, start: int, end: int) -> Batch:
+    labels = None if batch.labels is None else batch.labels[start:end]
+    return Batch(tuple(array[start:end] for array in batch.inputs), labels)
+
+
+def _joined(first: Batch, second: Batch) -> Batch:
+    inputs = tuple(np.concatenate(pair) for pair in zip(first.inputs, second.inputs, strict=True))
+    if first.labels is None or second.labels is None:
+        return Batch(inputs)
+    return Batch(inputs, np.concatenate([first.labels, second.labels]))
