@@ -73,7 +73,7 @@ class Memory:
                 dies[buffer[node]] = time
         change = [0] * (len(self.nodes) + 1)
         for time, node in enumerate(self.nodes):
-            if buffer.get(node) is node:
+            if node in buffer and buffer[node] is node:
                 size = self.size_bytes(self._last_fused(node))
                 change[time] += size
                 change[dies[node] + 1] -= size

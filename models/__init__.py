@@ -8,13 +8,18 @@ from __future__ import annotations
 
 import functools
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
 
 import torch
 
 from edgepress import plugins
 from edgepress.errors import UnknownName
+from edgepress.models import _load
 from edgepress.models._card import Card
+from edgepress.preprocess import Preprocess
+from edgepress.program import Program
 
 Builder = Callable[..., torch.nn.Module]
 
@@ -27,13 +32,40 @@ def names() -> tuple[str, ...]:
 def find(name: str) -> Builder:
     """The function that builds the model `name`; UnknownName, with the nearest, when there is none."""
     if name not in _builders():
-        raise UnknownName("model", name, names(), where=name)
+        raise UnknownName("model", name, names())
     return _builders()[name]
 
 
 def card_of(name: str) -> Card:
     """What is known about the model `name`; UnknownName when there is none."""
     return find(name).card  # type: ignore[attr-defined,no-any-return]
+
+
+def load(
+    text: str,
+    *,
+    weights: str | Path | None = None,
+    input_shape: tuple[int, ...] | None = None,
+    options: Mapping[str, Any] | None = None,
+    preprocess: Preprocess | None = None,
+) -> Program:
+    """The network that `text` names: a `.pt2`, a model of the zoo, or `path/to/file.py:factory`.
+
+    `weights` is a file of them; `input_shape` is that of one sample, 3 x 224 x 224 for one; `options` are
+    keyword arguments of the model function or the factory; `preprocess` replaces the card's. Raises BadInput
+    for a missing, broken or unfit file, UnknownName for an unknown model or option, BadOption for a value that
+    an option does not take, UnsupportedModel for a network that PyTorch cannot export.
+    """
+    request = _load.Request(
+        weights=weights, input_shape=input_shape, options=options or {}, preprocess=preprocess
+    )
+    if text.endswith(".pt2"):
+        return _load.saved(text, request)
+    if text.rpartition(":")[0].endswith(".py"):
+        return _load.from_file(text, request)
+    if text not in _builders():
+        _load.refuse_other_files(text)
+    return _load.from_zoo(text, find(text), card_of(text), request)
 
 
 @functools.cache

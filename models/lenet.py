@@ -53,4 +53,5 @@ class LeNet5(nn.Module):
         features = self.pool(self.activation(self.conv2(features)))
         features = self.activation(self.fc1(torch.flatten(features, 1)))
         features = self.activation(self.fc2(features))
-        return self.fc3(features)
+        logits: torch.Tensor = self.fc3(features)
+        return logits

@@ -58,7 +58,8 @@ class MobileNetV1(nn.Module):
         initialise(self)
 
     def forward(self, pictures: torch.Tensor) -> torch.Tensor:
-        return self.classifier(torch.flatten(self.avgpool(self.features(pictures)), 1))
+        logits: torch.Tensor = self.classifier(torch.flatten(self.avgpool(self.features(pictures)), 1))
+        return logits
 
 
 def _separable(inputs: int, outputs: int, stride: int) -> nn.Sequential:

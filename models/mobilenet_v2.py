@@ -65,7 +65,8 @@ class MobileNetV2(nn.Module):
         initialise(self)
 
     def forward(self, pictures: torch.Tensor) -> torch.Tensor:
-        return self.classifier(torch.flatten(self.avgpool(self.features(pictures)), 1))
+        logits: torch.Tensor = self.classifier(torch.flatten(self.avgpool(self.features(pictures)), 1))
+        return logits
 
 
 class InvertedResidual(nn.Module):
@@ -80,7 +81,8 @@ class InvertedResidual(nn.Module):
         self.conv = nn.Sequential(*expand, filtered, *convolution(hidden, outputs, 1, activation=None))
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        return features + self.conv(features) if self.is_residual else self.conv(features)
+        filtered: torch.Tensor = self.conv(features)
+        return features + filtered if self.is_residual else filtered
 
 
 def _convolution(

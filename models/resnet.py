@@ -82,7 +82,8 @@ class CifarResNet(nn.Module):
     def forward(self, pictures: torch.Tensor) -> torch.Tensor:
         features = self.relu(self.bn1(self.conv1(pictures)))
         features = self.layer3(self.layer2(self.layer1(features)))
-        return self.fc(torch.flatten(self.avgpool(features), 1))
+        logits: torch.Tensor = self.fc(torch.flatten(self.avgpool(features), 1))
+        return logits
 
 
 class BasicBlock(nn.Module):
@@ -106,7 +107,8 @@ class BasicBlock(nn.Module):
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         residual = self.relu(self.bn1(self.conv1(features)))
         residual = self.bn2(self.conv2(residual))
-        return self.relu(residual + self.shortcut(features))
+        output: torch.Tensor = self.relu(residual + self.shortcut(features))
+        return output
 
 
 class PaddedShortcut(nn.Module):

@@ -70,7 +70,8 @@ class ShuffleNetV2(nn.Module):
     def forward(self, pictures: torch.Tensor) -> torch.Tensor:
         features = self.maxpool(self.conv1(pictures))
         features = self.stage4(self.stage3(self.stage2(features)))
-        return self.fc(torch.flatten(self.avgpool(self.conv5(features)), 1))
+        logits: torch.Tensor = self.fc(torch.flatten(self.avgpool(self.conv5(features)), 1))
+        return logits
 
 
 class Unit(nn.Module):
