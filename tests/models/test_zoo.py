@@ -1,0 +1,130 @@
+"""Every network of the zoo does what the rest of the project asks of a network."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+
+import pytest
+import torch
+
+from edgepress import models
+from edgepress.errors import BadOption, UnknownName
+from edgepress.program import Program
+
+SIDE = 32
+
+
+def small(name: str) -> torch.nn.Module:
+    """The network for ten classes of 32 x 32 pictures, narrow where it can be."""
+    wanted = {"classes": 10, "small_input": True, "width": 0.5 if name == "shufflenet_v2" else 0.25}
+    build = models.find(name)
+    return build(
+        **{key: value for key, value in wanted.items() if key in inspect.signature(build).parameters}
+    )
+
+
+def pictures(name: str, batch: int) -> torch.Tensor:
+    return torch.randn(batch, len(models.card_of(name).preprocess.mean), SIDE, SIDE)
+
+
+def captured(name: str) -> Program:
+    return Program.capture(small(name), (pictures(name, 2),))
+
+
+def test_an_unknown_model_names_the_nearest() -> None:
+    with pytest.raises(UnknownName, match="mobilenet_v2"):
+        models.find("mobilenetv2")
+
+
+def test_every_family_file_lists_its_models() -> None:
+    assert {"lenet5", "mobilenet_v1", "mobilenet_v2", "resnet20", "resnet56"} <= set(models.names())
+    assert {"shufflenet_v2", "squeezenet1_0", "squeezenet1_1"} <= set(models.names())
+
+
+@pytest.mark.parametrize("name", models.names())
+def test_builder_takes_keywords_and_says_what_it_is(name: str) -> None:
+    build = models.find(name)
+    parameters = inspect.signature(build).parameters
+    assert "classes" in parameters
+    assert all(parameter.kind is inspect.Parameter.KEYWORD_ONLY for parameter in parameters.values())
+    assert inspect.getdoc(build)
+
+
+@pytest.mark.parametrize("name", models.names())
+def test_captured_network_equals_the_module_at_any_batch(name: str) -> None:
+    network = small(name).eval()
+    program = Program.capture(network, (pictures(name, 2),))
+    for batch in (1, 2, 5):
+        inputs = pictures(name, batch)
+        with torch.inference_mode():
+            expected = network(inputs)
+        (output,) = program.run(inputs.numpy())
+        assert output.shape == (batch, 10)
+        # The same kernels in the same order; 1e-5 leaves room for another blocking of the batch.
+        torch.testing.assert_close(torch.from_numpy(output), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", models.names())
+def test_one_training_step_moves_every_weight(name: str) -> None:
+    network = captured(name).module().train()
+    before = {key: value.detach().clone() for key, value in network.named_parameters()}
+
+    labels = torch.arange(8) % 10
+    torch.nn.functional.cross_entropy(network(pictures(name, 8)), labels).backward()
+    torch.optim.SGD(network.parameters(), lr=0.5).step()
+
+    still = [key for key, value in network.named_parameters() if torch.equal(value, before[key])]
+    assert still == []
+
+
+@pytest.mark.parametrize("name", [name for name in models.names() if name != "lenet5"])
+def test_train_and_eval_differ_as_batch_norm_and_dropout_do(name: str) -> None:
+    network, inputs = captured(name).module(), pictures(name, 8)
+    with torch.no_grad():
+        in_evaluation = network.eval()(inputs)
+        in_training = network.train()(inputs)
+        again = network.eval()(inputs)
+    assert not torch.allclose(in_evaluation, in_training)
+    has_statistics = any("running_mean" in key for key in network.state_dict())
+    assert torch.equal(in_evaluation, again) != has_statistics
+
+
+@pytest.mark.parametrize("name", models.names())
+def test_saved_network_loads_to_the_same_outputs(name: str, tmp_path: Path) -> None:
+    program, inputs = captured(name), pictures(name, 3).numpy()
+    program.save(tmp_path / "model.pt2")
+    (loaded,) = Program.load(tmp_path / "model.pt2").run(inputs)
+    (original,) = program.run(inputs)
+    assert (loaded == original).all()
+
+
+@pytest.mark.parametrize("name", [name for name in models.names() if "net_v" in name or "squeeze" in name])
+def test_small_input_keeps_more_than_one_position(name: str) -> None:
+    sizes: list[int] = []
+    network = small(name)
+    for module in network.modules():
+        if isinstance(module, torch.nn.AdaptiveAvgPool2d):
+            module.register_forward_hook(lambda module, inputs, output: sizes.append(inputs[0].shape[-1]))
+    with torch.no_grad():
+        network.eval()(pictures(name, 1))
+    assert sizes == [7] if "squeeze" in name else [4]
+
+
+def test_lenet_takes_pictures_of_other_sizes() -> None:
+    network = models.find("lenet5")(size=28, in_channels=3)
+    assert network(torch.zeros(1, 3, 28, 28)).shape == (1, 10)
+
+
+def test_a_width_that_shufflenet_lacks_is_refused() -> None:
+    with pytest.raises(BadOption, match="0.3"):
+        models.find("shufflenet_v2")(width=0.3)
+
+
+def test_padding_shortcut_takes_every_second_pixel_between_zeros() -> None:
+    block = models.find("resnet20")(shortcut="padding").layer2[0]
+    features = torch.rand(2, 16, 8, 8)
+    output = block.shortcut(features)
+    assert torch.equal(output[:, 8:24], features[:, :, ::2, ::2])
+    assert not output[:, :8].any()
+    assert not output[:, 24:].any()
