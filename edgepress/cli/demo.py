@@ -1,0 +1,112 @@
+"""The whole road on built-in real data, offline, in minutes: train, prune, distill, quantize, convert, verify, time."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from edgepress.cli._console import json_option, print_table, progress_bar, remark
+
+if TYPE_CHECKING:
+    from edgepress.artifact import Artifact
+    from edgepress.benchmarks import Measurement
+    from edgepress.data import Data
+    from edgepress.program import Program
+    from edgepress.progress import Progress
+    from edgepress.recipe import Recipe
+
+FORMATS = ("onnx", "tflite")
+
+
+@click.command()
+@click.option("-o", "--out", "folder", type=click.Path(path_type=Path), default="demo", show_default=True)
+@json_option
+def command(folder: Path, as_json: bool) -> None:
+    """Take a small MobileNet v2 and scikit-learn's 1,797 handwritten digits down the whole road.
+
+    The folder gets every file of it, and report.html. The table at the end compares the original with
+    the compressed network on PyTorch, ONNX Runtime and LiteRT.
+    """
+    from edgepress.artifact import encode
+    from edgepress.benchmarks import MEASUREMENTS_FILE, append, comparison_table, report
+    from edgepress.cli._compression import Compression
+    from edgepress.cli._conversion import require_verified
+    from edgepress.data import open_data
+
+    data = open_data("digits")
+    (folder / MEASUREMENTS_FILE).unlink(missing_ok=True)
+    with progress_bar() as progress:
+        original = _trained(data, progress)
+        compression = Compression(folder=folder, recipe=_recipe(), data=data, model="mobilenet_v2", data_text="digits")
+        result = compression.start(original, progress, remark)
+        artifacts = _convert(folder, data, progress)
+        measured = _measure(folder, artifacts, data, progress)
+    append(folder / MEASUREMENTS_FILE, measured)
+    page = report.write(folder)
+    if as_json:
+        click.echo(encode(result))
+    else:
+        table = comparison_table(measured, result)
+        print_table(table.columns, table.cells())
+        for warning in table.warnings:
+            remark(warning)
+    remark(f"report: {page}")
+    require_verified(artifacts)
+
+
+def _trained(data: Data, progress: Progress) -> Program:
+    """A MobileNet v2 that reads digits. Its history is empty: training it is no compression."""
+    import torch
+
+    from edgepress import compress, models
+    from edgepress.compress.fine_tune import FineTune
+    from edgepress.history import History
+    from edgepress.preprocess import Preprocess
+    from edgepress.recipe import Recipe
+
+    torch.manual_seed(0)
+    preprocess = Preprocess(size=(32, 32), mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+    untrained = models.load(
+        "mobilenet_v2", input_shape=(3, 32, 32), options={"classes": 10, "width": 0.5}, preprocess=preprocess
+    )
+    training = FineTune(epochs=10, optimizer="adamw", learning_rate=4e-3, batch_size=32, holdout=0)
+    trained = compress.apply(untrained, Recipe((training,)), data, progress=progress)
+    return dataclasses.replace(trained, history=History(), labels=data.class_names)
+
+
+def _recipe() -> Recipe:
+    from edgepress.compress.distill import Distill
+    from edgepress.compress.prune_channels import PruneChannels
+    from edgepress.compress.quantize_static import QuantizeStatic
+    from edgepress.recipe import Recipe
+
+    recovery = Distill(epochs=8, optimizer="adamw", learning_rate=2e-3, batch_size=32, holdout=0)
+    return Recipe((PruneChannels(macs=0.5), recovery, QuantizeStatic()))
+
+
+def _convert(folder: Path, data: Data, progress: Progress) -> list[Artifact]:
+    """The original and the compressed network in every format, verified; the .pt2 files first."""
+    from edgepress.artifact import Artifact
+    from edgepress.cli._compression import MODEL, ORIGINAL
+    from edgepress.cli._conversion import convert_all
+    from edgepress.program import Program
+
+    artifacts = []
+    for name in (ORIGINAL, MODEL):
+        path = folder / name
+        artifacts.append(Artifact.open(path))
+        targets = {format: path.with_suffix(f".{format}") for format in FORMATS}
+        artifacts += convert_all(Program.load(path), targets, data=data, progress=progress)
+    return artifacts
+
+
+def _measure(folder: Path, artifacts: list[Artifact], data: Data, progress: Progress) -> list[Measurement]:
+    from edgepress import runtime
+    from edgepress.benchmarks import Protocol
+    from edgepress.cli.benchmark import measure
+
+    runners = [runtime.open(artifact) for artifact in artifacts]
+    return measure(runners, Protocol(max_seconds=3), data, None, progress)
