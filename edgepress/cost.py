@@ -97,7 +97,7 @@ def measure(network: Program | GraphModule) -> Cost:
 
 def _layer(graph_module: GraphModule, node: Node, memory: Memory, stored: set[int]) -> LayerCost:
     """The cost of one operator; the tensors in `stored` have been counted, and this one's are added to it."""
-    weights = list(_weights(graph_module, node, memory))
+    weights = {weight.key: weight for weight in _weights(graph_module, node, memory)}.values()
     new = [weight for weight in weights if weight.key not in stored]
     stored.update(weight.key for weight in new)
     moved = memory.moved(node)
