@@ -1,0 +1,62 @@
+"""Measures the mean and variance of every batch-norm anew, for a network whose channels have changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch.fx import Interpreter, Node
+
+from edgepress import graph
+from edgepress.data import Batch
+from edgepress.program import Program
+
+aten = torch.ops.aten
+
+
+def is_needed(program: Program) -> bool:
+    """Whether the network has a batch-norm with running statistics."""
+    return any(_keeps_statistics(node) for node in program.exported.graph.nodes)
+
+
+def reestimated(program: Program, batches: Iterable[Batch]) -> Program:
+    """The program with running means and variances as they are over `batches`; no labels are needed.
+
+    As Li et al. (2020, EagleEye) do before they compare pruned networks. Every batch-norm normalises
+    with the statistics of the batch while they are measured, so that those behind see what training
+    would show them.
+    """
+    graph_module = program.graph_module()
+    meter = _Meter(graph_module)
+    with torch.no_grad():
+        for batch in batches:
+            meter.run(*(torch.from_numpy(array) for array in batch.inputs))
+    for node, (count, mean, square) in meter.sums.items():
+        arguments = graph.arguments(node)
+        variance = square / count - (mean / count).square()
+        for name, value in (("running_mean", mean / count), ("running_var", variance.clamp_min(0))):
+            graph.set_constant(graph_module, str(arguments[name].target), value.float())
+    return program.replace(graph_module)
+
+
+class _Meter(Interpreter):
+    """Runs the graph and sums, for every batch-norm, what it reads and its square."""
+
+    def __init__(self, graph_module: torch.fx.GraphModule) -> None:
+        super().__init__(graph_module)
+        self.sums: dict[Node, tuple[int, torch.Tensor, torch.Tensor]] = {}
+
+    def run_node(self, node: Node) -> object:
+        if not _keeps_statistics(node):
+            return super().run_node(node)
+        (value, weight, bias, *_, momentum, eps, cudnn), _ = self.fetch_args_kwargs_from_env(node)
+        axes = [axis for axis in range(value.ndim) if axis != 1]
+        size = value.numel() // value.shape[1]
+        count, mean, square = self.sums.get(node, (0, torch.zeros(()), torch.zeros(())))
+        wide = value.double()
+        self.sums[node] = (count + size, mean + wide.sum(axes), square + wide.square().sum(axes))
+        return node.target(value, weight, bias, None, None, True, momentum, eps, cudnn)
+
+
+def _keeps_statistics(node: Node) -> bool:
+    return node.target is aten.batch_norm.default and graph.arguments(node)["running_mean"] is not None

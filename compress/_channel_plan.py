@@ -1,0 +1,155 @@
+"""What a prune will remove, layer by layer, and of each layer that stays as it is, why."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgepress.compress._channel_structure import Layer, Structure
+from edgepress.errors import BadOption, UnknownName, UnsupportedModel
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerPlan:
+    """One layer: its output and input channels before and after, which outputs go, and why none does."""
+
+    name: str
+    type: str
+    outputs: int
+    outputs_after: int
+    inputs: int
+    inputs_after: int
+    removed: tuple[int, ...]
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A prune as data. `str()` prints it as a table."""
+
+    layers: tuple[LayerPlan, ...]
+    macs: int
+    macs_after: int
+    parameters: int
+    parameters_after: int
+
+    def __str__(self) -> str:
+        width = max(len(layer.name) for layer in self.layers)
+        lines = [f"{'layer':{width}}  {'inputs':>14}  {'outputs':>14}  why"]
+        lines += [
+            f"{layer.name:{width}}  {_change(layer.inputs, layer.inputs_after):>14}  "
+            f"{_change(layer.outputs, layer.outputs_after):>14}  {layer.reason}".rstrip()
+            for layer in self.layers
+        ]
+        lines.append(f"multiply-accumulates {_share(self.macs, self.macs_after)}")
+        lines.append(f"parameters {_share(self.parameters, self.parameters_after)}")
+        return "\n".join(lines)
+
+
+def plan_for(structure: Structure, kept: np.ndarray, reasons: Mapping[str, str]) -> Plan:
+    """The plan that keeps the classes in `kept` (bool). `reasons` says of layers by name why they stay.
+
+    Raises UnsupportedModel when nothing at all would go.
+    """
+    layers = tuple(_layer_plan(layer, kept, reasons.get(layer.name, "")) for layer in structure.layers)
+    if not any(layer.removed for layer in layers):
+        raise UnsupportedModel(
+            "No channel of this network can be removed.",
+            where="; ".join(f"{layer.name}: {layer.reason}" for layer in layers)
+            or "it has no layers with weights",
+        )
+    counts = structure.counts(kept)
+    return Plan(
+        layers=layers,
+        macs=structure.macs.before,
+        macs_after=round(structure.macs(counts)),
+        parameters=structure.parameters.before,
+        parameters_after=round(structure.parameters(counts)),
+    )
+
+
+def classes_kept(structure: Structure, removed: Mapping[str, Sequence[int]]) -> np.ndarray:
+    """Which classes stay when these output channels of these layers go, and all that are tied to them.
+
+    Raises UnknownName for a layer that is not there, BadOption for a channel that is not there, and
+    UnsupportedModel for one that cannot go.
+    """
+    kept = np.ones(structure.labelling.count, bool)
+    layers = {layer.name: layer for layer in structure.layers}
+    for name, channels in removed.items():
+        if name not in layers:
+            raise UnknownName("layer", name, layers)
+        classes = layers[name].outputs
+        count = graph_outputs(layers[name])
+        if any(not 0 <= channel < count for channel in channels):
+            raise BadOption(f"The layer has channels 0 to {count - 1}.", where=name)
+        for number in [] if classes is None else classes[list(channels)].tolist():
+            if number in structure.labelling.reasons:
+                raise UnsupportedModel(
+                    f"These channels must stay: {structure.labelling.reasons[number]}.", where=name
+                )
+            kept[number] = False
+        if classes is None and channels:
+            raise UnsupportedModel(f"These channels must stay: {NO_CHANNELS}.", where=name)
+    _check_not_empty(structure, kept)
+    return kept
+
+
+NO_CHANNELS = "its input's channels cannot be removed, and it works on each by itself"
+
+
+def graph_outputs(layer: Layer) -> int:
+    """How many output channels a layer has."""
+    shape = layer.node.meta["val"].shape
+    return int(shape[-1] if layer.type == "linear" else shape[1])
+
+
+def _check_not_empty(structure: Structure, kept: np.ndarray) -> None:
+    counts = structure.counts(kept)
+    for layer in structure.layers:
+        for classes in (layer.outputs, layer.inputs):
+            if classes is not None and counts[structure.axis(classes)] == 0:
+                raise BadOption(
+                    "That would remove every channel that the layer makes or reads.", where=layer.name
+                )
+
+
+def reasons_to_stay(structure: Structure) -> dict[str, str]:
+    """Of each layer that cannot lose a channel: why. A layer of which some can go is not in it."""
+    found = {}
+    for layer in structure.layers:
+        frozen = structure.labelling.reasons
+        if layer.outputs is None:
+            found[layer.name] = NO_CHANNELS
+        elif all(number in frozen for number in layer.outputs.tolist()):
+            ((reason, _),) = Counter(frozen[number] for number in layer.outputs.tolist()).most_common(1)
+            found[layer.name] = reason
+    return found
+
+
+def _layer_plan(layer: Layer, kept: np.ndarray, reason: str) -> LayerPlan:
+    outputs = graph_outputs(layer)
+    inputs = int(layer.node.all_input_nodes[0].meta["val"].shape[-1 if layer.type == "linear" else 1])
+    removed = () if layer.outputs is None else tuple(np.flatnonzero(~kept[layer.outputs]).tolist())
+    lost = 0 if layer.inputs is None else int((~kept[layer.inputs]).sum())
+    return LayerPlan(
+        name=layer.name,
+        type=layer.type,
+        outputs=outputs,
+        outputs_after=outputs - len(removed),
+        inputs=inputs,
+        inputs_after=inputs - lost,
+        removed=removed,
+        reason="" if removed else reason,
+    )
+
+
+def _change(before: int, after: int) -> str:
+    return str(before) if before == after else f"{before} -> {after}"
+
+
+def _share(before: int, after: int) -> str:
+    return f"{before:,} -> {after:,} ({after / before:.1%})"

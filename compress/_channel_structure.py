@@ -1,0 +1,187 @@
+"""What channel pruning can decide about a network: its layers, the groups of removable channels, and what a choice costs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from torch.fx import Node
+
+from edgepress import cost, graph
+from edgepress.compress._channel_labels import Binding, Labelling
+from edgepress.compress._channel_normalise import normalise, shape_at_batch_one
+from edgepress.compress._channel_rules import label
+from edgepress.program import Program
+
+Term = tuple[int, tuple[int, ...]]
+"""A factor, and the axes (rows of `Structure.members`) whose counts multiply it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """A layer with weights. `outputs` and `inputs` are the class of each channel; None: none can be removed."""
+
+    name: str
+    type: str
+    node: Node
+    outputs: np.ndarray | None
+    inputs: np.ndarray | None
+
+
+@dataclass(frozen=True, eq=False)
+class Amount:
+    """A cost as a function of how many entries of each axis stay: before + the change of a sum of products.
+
+    Term t is factors[t] times the counts of the axes in row t of `axes`; -1 stands for no axis.
+    """
+
+    before: int
+    whole: np.ndarray
+    factors: np.ndarray
+    axes: np.ndarray
+
+    def __call__(self, counts: np.ndarray) -> float:
+        """The cost when `counts[axis]` entries stay."""
+        return float(self.before + self.factors @ (self._terms(counts) - self._terms(self.whole)))
+
+    def slopes(self, counts: np.ndarray) -> np.ndarray:
+        """How much the cost grows with one more entry on each axis."""
+        chosen = self._chosen(counts)
+        slopes = np.zeros(len(counts) + 1)
+        for column in range(self.axes.shape[1]):
+            others = np.delete(chosen, column, axis=1).prod(1)
+            np.add.at(slopes, self.axes[:, column], self.factors * others)
+        return slopes[:-1]
+
+    def _terms(self, counts: np.ndarray) -> np.ndarray:
+        terms: np.ndarray = self._chosen(counts).prod(1)
+        return terms
+
+    def _chosen(self, counts: np.ndarray) -> np.ndarray:
+        return np.append(counts, 1).astype(np.float64)[self.axes]
+
+
+@dataclass(frozen=True, eq=False)
+class Structure:
+    """A labelled network. `members[axis, class]`: how often the class occurs on that axis of a tensor.
+
+    `macs` and `parameters` are equal to what edgepress.cost measures on the rewritten network.
+    """
+
+    labelling: Labelling
+    layers: tuple[Layer, ...]
+    members: np.ndarray
+    axis_of: dict[bytes, int]
+    macs: Amount
+    parameters: Amount
+
+    def axis(self, classes: np.ndarray) -> int:
+        """The row of `members` for an axis whose entries have these classes."""
+        return self.axis_of[classes.tobytes()]
+
+    def counts(self, kept: np.ndarray) -> np.ndarray:
+        """How many entries of each axis stay when the classes in `kept` (bool) stay."""
+        counts: np.ndarray = self.members @ kept.astype(self.members.dtype)
+        return counts
+
+
+def read_structure(program: Program) -> Structure:
+    """Label `program`; raises UnsupportedModel for a graph that cannot be labelled safely."""
+    graph_module = program.graph_module()
+    normalise(graph_module)
+    labelling = label(graph_module)
+    axis_of = {classes.tobytes(): number for number, classes in enumerate(_distinct(_axes(labelling)))}
+    members = np.zeros((len(axis_of), labelling.count), np.int32)
+    for data, number in axis_of.items():
+        members[number] = np.bincount(np.frombuffer(data, np.int64), minlength=labelling.count)
+    whole = members.sum(1)
+    before = cost.measure(program)
+    stored = _stored_tensors(labelling, axis_of)
+    owned = {name for name, _ in labelling.graph_module.named_parameters()}
+    return Structure(
+        labelling=labelling,
+        layers=tuple(_layers(labelling)),
+        members=members,
+        axis_of=axis_of,
+        macs=_amount(before.macs, whole, list(_products(labelling, stored))),
+        parameters=_amount(before.parameters, whole, [stored[name] for name in stored if name in owned]),
+    )
+
+
+def _amount(before: int, whole: np.ndarray, terms: list[Term]) -> Amount:
+    width = max((len(axes) for _, axes in terms), default=1)
+    axes = np.full((len(terms), width), -1)
+    for row, (_, present) in zip(axes, terms, strict=True):
+        row[: len(present)] = present
+    return Amount(before, whole, np.array([factor for factor, _ in terms], np.float64), axes)
+
+
+def _axes(labelling: Labelling) -> Iterator[np.ndarray]:
+    for binding in labelling.bindings:
+        yield labelling.classes[binding.labels]
+    for node, channels in labelling.channels.items():
+        if channels is not None:
+            yield labelling.classes_of(node)
+
+
+def _distinct(arrays: Iterator[np.ndarray]) -> list[np.ndarray]:
+    return list({array.tobytes(): array for array in arrays}.values())
+
+
+def _by_tensor(labelling: Labelling) -> dict[str, dict[int, Binding]]:
+    """The bindings of each stored tensor by axis; tied uses bind the same classes."""
+    found: dict[str, dict[int, Binding]] = {}
+    for binding in labelling.bindings:
+        found.setdefault(binding.name, {}).setdefault(binding.axis, binding)
+    return found
+
+
+def _stored_tensors(labelling: Labelling, axis_of: dict[bytes, int]) -> dict[str, Term]:
+    """The size of each stored tensor that can shrink: the axes that can, and the product of the others."""
+    tensors = {}
+    for name, bindings in _by_tensor(labelling).items():
+        shape = shape_at_batch_one(next(iter(bindings.values())).constant)
+        rest = math.prod(size for axis, size in enumerate(shape) if axis not in bindings)
+        axes = (axis_of[labelling.classes[binding.labels].tobytes()] for binding in bindings.values())
+        tensors[name] = (rest, tuple(axes))
+    return tensors
+
+
+def _products(labelling: Labelling, stored: dict[str, Term]) -> Iterator[Term]:
+    """The multiply-accumulates of each convolution and linear layer: its weight, times how often that is used."""
+    for node in graph.operators(labelling.graph_module):
+        weight = graph.weight_node(node) if node.target in graph.WEIGHTED else None
+        if weight is None or str(weight.target) not in stored:
+            continue
+        if node.target is graph.aten.linear.default:
+            uses = math.prod(shape_at_batch_one(node)[:-1])
+        else:
+            spread = graph.arguments(node)["input"] if "transpose" in graph.op_name(node) else node
+            uses = math.prod(shape_at_batch_one(spread)[2 - len(shape_at_batch_one(weight)) :])
+        factor, axes = stored[str(weight.target)]
+        yield uses * factor, axes
+
+
+def _layers(labelling: Labelling) -> Iterator[Layer]:
+    """Every layer once, under the user's name; where one module owns several weights, under the weight's name."""
+    nodes: dict[str, Node] = {}
+    for node in graph.operators(labelling.graph_module):
+        if node.target in graph.WEIGHTED and (weight := graph.weight_node(node)) is not None:
+            nodes.setdefault(str(weight.target), node)
+    names = [graph.layer_name(node) for node in nodes.values()]
+    for weight_name, node in nodes.items():
+        name = graph.layer_name(node)
+        source = graph.arguments(node)["input"]
+        yield Layer(
+            name=name if names.count(name) == 1 else weight_name,
+            type=graph.op_name(node),
+            node=node,
+            outputs=_classes(labelling, node),
+            inputs=_classes(labelling, source),
+        )
+
+
+def _classes(labelling: Labelling, node: Node) -> np.ndarray | None:
+    return None if labelling.channels.get(node) is None else labelling.classes_of(node)

@@ -1,0 +1,234 @@
+"""Remove whole channels, smaller tensors and not masks, until the network fits a budget."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import numpy as np
+import torch
+from annotated_types import Ge, Gt, Le, Lt
+
+from edgepress import cost
+from edgepress.compress import _batch_norm
+from edgepress.compress._channel_budget import Group, Limit, Problem, search_global, search_uniform
+from edgepress.compress._channel_plan import LayerPlan, Plan, classes_kept, plan_for, reasons_to_stay
+from edgepress.compress._channel_rewrite import remove
+from edgepress.compress._channel_scores import groups_for, loss_gradients
+from edgepress.compress._channel_structure import Structure, read_structure
+from edgepress.compress._importance import CRITERIA, relative
+from edgepress.data import Batch, Split
+from edgepress.errors import BadOption, UnsupportedModel
+from edgepress.program import Program
+from edgepress.stage import Context, Outcome, Stage
+
+__all__ = ["LayerPlan", "Plan", "PruneChannels", "plan_exactly", "rewrite"]
+
+Share = Annotated[float, Gt(0), Lt(1)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PruneChannels(Stage):
+    """Structured pruning of output channels on the labelled graph, planned before anything is changed.
+
+    macs: at most this share of the original network's multiply-accumulates stays.
+    parameters: at most this share of the original network's parameters stays.
+    criterion: which channels matter least: the l1 or l2 norm of their filters, their batch-norm scale, or
+        the first-order change of the loss when they go (taylor; needs data).
+    scope: rank all channels of the network together (global), or take the same share everywhere (uniform).
+    round_to: channel counts become multiples of this, where a layer has as many.
+    min_channels: a layer keeps at least as many.
+    max_ratio: a layer loses at most this share of its channels.
+    recalibrate_batch_norm: measure batch-norm statistics anew afterwards, when there is data.
+    samples, batch_size: how much data taylor and the batch-norm statistics use.
+    """
+
+    shorthand = "macs"
+
+    macs: Share | None = None
+    parameters: Share | None = None
+    criterion: Literal["l1", "l2", "bn_scale", "taylor"] = "l2"
+    scope: Literal["global", "uniform"] = "global"
+    round_to: Annotated[int, Ge(1)] = 8
+    min_channels: Annotated[int, Ge(1)] = 1
+    max_ratio: Annotated[float, Gt(0), Le(1)] = 0.9
+    recalibrate_batch_norm: bool = True
+    samples: Annotated[int, Ge(1)] = 1024
+    batch_size: Annotated[int, Ge(1)] = 128
+
+    def needs(self) -> frozenset[Split]:
+        return frozenset({"calibrate"} if self.criterion == "taylor" else ())
+
+    def check(self, program: Program) -> None:
+        """Raise BadOption without a budget, and UnsupportedModel when no channel can be removed."""
+        if self.macs is None and self.parameters is None:
+            raise BadOption("Pruning needs a budget.", where=self.name(), hint="macs=0.5, or parameters=0.5")
+        _check_prunable(_structure(program))
+
+    def apply(self, program: Program, context: Context) -> Outcome:
+        """Plan, announce, rewrite. Raises BudgetMissed and UnsupportedModel, with reasons, before any change."""
+        plan = self.plan(program, context)
+        context.announce(str(plan))
+        pruned = rewrite(program, plan)
+        if self.recalibrate_batch_norm and context.data is not None and _batch_norm.is_needed(pruned):
+            pruned = _batch_norm.reestimated(pruned, self._batches(program, context))
+        return Outcome(
+            pruned,
+            {
+                "macs": plan.macs_after,
+                "parameters": plan.parameters_after,
+                "channels": {layer.name: [layer.outputs, layer.outputs_after] for layer in plan.layers},
+                "unchanged": {layer.name: layer.reason for layer in plan.layers if not layer.removed},
+            },
+        )
+
+    def plan(self, program: Program, context: Context) -> Plan:
+        """What would be removed to meet the budget, without removing it."""
+        structure = _structure(program)
+        rules = {layer.name: context.rules.apply(self, layer.name, layer.type) for layer in structure.layers}
+        for layer in structure.layers:
+            if rules[layer.name] is None and layer.outputs is not None:
+                for number in layer.outputs.tolist():
+                    structure.labelling.reasons.setdefault(number, f"a rule leaves {layer.name} alone")
+        _check_prunable(structure)
+        members = _groups(structure)
+        scores = self._scores(program, structure, members, context)
+        problem = self._problem(structure, members, scores, rules, self._limits(structure, context))
+        search = search_global if self.scope == "global" else search_uniform
+        kept = np.ones(structure.labelling.count, bool)
+        for classes, score, count in zip(members, scores, search(problem), strict=True):
+            kept[classes[np.argsort(score, kind="stable")][: len(classes) - count]] = False
+        return plan_for(structure, kept, _why(structure, kept, problem))
+
+    def _limits(self, structure: Structure, context: Context) -> tuple[Limit, ...]:
+        original = cost.measure(context.original)
+        limits = []
+        for name, share, whole in (
+            ("macs", self.macs, original.macs),
+            ("parameters", self.parameters, original.parameters),
+        ):
+            if share is not None:
+                limits.append(Limit(getattr(structure, name), share * whole, name))
+        if all(limit.amount.before <= limit.most for limit in limits):
+            raise BadOption(
+                "The network is within this budget already, so there is nothing to remove.",
+                where=self.name(),
+                hint="shares are of the original network, before the first stage",
+            )
+        return tuple(limits)
+
+    def _scores(
+        self, program: Program, structure: Structure, members: Sequence[np.ndarray], context: Context
+    ) -> list[np.ndarray]:
+        gradients = {}
+        if self.criterion == "taylor":
+            gradients = loss_gradients(program, self._batches(program, context), _loss)
+        groups = groups_for(structure.labelling, members, gradients)
+        scores = [CRITERIA[self.criterion](group) for group in groups]
+        return scores if self.criterion == "taylor" else relative(scores)
+
+    def _batches(self, program: Program, context: Context) -> list[Batch]:
+        data = context.required_data()
+        batches = data.batches(
+            "calibrate", program.preprocess, batch_size=self.batch_size, limit=self.samples
+        )
+        return list(batches)
+
+    def _problem(
+        self,
+        structure: Structure,
+        members: Sequence[np.ndarray],
+        scores: Sequence[np.ndarray],
+        rules: Mapping[str, PruneChannels | None],
+        limits: tuple[Limit, ...],
+    ) -> Problem:
+        floors = np.minimum(structure.members.sum(1), 1)
+        steps = np.ones(structure.labelling.count, np.int64)
+        for layer in structure.layers:
+            options = rules[layer.name] or self
+            if layer.outputs is not None:
+                size, axis = len(layer.outputs), structure.axis(layer.outputs)
+                least = max(options.min_channels, math.ceil(size * (1 - options.max_ratio)))
+                floors[axis] = max(floors[axis], min(size, least))
+                steps[layer.outputs] = np.lcm(steps[layer.outputs], options.round_to)
+        groups = tuple(
+            Group(
+                np.sort(score), _step(int(steps[classes[0]]), len(classes)), structure.members[:, classes[0]]
+            )
+            for classes, score in zip(members, scores, strict=True)
+        )
+        fixed = np.ones(structure.labelling.count, bool)
+        fixed[np.concatenate(members)] = False
+        return Problem(groups, structure.counts(fixed), floors, limits)
+
+
+def plan_exactly(program: Program, removed: Mapping[str, Sequence[int]]) -> Plan:
+    """The plan that removes these output channels of these layers, and what is tied to them, and nothing else."""
+    structure = _structure(program)
+    return plan_for(structure, classes_kept(structure, removed), reasons_to_stay(structure))
+
+
+def rewrite(program: Program, plan: Plan) -> Program:
+    """The program without the channels that the plan removes."""
+    structure = _structure(program)
+    kept = classes_kept(structure, {layer.name: layer.removed for layer in plan.layers})
+    remove(structure.labelling, kept)
+    return program.replace(structure.labelling.graph_module)
+
+
+def _structure(program: Program) -> Structure:
+    if program.precision == "int8":
+        raise UnsupportedModel("A quantized network cannot be pruned.", hint="prune first, then quantize")
+    return read_structure(program)
+
+
+def _check_prunable(structure: Structure) -> None:
+    reasons = reasons_to_stay(structure)
+    if len(reasons) == len(structure.layers):
+        raise UnsupportedModel(
+            "No channel of this network can be removed.",
+            where="; ".join(f"{name}: {reason}" for name, reason in reasons.items()) or "it has no layers",
+        )
+
+
+def _groups(structure: Structure) -> list[np.ndarray]:
+    """The classes that can go and that some layer makes, grouped by the axes they lie on."""
+    made = np.zeros(structure.labelling.count, bool)
+    for layer in structure.layers:
+        if layer.outputs is not None:
+            made[layer.outputs] = True
+    made[list(structure.labelling.reasons)] = False
+    free = np.flatnonzero(made)
+    random = np.random.default_rng(0).integers(1, 2**40, len(structure.members))
+    signatures = random @ structure.members[:, free].astype(np.int64)
+    _, groups = np.unique(signatures, return_inverse=True)
+    order = np.argsort(groups, kind="stable")
+    parts: list[np.ndarray] = np.split(free[order], np.flatnonzero(np.diff(groups[order])) + 1)
+    return sorted(parts, key=lambda classes: int(classes[0]))
+
+
+def _step(round_to: int, size: int) -> int:
+    """Groups smaller than the rounding (parts of a layer's output, or tiny layers) go channel by channel."""
+    return round_to if size >= round_to else 1
+
+
+def _loss(output: torch.Tensor, batch: Batch) -> torch.Tensor:
+    """Cross-entropy with the labels; where there are none, with what the network itself says."""
+    labels = output.argmax(1) if batch.labels is None else torch.from_numpy(batch.labels)
+    return torch.nn.functional.cross_entropy(output, labels)
+
+
+def _why(structure: Structure, kept: np.ndarray, problem: Problem) -> dict[str, str]:
+    """Of every layer that loses nothing: why."""
+    counts = structure.counts(kept)
+    reasons = reasons_to_stay(structure)
+    for layer in structure.layers:
+        if layer.outputs is not None and layer.name not in reasons:
+            axis = structure.axis(layer.outputs)
+            is_least = counts[axis] <= problem.floors[axis]
+            reasons[layer.name] = (
+                "it has its least channels" if is_least else "its channels matter more than others'"
+            )
+    return reasons
