@@ -1,0 +1,160 @@
+"""Activation functions and other operators of one tensor, entry by entry."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from edgepress.convert._tflite_calls import BOUNDED, CLAMPS, Call, bounds
+from edgepress.convert._tflite_draft import Draft, Op, Value, lower, options
+from edgepress.convert._tflite_model import Quantization, Tensor, per_tensor
+from edgepress.convert._tflite_quantize import as_float, quantized_constant, read
+from edgepress.graph import aten
+
+SIGMOID = (aten.sigmoid.default, aten.sigmoid_.default)
+TANH = (aten.tanh.default, aten.tanh_.default)
+SILU = (aten.silu.default, aten.silu_.default)
+HARDSWISH = (aten.hardswish.default, aten.hardswish_.default)
+HARDSIGMOID = (aten.hardsigmoid.default, aten.hardsigmoid_.default)
+LEAKY_RELU = (aten.leaky_relu.default, aten.leaky_relu_.default)
+ELU = (aten.elu.default, aten.elu_.default)
+
+ELEMENT_BY_ELEMENT = (
+    *BOUNDED,
+    *SIGMOID,
+    *TANH,
+    *SILU,
+    *HARDSWISH,
+    *HARDSIGMOID,
+    *LEAKY_RELU,
+    *ELU,
+    aten.gelu.default,
+)
+
+CLAMP_CODES = {"RELU": Op.RELU, "RELU6": Op.RELU6, "RELU_N1_TO_1": Op.RELU_N1_TO_1}
+UNARY = {
+    aten.exp.default: Op.EXP, aten.sqrt.default: Op.SQRT, aten.rsqrt.default: Op.RSQRT, aten.abs.default: Op.ABS,
+    aten.neg.default: Op.NEG, aten.log.default: Op.LOG, aten.sin.default: Op.SIN, aten.cos.default: Op.COS,
+    aten.floor.default: Op.FLOOR, aten.square.default: Op.SQUARE,
+}  # fmt: skip
+
+SIGMOID_CODE = per_tensor(1 / 256, -128)
+TANH_CODE = per_tensor(1 / 128, 0)
+"""The only int8 codes in which LiteRT's specification lets LOGISTIC and TANH give their result."""
+
+
+@lower(*BOUNDED, int8="moves")
+def clamp(call: Call, draft: Draft) -> Value:
+    """RELU and its like where the interval is one of theirs, else MAXIMUM and MINIMUM; int8 keeps its scale."""
+    value = draft.value(call.node.args[0])
+    interval = bounds(call.node)
+    assert interval is not None
+    if interval in CLAMPS:
+        return value.holding(draft.move(CLAMP_CODES[CLAMPS[interval]], [value.tensor], value.tensor.shape))
+    for bound, code in zip(interval, (Op.MAXIMUM, Op.MINIMUM), strict=True):
+        if math.isfinite(bound):
+            inputs = [value.tensor, _in_the_code_of(draft, value.tensor, bound)]
+            made = draft.move(code, inputs, value.tensor.shape, options("MaximumMinimumOptions"))
+            value = value.holding(made)
+    return value
+
+
+@lower(*SIGMOID, int8="computes")
+def sigmoid(call: Call, draft: Draft) -> Value:
+    value = read(draft, call.arguments["self"])
+    return value.holding(_logistic(draft, value.tensor))
+
+
+@lower(*TANH, int8="computes")
+def tanh(call: Call, draft: Draft) -> Value:
+    value = read(draft, call.arguments["self"])
+    return value.holding(draft.compute(Op.TANH, [value.tensor], value.tensor.shape, quantization=TANH_CODE))
+
+
+@lower(*SILU, int8="computes")
+def silu(call: Call, draft: Draft) -> Value:
+    """x * sigmoid(x)"""
+    value = read(draft, call.arguments["self"])
+    factors = [value.tensor, _logistic(draft, value.tensor)]
+    return value.holding(draft.compute(Op.MUL, factors, value.tensor.shape, options("MulOptions")))
+
+
+@lower(*HARDSWISH, int8="computes")
+def hardswish(call: Call, draft: Draft) -> Value:
+    value = read(draft, call.arguments["self"])
+    made = draft.compute(Op.HARD_SWISH, [value.tensor], value.tensor.shape, options("HardSwishOptions"))
+    return value.holding(made)
+
+
+@lower(*HARDSIGMOID, int8="computes")
+def hardsigmoid(call: Call, draft: Draft) -> Value:
+    """relu6(x + 3) / 6; in int8 the sum takes the result's code six times as wide, so no step is lost."""
+    value = read(draft, call.arguments["self"])
+    wide = None
+    if draft.int8:
+        assert call.quantization is not None
+        wide = per_tensor(6 * call.quantization.scale, call.quantization.zero_point)
+    shape = value.tensor.shape
+    relu6 = options("AddOptions", fusedActivationFunction=3)
+    sum_ = draft.compute(Op.ADD, [value.tensor, _number(draft, 3.0)], shape, relu6, wide)
+    return value.holding(draft.compute(Op.MUL, [sum_, _number(draft, 1 / 6)], shape, options("MulOptions")))
+
+
+@lower(*LEAKY_RELU, int8="computes")
+def leaky_relu(call: Call, draft: Draft) -> Value:
+    value = read(draft, call.arguments["self"])
+    made = options("LeakyReluOptions", alpha=float(call.arguments["negative_slope"]))
+    return value.holding(draft.compute(Op.LEAKY_RELU, [value.tensor], value.tensor.shape, made))
+
+
+@lower(*ELU, int8="computes")
+def elu(call: Call, draft: Draft) -> Value:
+    if any(call.arguments[name] != 1 for name in ("alpha", "scale", "input_scale")):
+        raise draft.unsupported("TFLite's ELU has alpha 1.", "use alpha=1, or another activation")
+    value = read(draft, call.arguments["self"])
+    return value.holding(draft.compute(Op.ELU, [value.tensor], value.tensor.shape))
+
+
+@lower(aten.gelu.default, int8="computes")
+def gelu(call: Call, draft: Draft) -> Value:
+    value = read(draft, call.arguments["self"])
+    made = options("GeluOptions", approximate=call.arguments["approximate"] == "tanh")
+    return value.holding(draft.compute(Op.GELU, [value.tensor], value.tensor.shape, made))
+
+
+@lower(aten.prelu.default, int8="computes")
+def prelu(call: Call, draft: Draft) -> Value:
+    """The slope of each channel stands on the file's channel axis."""
+    value = read(draft, call.arguments["self"])
+    slopes = draft.array(call.arguments["weight"])
+    if slopes is None:
+        raise draft.unsupported("The slope is computed from the input.", "use a slope that is a parameter")
+    shape = [1] * (len(value.order) - 1)
+    if len(value.order) > 1:
+        shape[value.axis(1) - 1] = slopes.size
+    slopes, name = slopes.reshape(shape), str(call.arguments["weight"].target)
+    alpha = quantized_constant(draft, slopes, name) if draft.int8 else draft.constant(slopes, name)
+    return value.holding(draft.compute(Op.PRELU, [value.tensor, alpha], value.tensor.shape))
+
+
+@lower(*UNARY)
+def unary(call: Call, draft: Draft) -> Value:
+    value = as_float(draft, draft.value(call.arguments["self"]))
+    return value.holding(draft.compute(UNARY[call.node.target], [value.tensor], value.tensor.shape))
+
+
+def _logistic(draft: Draft, tensor: Tensor) -> Tensor:
+    return draft.compute(Op.LOGISTIC, [tensor], tensor.shape, quantization=SIGMOID_CODE)
+
+
+def _number(draft: Draft, value: float) -> Tensor:
+    return read(draft, value).tensor
+
+
+def _in_the_code_of(draft: Draft, tensor: Tensor, value: float) -> Tensor:
+    """A constant that MAXIMUM and MINIMUM can compare with the tensor's integers."""
+    code: Quantization | None = tensor.quantization
+    if code is None:
+        return draft.constant(np.array(value, np.float32))
+    return draft.constant(np.array(code.integer(value), np.int8), quantization=code)

@@ -1,0 +1,148 @@
+"""Pooling, means over axes, and resizing of images."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from edgepress.convert._tflite_calls import Call
+from edgepress.convert._tflite_draft import Draft, Op, Value, lower, options
+from edgepress.convert._tflite_layout import NHWC, reordered
+from edgepress.convert._tflite_model import Tensor
+from edgepress.convert._tflite_quantize import quantized_constant, read
+from edgepress.convert._tflite_window import SAME, VALID, Window, Windows, pad_all, padded, pair
+from edgepress.graph import aten
+
+REDUCTIONS = {
+    aten.mean.dim: Op.MEAN, aten.mean.default: Op.MEAN, aten.sum.dim_IntList: Op.SUM, aten.amax.default: Op.REDUCE_MAX,
+    aten.amin.default: Op.REDUCE_MIN,
+}  # fmt: skip
+NEAREST = (aten.upsample_nearest2d.vec, aten.upsample_nearest2d.default)
+BILINEAR = (aten.upsample_bilinear2d.vec, aten.upsample_bilinear2d.default)
+
+
+@lower(aten.max_pool2d.default, int8="moves")
+def max_pool2d(call: Call, draft: Draft) -> Value:
+    value = reordered(draft, draft.value(call.arguments["self"]), NHWC)
+    if pair(call.arguments["dilation"]) != (1, 1):
+        raise draft.unsupported("TFLite's MAX_POOL_2D has no dilation.", "use dilation=1")
+    windows = _windows(call, value.tensor)
+    tensor, padding = padded(draft, value.tensor, windows, lowest=True)
+    return Value(_pool(draft, Op.MAX_POOL_2D, tensor, windows, padding), NHWC)
+
+
+@lower(aten.avg_pool2d.default, int8="moves")
+def avg_pool2d(call: Call, draft: Draft) -> Value:
+    """AVERAGE_POOL_2D; where PyTorch divides by another count than it, a MUL makes up for it."""
+    value = reordered(draft, draft.value(call.arguments["self"]), NHWC)
+    windows = _windows(call, value.tensor)
+    divisors = _divisors(call, windows)
+    counted = np.multiply.outer(*(_within(window, 0, window.length) for window in windows))
+    if all(window.is_same() for window in windows) and (divisors == counted).all():
+        return Value(_pool(draft, Op.AVERAGE_POOL_2D, value.tensor, windows, SAME), NHWC)
+    area = windows[0].size * windows[1].size
+    pooled = _pool(draft, Op.AVERAGE_POOL_2D, pad_all(draft, value.tensor, windows), windows, VALID)
+    if (divisors != area).any():
+        factors = (area / divisors).astype(np.float32)[None, :, :, None]
+        factor = (
+            draft.constant(factors) if pooled.quantization is None else quantized_constant(draft, factors)
+        )
+        pooled = draft.move(Op.MUL, [pooled, factor], pooled.shape, options("MulOptions"))
+    return Value(pooled, NHWC)
+
+
+@lower(aten.adaptive_avg_pool2d.default, int8="computes")
+def adaptive_avg_pool2d(call: Call, draft: Draft) -> Value:
+    """MEAN to 1x1, AVERAGE_POOL_2D to what divides the image evenly."""
+    value = reordered(draft, read(draft, call.arguments["self"]), NHWC)
+    batch, height, width, channels = value.tensor.shape
+    rows, columns = call.result[2:]
+    if (rows, columns) == (1, 1):
+        return _reduced(draft, Op.MEAN, value, (2, 3), True)
+    if height % rows or width % columns:
+        raise draft.unsupported(
+            f"{height}x{width} cannot be pooled evenly to {rows}x{columns}.",
+            "choose an output size that divides it",
+        )
+    windows = tuple(
+        Window(length, length // count, length // count, 1, 0, count)
+        for length, count in ((height, rows), (width, columns))
+    )
+    return Value(_pool(draft, Op.AVERAGE_POOL_2D, value.tensor, (windows[0], windows[1]), VALID), NHWC)
+
+
+@lower(*REDUCTIONS, int8="computes")
+def reduce(call: Call, draft: Draft) -> Value:
+    value = read(draft, call.arguments["self"])
+    rank = len(value.order)
+    dims = call.arguments.get("dim")
+    dims = range(rank) if dims is None or dims == [] else [dims] if isinstance(dims, int) else dims
+    axes = tuple(sorted(axis % rank for axis in dims))
+    return _reduced(draft, REDUCTIONS[call.node.target], value, axes, call.arguments.get("keepdim", False))
+
+
+@lower(*NEAREST, *BILINEAR, int8="moves")
+def upsample(call: Call, draft: Draft) -> Value:
+    value = reordered(
+        draft, draft.value(call.arguments["input" if "input" in call.arguments else "self"]), NHWC
+    )
+    size = call.result[2:]
+    shape = (*value.tensor.shape[:1], *size, value.tensor.shape[3])
+    if call.node.target in NEAREST:
+        code, made = Op.RESIZE_NEAREST_NEIGHBOR, options("ResizeNearestNeighborOptions")
+    else:
+        corners = call.arguments["align_corners"]
+        made = options("ResizeBilinearOptions", alignCorners=corners, halfPixelCenters=not corners)
+        code = Op.RESIZE_BILINEAR
+    return Value(draft.move(code, [value.tensor, draft.int32(*size)], shape, made), NHWC)
+
+
+def _pool(draft: Draft, code: int, tensor: Tensor, windows: Windows, padding: int) -> Tensor:
+    rows, columns = windows
+    made = options(
+        "Pool2DOptions", padding=padding, strideH=rows.stride, strideW=columns.stride,
+        filterHeight=rows.size, filterWidth=columns.size,
+    )  # fmt: skip
+    return draft.move(code, [tensor], (tensor.shape[0], rows.count, columns.count, tensor.shape[3]), made)
+
+
+def _windows(call: Call, tensor: Tensor) -> Windows:
+    """Of a pooling; where no stride is given it is the window's size."""
+    sizes = pair(call.arguments["kernel_size"])
+    strides = pair(call.arguments["stride"] or call.arguments["kernel_size"])
+    before = pair(call.arguments["padding"])
+    rows, columns = (
+        Window(tensor.shape[1 + axis], sizes[axis], strides[axis], 1, before[axis], call.result[2 + axis])
+        for axis in (0, 1)
+    )
+    return rows, columns
+
+
+def _divisors(call: Call, windows: Windows) -> np.ndarray:
+    """What PyTorch divides each position's sum by (rows x columns)."""
+    if call.arguments["divisor_override"]:
+        return np.full([window.count for window in windows], call.arguments["divisor_override"])
+    padding = call.arguments["count_include_pad"]
+    counts = (
+        _within(window, -window.before if padding else 0, window.length + (window.before if padding else 0))
+        for window in windows
+    )
+    return np.multiply.outer(*counts)
+
+
+def _within(window: Window, first: int, end: int) -> np.ndarray:
+    """How many entries of each position lie in [first, end)."""
+    starts = window.starts()
+    return np.minimum(starts + window.size, end) - np.maximum(starts, first)
+
+
+def _reduced(draft: Draft, code: int, value: Value, axes: tuple[int, ...], keep: bool) -> Value:
+    """The reduction over the network's `axes`."""
+    file_axes = [value.axis(axis) for axis in axes]
+    shape = [1 if position in file_axes else size for position, size in enumerate(value.tensor.shape)]
+    order = value.order
+    if not keep:
+        shape = [size for position, size in enumerate(value.tensor.shape) if position not in file_axes]
+        left = sorted(axis for axis in value.order if axis not in axes)
+        order = tuple(left.index(axis) for axis in value.order if axis in left)
+    inputs = [value.tensor, draft.int32(*sorted(file_axes))]
+    return Value(draft.compute(code, inputs, shape, options("ReducerOptions", keepDims=keep)), order)

@@ -1,0 +1,142 @@
+"""Views, permutes, padding and joining: operators that move values and compute none."""
+
+from __future__ import annotations
+
+import operator
+
+import numpy as np
+from torch.fx import Node
+
+from edgepress.convert._tflite_activations import ELEMENT_BY_ELEMENT
+from edgepress.convert._tflite_calls import Call, quantization_of
+from edgepress.convert._tflite_draft import Draft, Op, Value, lower, options
+from edgepress.convert._tflite_layout import (
+    feature_order,
+    keeps_order,
+    plain,
+    raw_reshape,
+    reordered,
+    reshaped,
+)
+from edgepress.convert._tflite_quantize import as_float, requantized
+from edgepress.convert._tflite_window import pad
+from edgepress.graph import DEQUANTIZE, QUANTIZE, aten
+
+FEATURES_PASS = {*ELEMENT_BY_ELEMENT, QUANTIZE, DEQUANTIZE}
+
+
+@lower(
+    aten.view.default, aten.reshape.default, aten._unsafe_view.default, aten.flatten.using_ints, aten.unflatten.int,
+    aten.squeeze.default, aten.squeeze.dim, aten.squeeze.dims, aten.unsqueeze.default,
+    int8="moves",
+)  # fmt: skip
+def view(call: Call, draft: Draft) -> Value:
+    """RESHAPE where the file's order allows; a flatten that only linear layers read leaves the order to them."""
+    value = draft.value(call.node.args[0])
+    rows = call.result[0]
+    flattens = len(call.result) == 2 and value.shape[0] == rows and value.order[0] == 0
+    if flattens and not keeps_order(value, call.result) and _only_linear_reads(call.node):
+        return Value(raw_reshape(draft, value.tensor, call.result), plain(2), feature_order(value))
+    return reshaped(draft, value, call.result)
+
+
+@lower(aten.permute.default, aten.transpose.int, aten.t.default, aten.numpy_T.default, int8="moves")
+def permute(call: Call, draft: Draft) -> Value:
+    """Nothing in the file: the same tensor under another order."""
+    value = draft.value(call.arguments["self"])
+    axes = list(range(len(value.order)))
+    if call.node.target is aten.permute.default:
+        axes = [axis % len(axes) for axis in call.arguments["dims"]]
+    elif call.node.target is aten.transpose.int:
+        first, second = call.arguments["dim0"], call.arguments["dim1"]
+        axes[first], axes[second] = axes[second], axes[first]
+    else:
+        axes.reverse()
+    return Value(value.tensor, tuple(axes.index(axis) for axis in value.order))
+
+
+@lower(aten.channel_shuffle.default, aten.native_channel_shuffle.default, int8="moves")
+def channel_shuffle(call: Call, draft: Draft) -> Value:
+    """(groups, channels of one) -> (channels of one, groups): the same as the view-transpose-view spelling."""
+    value = draft.value(call.arguments["self"])
+    groups, (batch, channels, *area) = call.arguments["groups"], value.shape
+    split = reshaped(draft, value, (batch, groups, channels // groups, *area))
+    swapped = Value(split.tensor, tuple({1: 2, 2: 1}.get(axis, axis) for axis in split.order))
+    return reshaped(draft, swapped, value.shape)
+
+
+@lower(aten.cat.default, aten.concat.default, int8="moves")
+def concatenate(call: Call, draft: Draft) -> Value:
+    """CONCATENATION; LiteRT's specification wants one scale for all int8 inputs and the output."""
+    nodes = [node for node in call.arguments["tensors"] if node.meta["val"].numel() > 0]
+    values = [draft.value(node) for node in nodes]
+    codes = {value.tensor.quantization for value in values}
+    if None in codes:
+        values = [as_float(draft, value) for value in values]
+    elif len(codes) > 1 or call.quantization not in codes:
+        wanted = call.quantization or next(iter(codes))
+        values = [requantized(draft, value, wanted) for value in values]
+    order = max(values, key=lambda value: np.prod(value.shape)).order
+    tensors = [reordered(draft, value, order).tensor for value in values]
+    shape = tuple(call.result[axis] for axis in order)
+    axis = order.index(call.arguments["dim"] % len(order))
+    return Value(
+        draft.move(Op.CONCATENATION, tensors, shape, options("ConcatenationOptions", axis=axis)), order
+    )
+
+
+@lower(aten.pad.default, aten.constant_pad_nd.default, int8="moves")
+def constant_pad(call: Call, draft: Draft) -> Value:
+    values = call.arguments
+    if values.get("mode", "constant") not in ("constant", "reflect"):
+        raise draft.unsupported(
+            f"TFLite has no padding in mode {values['mode']!r}.", "use constant or reflect"
+        )
+    value = draft.value(values["self"])
+    rank = len(value.order)
+    amounts = [(0, 0)] * rank
+    for number, axis in enumerate(range(rank - 1, rank - 1 - len(values["pad"]) // 2, -1)):
+        before, after = values["pad"][2 * number : 2 * number + 2]
+        if before < 0 or after < 0:
+            raise draft.unsupported("The padding is negative.", "cut with a slice instead")
+        amounts[value.axis(axis)] = (before, after)
+    if values.get("mode") == "reflect":
+        shape = [size + sum(around) for size, around in zip(value.tensor.shape, amounts, strict=True)]
+        sizes = draft.constant(np.array(amounts, np.int32))
+        return value.holding(
+            draft.move(Op.MIRROR_PAD, [value.tensor, sizes], shape, options("MirrorPadOptions", mode=0))
+        )
+    return value.holding(pad(draft, value.tensor, amounts, float(values["value"] or 0.0)))
+
+
+@lower(aten.expand.default, aten.expand_as.default, int8="moves")
+def expand(call: Call, draft: Draft) -> Value:
+    """BROADCAST_TO in the plain order."""
+    value = draft.value(call.arguments["self"])
+    rank = len(call.result)
+    value = reshaped(draft, value, (*[1] * (rank - len(value.shape)), *value.shape))
+    tensor = reordered(draft, value, plain(rank)).tensor
+    made = draft.move(
+        Op.BROADCAST_TO, [tensor, draft.int32(*call.result)], call.result, options("BroadcastToOptions")
+    )
+    return Value(made, plain(rank))
+
+
+@lower(operator.getitem, int8="moves")
+def part_of_list(call: Call, draft: Draft) -> Value:
+    return draft.lists[call.arguments["self"]][call.arguments["index"]]
+
+
+@lower(QUANTIZE, DEQUANTIZE, int8="moves")
+def pair(call: Call, draft: Draft) -> Value:
+    """A quantize that no operator took up; dequantize is the int8 value itself, for who reads it to convert."""
+    value = draft.value(call.arguments["input"])
+    return value if call.node.target is DEQUANTIZE else requantized(draft, value, quantization_of(call.node))
+
+
+def _only_linear_reads(node: Node) -> bool:
+    """Whether the features go to linear layers alone, through nothing that looks at their order."""
+    return bool(node.users) and all(
+        user.target is aten.linear.default or (user.target in FEATURES_PASS and _only_linear_reads(user))
+        for user in node.users
+    )

@@ -1,0 +1,79 @@
+"""Writes a TFLite file straight from the captured graph, for LiteRT on phones and boards."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from annotated_types import Gt
+
+from edgepress.artifact import Manifest, Precision
+from edgepress.convert._converter import Converter
+from edgepress.errors import BadOption
+from edgepress.program import Program, tool_versions
+from edgepress.signature import Signature, TensorSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProgramToTflite(Converter[Program]):
+    """Write a TFLite file for LiteRT: NHWC inside, batch-norm and activations folded, int8 where the network is quantized.
+
+    The file takes exactly `batch` samples at once. `io` is what a quantized file takes and gives: float32, converted
+    inside, or int8 in the network's own scales. `weights` are the type that a float network's weights are stored in.
+    """
+
+    batch: Annotated[int, Gt(0)] = 1
+    io: Literal["float32", "int8"] = "float32"
+    weights: Literal["float32", "float16"] = "float32"
+
+    @classmethod
+    def requires(cls) -> tuple[str, ...]:
+        return ("ai_edge_litert", "flatbuffers")
+
+    @classmethod
+    def extra(cls) -> str:
+        return "tflite"
+
+    def check(self, source: Program) -> None:
+        """Raise UnsupportedModel for an operator (or a use of it) that TFLite lacks, BadOption for weights=float16
+        of a quantized network."""
+        from edgepress.convert._tflite_lowered import lowered
+
+        if self.weights == "float16" and source.precision == "int8":
+            raise BadOption(
+                "weights=float16 is for float networks; this one is quantized to int8.",
+                where="--to tflite",
+                hint="leave the option out",
+            )
+        lowered(source, self.batch, self.io)
+
+    def write(self, source: Program, path: Path) -> Manifest:
+        from edgepress.convert._tflite_file import serialize
+        from edgepress.convert._tflite_lowered import holds_images, lowered
+        from edgepress.convert._tflite_tidy import with_half_weights
+
+        model = lowered(source, self.batch, self.io)
+        if self.weights == "float16":
+            model = with_half_weights(model)
+        path.write_bytes(serialize(model))
+        return Manifest(
+            format="tflite",
+            signature=_with_batch(source.signature, self.batch),
+            layout="NHWC" if holds_images(source) else "NCHW",
+            precision=self._precision(source),
+            preprocess=source.preprocess,
+            labels=source.labels,
+            tools=tool_versions("ai-edge-litert", "flatbuffers"),
+        )
+
+    def _precision(self, source: Program) -> Precision:
+        return "int8" if source.precision == "int8" else self.weights
+
+
+def _with_batch(signature: Signature, batch: int) -> Signature:
+    def fixed(specs: tuple[TensorSpec, ...]) -> tuple[TensorSpec, ...]:
+        return tuple(dataclasses.replace(spec, shape=spec.with_batch(batch)) for spec in specs)
+
+    return Signature(fixed(signature.inputs), fixed(signature.outputs))

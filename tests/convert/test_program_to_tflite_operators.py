@@ -1,0 +1,143 @@
+"""Every operator the TFLite writer knows, in float32, against PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from tflite_files import IMAGE, assert_same, converted, network, operations
+from torch import Tensor, nn
+
+pytestmark = pytest.mark.tflite
+pytest.importorskip("ai_edge_litert")
+
+CONVOLUTIONS = {
+    "valid": nn.Conv2d(4, 6, 3),
+    "same": nn.Conv2d(4, 6, 3, padding=1, bias=False),
+    "stride": nn.Conv2d(4, 6, 3, stride=2, padding=1),
+    "stride_large": nn.Conv2d(4, 6, 3, stride=3, padding=2),
+    "oblong": nn.Conv2d(4, 6, (1, 5), stride=(2, 1), padding=(0, 2)),
+    "even_kernel": nn.Conv2d(4, 6, 2, padding=1),
+    "dilated": nn.Conv2d(4, 6, 3, dilation=2, padding=2),
+    "dilated_oblong": nn.Conv2d(4, 6, 3, dilation=(1, 3), padding=(0, 3)),
+    "pointwise": nn.Conv2d(4, 6, 1, stride=2),
+    "by_name_same": nn.Conv2d(4, 6, 4, padding="same"),
+    "by_name_valid": nn.Conv2d(4, 6, 3, padding="valid", stride=2),
+    "depthwise": nn.Conv2d(4, 4, 3, padding=1, groups=4),
+    "depthwise_stride": nn.Conv2d(4, 4, 3, stride=2, padding=1, groups=4, bias=False),
+    "depthwise_multiplied": nn.Conv2d(4, 12, 3, padding=1, groups=4),
+    "depthwise_dilated": nn.Conv2d(4, 4, 3, dilation=2, padding=2, groups=4),
+    "grouped": nn.Conv2d(4, 6, 3, padding=1, groups=2),
+    "grouped_stride": nn.Conv2d(4, 8, 3, stride=2, padding=1, groups=2),
+    "transposed": nn.ConvTranspose2d(4, 6, 2, stride=2),
+    "transposed_same": nn.ConvTranspose2d(4, 6, 4, stride=2, padding=1),
+    "transposed_cut": nn.ConvTranspose2d(4, 6, 3, stride=2, padding=1, output_padding=1, bias=False),
+    "transposed_grouped": nn.ConvTranspose2d(4, 6, 3, stride=2, padding=1, groups=2),
+    "transposed_dilated": nn.ConvTranspose2d(4, 6, 3, stride=1, padding=2, dilation=2),
+}
+
+
+@pytest.mark.parametrize("name", CONVOLUTIONS)
+@pytest.mark.parametrize("normalized", [False, True], ids=["", "batch_norm"])
+def test_convolutions(name: str, normalized: bool, tmp_path: Path) -> None:
+    layer = CONVOLUTIONS[name]
+    if normalized:
+        module = network(
+            lambda x, conv, norm: F.relu6(norm(conv(x))), layer, nn.BatchNorm2d(layer.out_channels)
+        )
+    else:
+        module = network(lambda x, conv: conv(x), layer)
+    program, artifact = converted(module, IMAGE, tmp_path)
+    assert_same(program, artifact)
+    assert not {"MUL", "TRANSPOSE"} & set(operations(artifact))
+
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": F.relu, "relu_": lambda x: F.relu(x.clone(), inplace=True), "relu6": F.relu6, "hardtanh": F.hardtanh,
+    "hardtanh_other": lambda x: F.hardtanh(x, -0.3, 0.7), "clamp": lambda x: x.clamp(0, 6),
+    "clamp_low": lambda x: x.clamp(min=0.25), "clamp_high": lambda x: torch.clamp(x, max=0.5), "hardswish": F.hardswish,
+    "hardsigmoid": F.hardsigmoid, "sigmoid": torch.sigmoid, "silu": F.silu, "tanh": torch.tanh,
+    "leaky_relu": lambda x: F.leaky_relu(x, 0.2), "elu": F.elu, "gelu": F.gelu,
+    "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"), "softmax": lambda x: F.softmax(x, 1),
+    "softmax_last": lambda x: F.softmax(x, -1), "log_softmax": lambda x: F.log_softmax(x, dim=1),
+    "exp": torch.exp, "abs": torch.abs, "square_root": lambda x: torch.sqrt(x.abs() + 1), "power": lambda x: x**2,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_activations(name: str, tmp_path: Path) -> None:
+    program, artifact = converted(network(lambda x: ACTIVATIONS[name](3 * x)), (5, 4, 3), tmp_path)
+    # XNNPACK approximates exp, tanh, erf and the like by polynomials good to about 1e-5.
+    assert_same(program, artifact, relative=2e-5)
+
+
+def test_prelu_has_a_slope_for_each_channel(tmp_path: Path) -> None:
+    layer = nn.PReLU(4)
+    layer.weight.data.uniform_(-1, 1)
+    assert_same(*converted(network(lambda x, prelu: prelu(x), layer), IMAGE, tmp_path))
+
+
+ARITHMETIC: dict[str, Callable[[Tensor], Tensor]] = {
+    "add": lambda x: x + 2 * x, "add_number": lambda x: x + 1.5, "add_alpha": lambda x: torch.add(x, x * x, alpha=0.5),
+    "subtract": lambda x: x - x * x, "subtract_from": lambda x: 1 - x, "divide": lambda x: x / (x * x + 1),
+    "divide_number": lambda x: x / 3, "multiply_channel": lambda x: x * x.mean((2, 3), keepdim=True),
+    "add_row": lambda x: x + torch.arange(12.0), "add_channel": lambda x: x + torch.arange(4.0).view(4, 1, 1),
+    "add_and_relu": lambda x: F.relu(x + 1), "maximum": lambda x: torch.maximum(x, x * x),
+    "add_one_row": lambda x: x + x[:, :1, :1], "negate": lambda x: -x,
+    "in_place": lambda x: (x * 2).add_(1).mul_(3),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ARITHMETIC)
+def test_arithmetic(name: str, tmp_path: Path) -> None:
+    assert_same(*converted(network(lambda x: ARITHMETIC[name](x)), IMAGE, tmp_path))
+
+
+POOLS: dict[str, Callable[[Tensor], Tensor]] = {
+    "max": lambda x: F.max_pool2d(x, 2), "max_same": lambda x: F.max_pool2d(x, 3, 1, 1),
+    "max_padded": lambda x: F.max_pool2d(x - 5, 3, 2, 1), "max_ceil": lambda x: F.max_pool2d(x - 5, 3, 2, ceil_mode=True),
+    "max_ceil_padded": lambda x: F.max_pool2d(x - 5, 4, 3, 1, ceil_mode=True), "avg": lambda x: F.avg_pool2d(x, 3, 2),
+    "avg_padded": lambda x: F.avg_pool2d(x, 3, 2, 1), "avg_padded_uncounted": lambda x: F.avg_pool2d(x, 3, 2, 1, count_include_pad=False),
+    "avg_same": lambda x: F.avg_pool2d(x, 3, 1, 1), "avg_same_uncounted": lambda x: F.avg_pool2d(x, 3, 1, 1, count_include_pad=False),
+    "avg_ceil": lambda x: F.avg_pool2d(x, 3, 2, ceil_mode=True), "avg_ceil_padded": lambda x: F.avg_pool2d(x, 4, 3, 1, ceil_mode=True),
+    "avg_divisor": lambda x: F.avg_pool2d(x, 2, divisor_override=3), "global": lambda x: F.adaptive_avg_pool2d(x, 1),
+    "adaptive": lambda x: F.adaptive_avg_pool2d(x, (3, 4)), "mean": lambda x: x.mean((2, 3)), "mean_channel": lambda x: x.mean(1),
+    "mean_kept": lambda x: x.mean((-1,), keepdim=True), "sum": lambda x: x.sum((2, 3)), "amax": lambda x: x.amax((2, 3)),
+    "nearest": lambda x: F.interpolate(x, scale_factor=2.0), "nearest_size": lambda x: F.interpolate(x, size=(13, 7)),
+    "bilinear": lambda x: F.interpolate(x, scale_factor=2.0, mode="bilinear"),
+    "bilinear_corners": lambda x: F.interpolate(x, size=(17, 23), mode="bilinear", align_corners=True),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", POOLS)
+def test_pooling(name: str, tmp_path: Path) -> None:
+    assert_same(*converted(network(lambda x: POOLS[name](x)), IMAGE, tmp_path))
+
+
+SHAPES: dict[str, Callable[[Tensor], object]] = {
+    "flatten": lambda x: x.flatten(1), "flatten_area": lambda x: x.flatten(2), "tokens": lambda x: x.flatten(2).transpose(1, 2),
+    "view": lambda x: x.view(x.size(0), -1), "view_channels": lambda x: x.view(x.size(0), 2, 2, 9, 12).mean(1),
+    "unsqueeze": lambda x: x.mean((2, 3)).unsqueeze(-1).unsqueeze(-1) + x, "squeeze": lambda x: x.mean(1, keepdim=True).squeeze(1),
+    "permute": lambda x: x.permute(0, 2, 3, 1), "permute_back": lambda x: x.permute(0, 2, 3, 1).mean(-1),
+    "transpose": lambda x: x.transpose(2, 3), "three_axes": lambda x: x.permute(0, 3, 1, 2).reshape(x.size(0), 12, 36),
+    "five_axes": lambda x: x.view(-1, 2, 2, 3, 3, 12).permute(0, 4, 2, 5, 1, 3), "chunk": lambda x: torch.cat(x.chunk(2, 1)[::-1], 1),
+    "split": lambda x: x.split([1, 3], 1)[1], "several": lambda x: x.split(3, 2), "slice": lambda x: x[:, 1:3, ::2, -4:],
+    "select": lambda x: x[:, 2], "select_last": lambda x: x[..., -1], "unbind": lambda x: sum(x.unbind(1)),
+    "index_select": lambda x: x.index_select(1, torch.tensor([3, 0, 0, 2])), "index": lambda x: x[:, [1, 2]],
+    "cat_rows": lambda x: torch.cat([x, x * 2], 2), "cat_constant": lambda x: torch.cat([x, torch.ones(1, 4, 9, 1).expand(x.size(0), -1, -1, -1)], 3),
+    "zeros": lambda x: torch.cat([x, torch.zeros(x.size(0), 1, 9, 12)], 1), "pad": lambda x: F.pad(x, (1, 2, 0, 1)), "pad_channels": lambda x: F.pad(x, (0, 0, 0, 0, 1, 3)), "pad_value": lambda x: F.pad(x, (1, 1), value=-2.5),
+    "reflect": lambda x: F.pad(x, (1, 2, 2, 1), mode="reflect"), "shuffle": lambda x: F.channel_shuffle(x, 2),
+    "shuffle_spelt": lambda x: x.view(x.size(0), 2, 2, 9, 12).transpose(1, 2).reshape(x.size(0), 4, 9, 12),
+    "dropout": lambda x: F.dropout(x, training=False) + 0, "contiguous": lambda x: x.transpose(1, 2).contiguous().clone(),
+    "matmul": lambda x: x.flatten(2) @ x.flatten(2).transpose(1, 2), "matmul_images": lambda x: x @ x.transpose(-1, -2),
+    "bmm": lambda x: torch.bmm(x[:, 0], x[:, 1].transpose(1, 2)), "expand": lambda x: x.mean((2, 3), keepdim=True).expand(-1, -1, 3, 2),
+    "same_twice": lambda x: (lambda y: (y, y))(x * 2), "input_itself": lambda x: (x, x + 1),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_shapes(name: str, tmp_path: Path) -> None:
+    assert_same(*converted(network(lambda x: SHAPES[name](x)), IMAGE, tmp_path))
