@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
+from edgepress._archive_zip import read_member
 from edgepress.errors import BadInput
 from edgepress.files import sha256, write_text
 from edgepress.history import History, Value
@@ -25,6 +25,7 @@ from edgepress.signature import Signature
 PROGRAM_FORMAT = "pt2"
 PROGRAM_METADATA = "edgepress.json"
 """The member of a .pt2's extra files that holds our JSON."""
+MOST_METADATA_BYTES = 16 << 20
 
 Layout = Literal["NCHW", "NHWC"]
 Precision = Literal["float32", "float16", "int8"]
@@ -122,16 +123,7 @@ def encode(value: Any) -> str:
 
 
 def _from_program_file(path: Path) -> Manifest:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            (member,) = (name for name in archive.namelist() if name.endswith(f"/extra/{PROGRAM_METADATA}"))
-            content = archive.read(member)
-    except (zipfile.BadZipFile, ValueError, OSError):
-        raise BadInput(
-            f"{path.name!r} is not a program saved by edgepress.",
-            where=str(path.absolute()),
-            hint="capture the network with edgepress compress, or copy the file again",
-        ) from None
+    content = read_member(path, f"extra/{PROGRAM_METADATA}", MOST_METADATA_BYTES)
     manifest = _decode(content, Manifest, path)
     return dataclasses.replace(manifest, sha256=sha256(path), size_bytes=path.stat().st_size)
 

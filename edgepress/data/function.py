@@ -9,8 +9,6 @@ Shuffling is the function's own matter; what it returns once per call (a generat
 
 from __future__ import annotations
 
-import importlib.util
-import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,8 +17,8 @@ import numpy as np
 
 from edgepress.data import Batch, Data, DataOptions, Split
 from edgepress.errors import BadInput, UnknownName
-from edgepress.files import existing_file
 from edgepress.preprocess import Preprocess
+from edgepress.user_file import call, find_function
 
 SPLITS: tuple[Split, ...] = ("train", "calibrate", "evaluate")
 END = object()
@@ -33,17 +31,13 @@ def open_source(location: str, options: DataOptions) -> Data:
     Raises BadInput when the file is missing or raises (with its line), UnknownName when it has no such
     function. What the batches hold is checked as they come.
     """
-    file, _, name = location.rpartition(":")
-    if not file:
-        raise BadInput(
-            f"Which function of {location!r} gives the data?", where=location, hint=f"{location}:function"
-        )
-    return FunctionData(location, _function(existing_file(file, "data file"), name))
+    return FunctionData(location, find_function(location))
 
 
 class FunctionData(Data):
     def __init__(self, name: str, function: Callable[[], Any]) -> None:
         self.name = name
+        self._file = Path(name.rpartition(":")[0])
         self._function = function
         self._returned: Any = None
         self._counts: dict[Split, int] = {}
@@ -68,9 +62,9 @@ class FunctionData(Data):
         return _regrouped(_window(self._checked(split), skip, end), batch_size)
 
     def _checked(self, split: Split) -> Iterator[Batch]:
-        iterator = iter(_guarded(lambda: iter(self._iterable(split)), self.name))
+        iterator = call(lambda: iter(self._iterable(split)), self._file)
         number = 0
-        while (raw := _guarded(lambda: next(iterator, END), self.name)) is not END:
+        while (raw := call(lambda: next(iterator, END), self._file)) is not END:
             yield _batch(raw, f"{self.name}, {split}, batch {number}")
             number += 1
 
@@ -101,37 +95,6 @@ def _of_split(returned: Any, split: Split, name: str) -> Iterable[Any]:
             hint="return an iterable of (x,) or (x, y), or a mapping of train, calibrate, evaluate to such",
         )
     return returned
-
-
-def _function(file: Path, name: str) -> Callable[[], Any]:
-    spec = importlib.util.spec_from_file_location(file.stem, file)
-    assert spec is not None, "the text before the colon ends in .py"
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    loader = spec.loader
-    _guarded(lambda: loader.exec_module(module), str(file))
-    functions = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
-    if name not in functions:
-        raise UnknownName("function", name, functions, where=str(file))
-    function: Callable[[], Any] = getattr(module, name)
-    return function
-
-
-def _guarded(call: Callable[[], Any], name: str) -> Any:
-    """The result of `call` into the user's file; BadInput with the user's line when it raises."""
-    try:
-        return call()
-    except BadInput:
-        raise
-    except Exception as error:
-        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename != __file__]
-        own = [frame for frame in frames if Path(frame.filename).name in name] or frames
-        line = f"{own[-1].filename}:{own[-1].lineno}: {own[-1].line}" if own else name
-        if isinstance(error, SyntaxError):
-            line = f"{error.filename}:{error.lineno}: {(error.text or '').strip()}"
-        raise BadInput(
-            f"The data's own code failed: {type(error).__name__}: {error}", where=line, hint="mend the file"
-        ) from error
 
 
 def _batch(raw: Any, where: str) -> Batch:

@@ -1,0 +1,293 @@
+"""What the JSON of a `.pt2` may say: the part of PyTorch's export schema that describes a plain network.
+
+Names become Python source when PyTorch rebuilds the graph, expressions are evaluated, tree specifications
+import modules, guards are compiled: so each has its own narrow grammar, and what has none is refused.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import keyword
+from typing import Any
+
+from edgepress._archive_operators import operator
+from edgepress._json_grammar import (
+    Check,
+    Refused,
+    constant,
+    flag,
+    integer,
+    listing,
+    mapping,
+    number,
+    optional,
+    partial,
+    record,
+    text,
+    union,
+)
+
+NAME = text(r"[A-Za-z_][A-Za-z0-9_]*", longest=1000, words=frozenset(keyword.kwlist))
+DOTTED_NAME = text(r"(?!(.*\.)?__\w+__(\.|$))[\w\-/+: ]+(\.[\w\-/+: ]+)*", longest=1000)
+SYMBOL = r"[su][0-9]{1,4}"
+TRACE = text(longest=100_000)
+
+LONGEST_EXPRESSION = 2000
+LARGEST_POWER = 4
+OPERATIONS = frozenset(
+    [
+        "Add",
+        "Mul",
+        "Max",
+        "Min",
+        "Mod",
+        "PythonMod",
+        "FloorDiv",
+        "CeilDiv",
+        "CleanDiv",
+        "IntTrueDiv",
+        "FloatTrueDiv",
+        "ToFloat",
+        "CeilToInt",
+        "FloorToInt",
+        "TruncToInt",
+        "TruncToFloat",
+        "RoundToInt",
+        "Equality",
+        "Unequality",
+        "LessThan",
+        "GreaterThan",
+        "StrictLessThan",
+        "StrictGreaterThan",
+        "And",
+        "Or",
+        "Not",
+    ]
+)
+ASSUMPTIONS = frozenset({"integer", "positive", "nonnegative"})
+
+DEEPEST_TREE = 20
+
+
+def expression(value: Any, place: str) -> None:
+    """A shape as SymPy prints it, `Mul(Integer(2), Symbol('s0', integer=True))`: SymPy would evaluate anything."""
+    if type(value) is not str or len(value) > LONGEST_EXPRESSION:
+        raise Refused("a shape that is no short text", place)
+    try:
+        parsed = ast.parse(value, mode="eval").body
+        allowed = _is_expression(parsed)
+    except (SyntaxError, ValueError, MemoryError, RecursionError):
+        allowed = False
+    if not allowed:
+        raise Refused(f"the expression {value[:120]!r}", place)
+
+
+def _is_expression(node: ast.expr) -> bool:
+    if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name)):
+        return _is_integer(node)
+    name, arguments = node.func.id, node.args
+    if name == "Symbol":
+        return _is_symbol(node)
+    if node.keywords:
+        return False
+    if name == "Integer":
+        return len(arguments) == 1 and _is_integer(arguments[0])
+    if name == "Pow":
+        return len(arguments) == 2 and _is_small_power(*arguments)
+    return name in OPERATIONS and all(map(_is_expression, arguments))
+
+
+def _is_symbol(node: ast.Call) -> bool:
+    named = len(node.args) == 1 and isinstance(node.args[0], ast.Constant)
+    if not named or not all(keyword.arg in ASSUMPTIONS for keyword in node.keywords):
+        return False
+    try:
+        text(SYMBOL)(node.args[0].value, "symbol")  # type: ignore[attr-defined]
+    except Refused:
+        return False
+    return all(isinstance(one.value, ast.Constant) and type(one.value.value) is bool for one in node.keywords)
+
+
+def _is_small_power(base: ast.expr, exponent: ast.expr) -> bool:
+    """A power of a symbol: powers of numbers could be made too large to hold."""
+    whole = exponent.args[0] if isinstance(exponent, ast.Call) and exponent.args else exponent
+    if isinstance(whole, ast.UnaryOp):
+        whole = whole.operand
+    small = isinstance(whole, ast.Constant) and type(whole.value) is int and whole.value <= LARGEST_POWER
+    symbol = isinstance(base, ast.Call) and isinstance(base.func, ast.Name) and base.func.id == "Symbol"
+    return small and symbol and _is_expression(base) and _is_expression(exponent)
+
+
+def _is_integer(node: ast.expr) -> bool:
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        node = node.operand
+    return isinstance(node, ast.Constant) and type(node.value) is int
+
+
+def tree(keys: Check) -> Check:
+    """How inputs or outputs nest, as JSON within JSON: tuples, lists, and dictionaries with such `keys`."""
+
+    def branch(value: Any, place: str, depth: int = 0) -> None:
+        record(
+            type=constant(None, *CONTEXTS), context=optional(text(longest=10_000)), children_spec=_any_list
+        )(value, place)
+        if depth > DEEPEST_TREE:
+            raise Refused("a tree that is too deep", place)
+        if value["type"] == "builtins.dict":
+            listing(keys)(_decoded(value["context"], place), place)
+        elif value["context"] not in (None, "null"):
+            raise Refused(f"the context {value['context'][:80]!r}", place)
+        for child in value["children_spec"]:
+            branch(child, place, depth + 1)
+
+    def check(value: Any, place: str) -> None:
+        whole = _decoded(value, place)
+        if type(whole) is not list or len(whole) != 2 or whole[0] != 1:
+            raise Refused("a tree of an unknown kind", place)
+        branch(whole[1], place)
+
+    return check
+
+
+CONTEXTS = ("builtins.tuple", "builtins.list", "builtins.dict")
+
+
+def _any_list(value: Any, place: str) -> None:
+    if type(value) is not list:
+        raise Refused("children that are no list", place)
+
+
+def _decoded(value: Any, place: str) -> Any:
+    try:
+        return json.loads(value)
+    except (TypeError, ValueError, RecursionError):
+        raise Refused("a tree that is no JSON", place) from None
+
+
+def _symbolic(**plain: Check) -> Check:
+    """A value that is known, or an expression with the value it had when the network was captured."""
+    hint = optional(union(as_int=integer(), as_float=number, as_bool=flag))
+    return union(**plain, as_expr=record(expr_str=expression, hint=hint))
+
+
+def _named(**plain: Check) -> Check:
+    """A value that is known, or the name of the node that computes it."""
+    return union(**plain, as_name=NAME)
+
+
+DEVICE = record(type=constant("cpu"), index=constant(None, 0))
+DATA_TYPE = integer(1, 35)
+STRIDED = constant(7)
+
+
+def _tensor_meta(size: Check) -> Check:
+    return record(
+        dtype=DATA_TYPE,
+        sizes=listing(size),
+        requires_grad=flag,
+        device=DEVICE,
+        strides=listing(size),
+        storage_offset=size,
+        layout=STRIDED,
+    )
+
+
+TENSOR = record(name=NAME)
+OPTIONAL_TENSOR = union(as_tensor=TENSOR, as_none=flag)
+SYM_INT, SYM_FLOAT, SYM_BOOL = _named(as_int=integer()), _named(as_float=number), _named(as_bool=flag)
+ARGUMENT = union(
+    as_none=flag,
+    as_tensor=TENSOR,
+    as_tensors=listing(TENSOR),
+    as_optional_tensor=OPTIONAL_TENSOR,
+    as_optional_tensors=listing(OPTIONAL_TENSOR),
+    as_int=integer(),
+    as_ints=listing(integer()),
+    as_float=number,
+    as_floats=listing(number),
+    as_bool=flag,
+    as_bools=listing(flag),
+    as_string=text(r"[\x20-\x7e]*"),
+    as_sym_int=SYM_INT,
+    as_sym_ints=listing(SYM_INT),
+    as_sym_float=SYM_FLOAT,
+    as_sym_floats=listing(SYM_FLOAT),
+    as_sym_bool=SYM_BOOL,
+    as_sym_bools=listing(SYM_BOOL),
+    as_scalar_type=DATA_TYPE,
+    as_memory_format=integer(1, 4),
+    as_layout=STRIDED,
+    as_device=DEVICE,
+)
+METADATA = partial(stack_trace=TRACE, nn_module_stack=TRACE, torch_fn=TRACE)
+NODE = record(
+    target=operator,
+    inputs=listing(
+        record(name=text(r"([A-Za-z_][A-Za-z0-9_]*)?"), arg=ARGUMENT, kind=optional(integer(0, 2)))
+    ),
+    outputs=listing(ARGUMENT),
+    metadata=METADATA,
+    is_hop_single_tensor_return=constant(None),
+    name=optional(NAME),
+)
+GRAPH = record(
+    inputs=listing(union(as_tensor=TENSOR)),
+    outputs=listing(union(as_tensor=TENSOR)),
+    nodes=listing(NODE),
+    tensor_values=mapping(NAME, _tensor_meta(_symbolic(as_int=integer(low=0)))),
+    sym_int_values=mapping(NAME, _symbolic(as_int=integer())),
+    sym_bool_values=mapping(NAME, _symbolic(as_bool=flag)),
+    sym_float_values=mapping(NAME, _symbolic(as_float=number)),
+    is_single_tensor_return=constant(False),
+    custom_obj_values=constant({}),
+)
+SIGNATURE = record(
+    input_specs=listing(
+        union(
+            parameter=record(arg=TENSOR, parameter_name=DOTTED_NAME),
+            buffer=record(arg=TENSOR, buffer_name=DOTTED_NAME, persistent=flag),
+            tensor_constant=record(arg=TENSOR, tensor_constant_name=DOTTED_NAME),
+            user_input=record(arg=union(as_tensor=TENSOR)),
+        )
+    ),
+    output_specs=listing(union(user_output=record(arg=union(as_tensor=TENSOR)))),
+)
+MODULE_CALL = record(
+    fqn=text(r"[\w\-/+:@. ]*", longest=1000),
+    signature=optional(
+        record(
+            inputs=listing(ARGUMENT),
+            outputs=listing(ARGUMENT),
+            in_spec=tree(NAME),
+            out_spec=tree(text(r"[\w\-/+:. ]+")),
+            forward_arg_names=optional(listing(NAME)),
+        )
+    ),
+)
+PROGRAM = record(
+    graph_module=record(
+        graph=GRAPH,
+        signature=SIGNATURE,
+        module_call_graph=listing(MODULE_CALL),
+        metadata=constant({}),
+        treespec_namedtuple_fields=constant({}),
+    ),
+    opset_version=mapping(text(r"[a-z_]+"), integer(0, 10_000)),
+    range_constraints=mapping(text(SYMBOL), record(min_val=optional(integer()), max_val=optional(integer()))),
+    schema_version=record(major=integer(0, 10_000), minor=integer(0, 10_000)),
+    verifiers=constant(["TRAINING"], ["ATEN"]),
+    torch_version=text(r"[\w.+]+"),
+    guards_code=constant([]),
+)
+
+
+def tensors(prefix: str) -> Check:
+    """The table of stored tensors: which member, from `prefix` and a number, holds which one. Never pickled."""
+    stored = record(
+        path_name=text(rf"{prefix}[0-9]{{1,6}}"),
+        is_param=flag,
+        use_pickle=constant(False),
+        tensor_meta=_tensor_meta(union(as_int=integer(low=0))),
+    )
+    return record(config=mapping(DOTTED_NAME, stored))
