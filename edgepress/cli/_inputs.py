@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -25,14 +25,14 @@ class ModelInput:
     text: str
     weights: str | None = None
     input_shape: str | None = None
-    options: tuple[str, ...] = field(default=())
+    settings: tuple[str, ...] = ()
     preprocess: str | None = None
 
     def load(self) -> Program:
         from edgepress import models
         from edgepress.options import parse
 
-        options = {key: value for text in self.options for key, value in parse(text, where="--set").items()}
+        options = {key: value for text in self.settings for key, value in parse(text, where="--set").items()}
         return models.load(
             self.text,
             weights=self.weights,
@@ -68,7 +68,7 @@ def model_argument(command: Command) -> Command:
     @click.option("--input", "input_shape", metavar="CxHxW", help="Input size of one sample, as 3x224x224.")
     @click.option(
         "--set",
-        "options",
+        "settings",
         metavar="KEY=VALUE",
         multiple=True,
         help="Options of a zoo network: classes=10,width=0.5.",
@@ -80,7 +80,7 @@ def model_argument(command: Command) -> Command:
     )
     @functools.wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
-        names = ("weights", "input_shape", "options", "preprocess")
+        names = ("weights", "input_shape", "settings", "preprocess")
         model = ModelInput(kwargs.pop("model"), **{name: kwargs.pop(name) for name in names})
         return command(*args, model=model, **kwargs)
 

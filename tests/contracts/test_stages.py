@@ -17,8 +17,8 @@ from edgepress.runtime import compare, limit_db
 from edgepress.stage import Stage
 
 STAGES = stage.names()
-QUICK = {"epochs": 1, "samples": 64, "batch_size": 16}
-"""Values for options that cost time, where a stage has them."""
+QUICK = {"macs": 0.7, "epochs": 1, "samples": 64, "batch_size": 16}
+"""Values for options that a stage must be given, or that cost time, where it has them."""
 
 
 def build(name: str) -> Stage:
