@@ -6,6 +6,7 @@ from edgepress.benchmarks._environment import Environment
 from edgepress.benchmarks._measurement import MEASUREMENTS_FILE, Measurement, append, read
 from edgepress.benchmarks._protocol import Protocol, compare, measure
 from edgepress.benchmarks._ratio import Ratio, ratio
+from edgepress.benchmarks._table import Table, comparison_table
 from edgepress.benchmarks._warnings import cost_warning
 
 __all__ = [
@@ -14,8 +15,10 @@ __all__ = [
     "Measurement",
     "Protocol",
     "Ratio",
+    "Table",
     "append",
     "compare",
+    "comparison_table",
     "measure",
     "cost_warning",
     "ratio",

@@ -47,7 +47,7 @@ class Environment:
             machine=platform.machine(),
             processor=_processor(cpuinfo, root),
             usable_cores=_usable_cores(root),
-            memory_mb=psutil.virtual_memory().total >> 20,
+            memory_mb=round(psutil.virtual_memory().total / 1e6),
             system=_system(root),
             python=platform.python_version(),
             virtual_machine="hypervisor" in _first(cpuinfo, "flags").split() if "flags" in cpuinfo else None,

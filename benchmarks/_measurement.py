@@ -27,9 +27,11 @@ class Measurement:
     `latency_ms` holds one entry a timed `invoke`, in order; the first `len / rounds` belong to the first
     round and so on. Measurements whose rounds were interleaved share one `comparison` id. `load_ms` is opening the
     file with the runtime already imported; `first_inference_ms` the first `invoke` after it.
+    Both are taken when the runtime and its code are already in memory: the artifact was opened once before.
     `peak_memory_mb` is how far the process's peak resident memory, between before loading and after
     the warm-up, rose above what was resident before (None where the system does not tell).
-    `cpu_share` is processor time over wall time while timing: below 1 on one thread, others ran meanwhile.
+    `cpu_ms` is the processor time of one timed `invoke` on average, all threads together: other work on the
+    machine lengthens `latency_ms`, but hardly this.
     `steps` are the stages and conversions in the artifact's history. The statistics are None when
     there is no sample, as on an emulated target, where a millisecond means nothing.
     """
@@ -52,7 +54,7 @@ class Measurement:
     load_ms: float
     first_inference_ms: float
     peak_memory_mb: float | None = None
-    cpu_share: float | None = None
+    cpu_ms: float | None = None
     accuracy: Accuracy | None = None
     verification: Verification | None = None
     layers: tuple[LayerTime, ...] = ()
@@ -89,14 +91,24 @@ class Measurement:
         return float((high - low) / middle)
 
     @property
+    def cpu_share(self) -> float | None:
+        """Processor time over wall time: on one thread, below 1 means that others ran meanwhile."""
+        return self.cpu_ms / self.mean_ms if self.cpu_ms and self.mean_ms else None
+
+    @property
     def throughput(self) -> float | None:
         """Samples a second at the median latency."""
         return 1000 * self.batch / self.median_ms if self.median_ms else None
 
     @property
+    def stages(self) -> tuple[str, ...]:
+        """The compression stages in its history; conversions are named `<from>_to_<to>`."""
+        return tuple(step for step in self.steps if "_to_" not in step)
+
+    @property
     def is_original(self) -> bool:
-        """No compression stage in its history: only conversions, whose names say from what to what."""
-        return all("_to_" in step for step in self.steps)
+        """Converted perhaps, but not compressed."""
+        return not self.stages
 
     def percentile_ms(self, percent: float) -> float | None:
         return float(np.percentile(self.latency_ms, percent)) if self.latency_ms else None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import importlib
 import math
 import statistics
 import time
@@ -74,9 +73,10 @@ def compare(
     """
     environment = Environment.read()
     with ExitStack() as stack:
-        entrants = [_opened(runner, stack, protocol, inputs) for runner in runners]
-        for entrant in track(entrants, "warming up", progress):
-            _warm_up(entrant, protocol)
+        entrants = []
+        for runner in track(runners, "warming up", progress):
+            entrants.append(_opened(runner, stack, protocol, inputs))
+            _warm_up(entrants[-1], protocol)
         with _no_garbage_collection():
             deadline = time.perf_counter() + 2 * protocol.max_seconds * len(entrants)
             for round_index in track(range(protocol.rounds), "measuring", progress):
@@ -108,7 +108,6 @@ class _Entrant:
     turns: int = 0
     latency_ms: list[float] = field(default_factory=list)
     cpu_ns: int = 0
-    wall_ns: int = 0
 
     def profile(self, runs: int) -> tuple[LayerTime, ...]:
         return self.runner.profile(runs) if runs else ()
@@ -117,7 +116,8 @@ class _Entrant:
         self, environment: Environment, comparison: str, protocol: Protocol, layers: tuple[LayerTime, ...]
     ) -> Measurement:
         artifact, manifest = self.runner.artifact, self.runner.artifact.manifest
-        latency_ms, cpu_share = tuple(self.latency_ms), self.cpu_ns / self.wall_ns
+        latency_ms = tuple(self.latency_ms)
+        cpu_ms = self.cpu_ns / NS_PER_MS / len(latency_ms)
         unsettled = [] if self.settled else [f"Not settled after {self.warmup_runs} warm-up runs."]
         return Measurement(
             name=artifact.path.name,
@@ -138,13 +138,13 @@ class _Entrant:
             load_ms=self.load_ms,
             first_inference_ms=self.first_inference_ms,
             peak_memory_mb=self.peak_memory_mb,
-            cpu_share=round(cpu_share, 4),
+            cpu_ms=cpu_ms,
             verification=manifest.verification,
             layers=layers,
             warnings=(
                 *unsettled,
                 *_warnings.of_samples(latency_ms, protocol.min_runs),
-                *_warnings.of_processor(cpu_share, self.runner.threads),
+                *_warnings.of_processor(cpu_ms / statistics.fmean(latency_ms), self.runner.threads),
                 *_warnings.of_environment(environment),
             ),
             environment=environment,
@@ -154,11 +154,10 @@ class _Entrant:
 def _opened(
     runner: Runner, stack: ExitStack, protocol: Protocol, inputs: Sequence[np.ndarray] | None
 ) -> _Entrant:
-    """The runner, opened and run once. What it imports is imported first, or it would count as loading."""
-    arrays = _inputs(runner, protocol, inputs)
+    """The runner, opened and run once, on the clock for load time, first inference and memory."""
+    arrays = _arrays(runner, protocol, inputs)
     plugins.require(*runner.requires, extra=runner.extra)
-    for package in runner.requires:
-        importlib.import_module(package)
+    _rehearse(runner, arrays)
     memory = PeakMemory()
     started = time.perf_counter_ns()
     stack.enter_context(runner)
@@ -167,7 +166,7 @@ def _opened(
     return _Entrant(runner, len(arrays[0]), load_ms, _invoke_ms(runner), memory)
 
 
-def _inputs(runner: Runner, protocol: Protocol, inputs: Sequence[np.ndarray] | None) -> Sequence[np.ndarray]:
+def _arrays(runner: Runner, protocol: Protocol, inputs: Sequence[np.ndarray] | None) -> Sequence[np.ndarray]:
     signature = runner.artifact.manifest.signature
     arrays = signature.example(protocol.batch) if inputs is None else inputs
     signature.check_inputs(arrays)
@@ -178,6 +177,13 @@ def _inputs(runner: Runner, protocol: Protocol, inputs: Sequence[np.ndarray] | N
             hint=f"measure it with a batch of {len(arrays[0])}",
         )
     return arrays
+
+
+def _rehearse(runner: Runner, arrays: Sequence[np.ndarray]) -> None:
+    """Open, run once and close: importing the runtime and paging in its code would else count for whoever is first."""
+    with runner:
+        runner.load_inputs(arrays)
+        runner.invoke()
 
 
 def _warm_up(entrant: _Entrant, protocol: Protocol) -> None:
@@ -217,9 +223,8 @@ def _order(round_index: int, count: int) -> list[int]:
 def _take_turn(entrant: _Entrant) -> None:
     """One run off the clock, because the runner before has filled the caches with its own; then the timed ones."""
     entrant.runner.invoke()
-    cpu_started, started = time.process_time_ns(), time.perf_counter_ns()
+    cpu_started = time.process_time_ns()
     times = [_invoke_ms(entrant.runner) for _ in range(entrant.runs_per_turn)]
-    entrant.wall_ns += time.perf_counter_ns() - started
     entrant.cpu_ns += time.process_time_ns() - cpu_started
     entrant.latency_ms.extend(times)
     entrant.turns += 1

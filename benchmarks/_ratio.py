@@ -33,6 +33,8 @@ def ratio(baseline: Measurement, other: Measurement) -> Ratio:
     """
     if not baseline.latency_ms or not other.latency_ms:
         raise ValueError("a ratio needs latency samples on both sides")
+    if baseline is other:
+        return Ratio(value=1.0, low=1.0, high=1.0, paired=True)
     paired = baseline.comparison != "" and (baseline.comparison, baseline.rounds) == (
         other.comparison,
         other.rounds,

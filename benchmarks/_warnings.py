@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from edgepress.benchmarks._environment import Environment
+from edgepress.benchmarks._measurement import Measurement
 from edgepress.benchmarks._ratio import Ratio
 
 LARGE_SPREAD = 0.10
@@ -35,6 +36,20 @@ def of_processor(cpu_share: float, threads: int) -> list[str]:
     return []
 
 
+def of_disturbed_ratio(latency: Ratio, baseline: Measurement, other: Measurement) -> list[str]:
+    """What the ratio would be without other work: preemption hits long invocations more than short ones."""
+    if baseline.threads != 1 or not baseline.cpu_ms or not other.cpu_ms:
+        return []
+    if all((measured.cpu_share or 1) >= SMALL_CPU_SHARE for measured in (baseline, other)):
+        return []
+    by_processor = other.cpu_ms / baseline.cpu_ms
+    if latency.low <= by_processor <= latency.high:
+        return []
+    return [
+        f"Other work distorts this ratio of {latency.value:.2f}: by processor time it is {by_processor:.2f}."
+    ]
+
+
 def of_environment(environment: Environment) -> list[str]:
     """A machine that was already busy."""
     load = environment.load_average
@@ -43,15 +58,15 @@ def of_environment(environment: Environment) -> list[str]:
     return [f"The machine was busy: load average {load[0]:.1f} on {environment.usable_cores:g} cores."]
 
 
-def cost_warning(macs_before: int, macs_after: int, latency: Ratio) -> str | None:
-    """The sentence to show when MACs fell by a tenth or more and latency did not; None otherwise.
+def cost_warning(macs_before: int, macs_after: int, latency: Ratio) -> list[str]:
+    """The sentence to show when MACs fell by a tenth or more and latency did not; nothing otherwise.
 
     Latency counts as fallen when its whole interval lies below 1.
     """
     fall = 1 - macs_after / macs_before
     if fall < MEANINGFUL_MACS_FALL or latency.high < 1:
-        return None
-    return (
+        return []
+    return [
         f"MACs fell by {fall:.0%} but latency did not: it is {latency.value:.2f} times the original's "
         f"({latency.low:.2f} to {latency.high:.2f})."
-    )
+    ]

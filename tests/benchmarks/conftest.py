@@ -28,6 +28,8 @@ class MatrixRunner(Runner):
         self.log.append(f"open {self.artifact.path.stem}")
 
     def close(self) -> None:
+        self.__dict__.pop("_output", None)
+        del self._matrix
         self.log.append(f"close {self.artifact.path.stem}")
 
     def load_inputs(self, arrays: Sequence[np.ndarray]) -> None:
