@@ -1,0 +1,151 @@
+"""Make weights and activations 8-bit integers, with ranges from a few hundred samples (no training).
+
+The steps, each a function that can be called and looked at by itself:
+
+    fold batch norms -> plan -> observe -> choose ranges -> rewrite
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from annotated_types import Gt, Le
+from torch.fx import Node
+
+from edgepress import graph
+from edgepress.compress._calibration import observe
+from edgepress.compress._calibrators import Calibration, calibrator, counts_values
+from edgepress.compress._fold_batch_norm import fold_batch_norms
+from edgepress.compress._functional import make_functional
+from edgepress.compress._histogram import Histogram
+from edgepress.compress._insert_quantization import insert_quantization
+from edgepress.compress._quantization_plan import Plan, SharedScale, plan
+from edgepress.compress._quantized_weights import Granularity, Headroom, WeightOptions
+from edgepress.compress._ranges import Range
+from edgepress.data import Batch, Split
+from edgepress.errors import UnsupportedModel
+from edgepress.history import Value
+from edgepress.program import Program
+from edgepress.progress import track
+from edgepress.stage import Context, Outcome, Stage
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuantizeStatic(Stage):
+    """Jacob et al. (2018), Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference.
+
+    scheme: weights and activations as 8-bit integers (`int8`).
+    calibration: which range of a tensor's values int8 covers: all that occurred (`minmax`), the `percentile` in
+        the middle, or the one with the least squared error (`mse`).
+    samples: how many calibration samples are run, `batch_size` at a time.
+    weights: a scale for each output channel, or one for the whole tensor (less accurate, for simple hardware).
+
+    headroom: x86 processors without VNNI add two products in an int16, which saturates when neighbouring weights
+        and their uint8 activations are all large. Weights of half the size where this occurs prevent it: behind a
+        ReLU it is rare enough, so by default only layers whose input takes both signs (`signed`) keep it.
+
+    Options other than samples and batch_size can be set for single layers by rules; a rule with `skip` keeps a layer in float.
+    """
+
+    shorthand = "scheme"
+
+    scheme: Literal["int8"] = "int8"
+    calibration: Calibration = "mse"
+    percentile: Annotated[float, Gt(50), Le(100)] = 99.99
+    samples: Annotated[int, Gt(0)] = 200
+    batch_size: Annotated[int, Gt(0)] = 16
+    weights: Granularity = "per_channel"
+    headroom: Headroom = "signed"
+
+    def needs(self) -> frozenset[Split]:
+        return frozenset({"calibrate"})
+
+    def check(self, program: Program) -> None:
+        if program.precision == "int8":
+            raise UnsupportedModel(
+                "This network is quantized already.", hint="quantize the float program that it was made from"
+            )
+        if program.precision != "float32":
+            raise UnsupportedModel(
+                f"Quantization starts from float32, but the weights are {program.precision}.",
+                hint="quantize the float32 program that it was made from",
+            )
+
+    def apply(self, program: Program, context: Context) -> Outcome:
+        """Raises UnsupportedModel when no layer can become int8, BadInput for unfit calibration samples."""
+        graph_module = program.graph_module()
+        make_functional(graph_module)
+        fold_batch_norms(graph_module)
+        options = _OptionsOfLayers(self, context)
+        made = plan(graph_module, lambda node: options.of(node) is None)
+        if not made.layers:
+            raise UnsupportedModel(
+                "There is no layer here that can become int8.",
+                where="; ".join(f"{left.layer}: {left.reason}" for left in made.left_in_float[:4]),
+                hint="int8 takes convolutions and linear layers that no rule keeps in float",
+            )
+        histograms = options.histograms(made)
+        watched = {node: histograms[scale] for scale in histograms for node in scale.observed}
+        observe(graph_module, watched, self._batches(program, context), program.signature)
+        ranges: dict[Node, Range] = {}
+        for scale in made.scales:
+            range = scale.fixed or options.choose(scale, histograms[scale])
+            ranges.update(dict.fromkeys(scale.tensors, range))
+        insert_quantization(graph_module, made, ranges, options.of_weight)
+        return Outcome(program.replace(graph_module), _results(made, ranges))
+
+    def _batches(self, program: Program, context: Context) -> Iterator[Batch]:
+        data = context.required_data()
+        batches = data.batches(
+            "calibrate", program.preprocess, batch_size=self.batch_size, limit=self.samples
+        )
+        total = -(-min(self.samples, data.count("calibrate")) // self.batch_size)
+        return track(batches, "calibrating", context.progress, total)
+
+
+@dataclass(frozen=True)
+class _OptionsOfLayers:
+    """The stage's options as the rules change them for single layers."""
+
+    stage: QuantizeStatic
+    context: Context
+
+    def of(self, node: Node) -> QuantizeStatic | None:
+        return self.context.rules.apply(self.stage, graph.layer_name(node), graph.op_name(node))
+
+    def _required(self, node: Node) -> QuantizeStatic:
+        """The options of an operator; the stage's own for an input of the network or one in float."""
+        return (self.of(node) if node.op == "call_function" else None) or self.stage
+
+    def histograms(self, made: Plan) -> dict[SharedScale, Histogram]:
+        """An empty histogram for every scale that depends on the data."""
+        return {
+            scale: Histogram(counting=counts_values(self._of_scale(scale).calibration))
+            for scale in made.scales
+            if scale.fixed is None
+        }
+
+    def choose(self, scale: SharedScale, histogram: Histogram) -> Range:
+        stage = self._of_scale(scale)
+        return calibrator(stage.calibration, stage.percentile)(histogram)
+
+    def of_weight(self, layer: Node) -> WeightOptions:
+        stage = self._required(layer)
+        return WeightOptions(stage.weights, stage.headroom)
+
+    def _of_scale(self, scale: SharedScale) -> QuantizeStatic:
+        return self._required(scale.observed[0])
+
+
+def _results(made: Plan, ranges: Mapping[Node, Range]) -> dict[str, Value]:
+    return {
+        "layers": len(made.layers),
+        "tensors": len(ranges),
+        "scales": len(made.scales),
+        "ranges": {node.name: [range.minimum, range.maximum] for node, range in ranges.items()},
+        "left_in_float": [
+            {"layer": left.layer, "type": left.type, "reason": left.reason} for left in made.left_in_float
+        ],
+    }
