@@ -13,6 +13,7 @@ import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from torch.export import ExportedProgram
 from torch.fx import GraphModule
 
 from edgepress import __version__, archive, graph
+from edgepress._exporting import export, quiet
 from edgepress.artifact import PROGRAM_FORMAT, PROGRAM_METADATA, Artifact, Manifest, Precision, encode
 from edgepress.errors import BadInput, UnsupportedModel
 from edgepress.files import existing_file, replacing
@@ -52,7 +54,7 @@ class Program:
 
         Raises UnsupportedModel with PyTorch's reason and the source line when it cannot be exported.
         """
-        exported = _export(copy.deepcopy(module).eval(), tuple(example_inputs))
+        exported = export(copy.deepcopy(module).eval(), tuple(example_inputs))
         return cls(exported, _signature(exported), preprocess, tuple(labels))
 
     @classmethod
@@ -60,7 +62,14 @@ class Program:
         """Read a `.pt2` after checking that it is only data (see edgepress.archive)."""
         found = existing_file(path, "program")
         manifest = Artifact.open(found).manifest
-        exported = archive.load(found)
+        with quiet():
+            exported = archive.load(found)
+        if not _agree(_signature(exported), manifest.signature):
+            raise BadInput(
+                "The network's inputs or outputs are not those of its manifest.",
+                where=str(found),
+                hint="save it again, or copy the file again",
+            )
         return cls(exported, manifest.signature, manifest.preprocess, manifest.labels, manifest.history)
 
     def save(self, path: str | Path) -> Artifact:
@@ -93,7 +102,8 @@ class Program:
 
     def graph_module(self) -> GraphModule:
         """A copy of the graph with parameters and buffers as attributes, free to edit."""
-        return copy.deepcopy(self.exported.module(check_guards=False))
+        with quiet():
+            return copy.deepcopy(self.exported.module(check_guards=False))
 
     def module(self) -> Trainable:
         """An ordinary nn.Module, a copy, in evaluation mode; `train()` and `eval()` work as usual."""
@@ -107,7 +117,7 @@ class Program:
         graph_module.graph.eliminate_dead_code()
         graph_module.graph.lint()
         graph_module.recompile()
-        exported = _export(graph_module, self.example_tensors(batch=2))
+        exported = export(graph_module, self.example_tensors(batch=2))
         return dataclasses.replace(
             self, exported=exported, signature=_renamed(_signature(exported), self.signature)
         )
@@ -138,63 +148,32 @@ def tool_versions(*modules: str) -> dict[str, str]:
     return found | {module: importlib.metadata.version(module) for module in modules}
 
 
-def _export(module: torch.nn.Module, example: tuple[torch.Tensor, ...]) -> ExportedProgram:
-    batch = torch.export.Dim("batch", min=1)
-    dynamic = tuple({0: batch} for _ in example)
-    try:
-        with torch.no_grad():
-            return torch.export.export(
-                module,
-                _two_samples(example),
-                dynamic_shapes=(dynamic,) if _is_variadic(module) else dynamic,
-                strict=False,
-            )
-    except Exception as error:
-        raise UnsupportedModel(
-            f"PyTorch cannot export this network: {str(error).strip().splitlines()[0]}",
-            where=_user_line(error),
-            hint="torch.export needs a forward without data-dependent branches; the batch must stay free",
-        ) from error
-
-
-def _two_samples(example: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
-    """The example with a batch of two: torch.export would take a batch of one for a constant."""
-    return tuple(torch.cat([tensor[:1], tensor[:1]]) if len(tensor) < 2 else tensor for tensor in example)
-
-
-def _is_variadic(module: torch.nn.Module) -> bool:
-    import inspect
-
-    kinds = [parameter.kind for parameter in inspect.signature(module.forward).parameters.values()]
-    return inspect.Parameter.VAR_POSITIONAL in kinds
-
-
-def _user_line(error: Exception) -> str:
-    """The innermost line of the traceback that is not PyTorch's own."""
-    import traceback
-
-    frames = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if "/torch/" not in frame.filename
-        and not frame.filename.startswith("<")
-        and frame.filename != __file__
-    ]
-    return (
-        f"{frames[-1].filename}:{frames[-1].lineno}: {frames[-1].line}" if frames else "the network's forward"
-    )
-
-
 def _signature(exported: ExportedProgram) -> Signature:
     values = {node.name: node.meta.get("val") for node in exported.graph.nodes}
-    inputs = tuple(_spec(name, values[name]) for name in exported.graph_signature.user_inputs)
-    outputs = tuple(_spec(name, values[name]) for name in exported.graph_signature.user_outputs)
+    inputs = tuple(_spec(name, values.get(name, name)) for name in exported.graph_signature.user_inputs)
+    outputs = tuple(_spec(name, values.get(name, name)) for name in exported.graph_signature.user_outputs)
     return Signature(inputs, outputs)
 
 
-def _spec(name: str, value: torch.Tensor) -> TensorSpec:
+def _spec(name: Any, value: object) -> TensorSpec:
+    if not isinstance(value, torch.Tensor):
+        raise UnsupportedModel(
+            f"The network takes or returns {name!r}, which is no tensor but {type(value).__name__}.",
+            hint="wrap it in a module whose forward takes and returns tensors only",
+        )
     shape = tuple(size if isinstance(size, int) else None for size in value.shape)
     return TensorSpec(name, shape, str(value.dtype).removeprefix("torch."))
+
+
+def _agree(found: Signature, stated: Signature) -> bool:
+    """Whether the tensors are the same; their names may differ, since rewriting renames nodes."""
+
+    def tensors(specs: tuple[TensorSpec, ...]) -> list[tuple[Any, str]]:
+        return [(spec.shape, spec.dtype) for spec in specs]
+
+    return tensors(found.inputs) == tensors(stated.inputs) and tensors(found.outputs) == tensors(
+        stated.outputs
+    )
 
 
 def _renamed(new: Signature, old: Signature) -> Signature:
