@@ -9,8 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgepress.artifact import Artifact, Manifest
-from edgepress.benchmarks import Environment, Measurement
+from edgepress.accuracy import Accuracy
+from edgepress.artifact import Artifact, Manifest, Verification
+from edgepress.benchmarks import MEASUREMENTS_FILE, Environment, Measurement, append
+from edgepress.history import History, Step
+from edgepress.result import AccuracyChange, LayerFacts, NetworkFacts, RunResult, StageResult
 from edgepress.runtime import LayerTime, Runner
 from edgepress.signature import Signature, TensorSpec
 
@@ -88,3 +91,67 @@ def make_measurement(environment: Environment) -> MakeMeasurement:
         return Measurement(**{**facts, "latency_ms": tuple(latency_ms), **changes})
 
     return make
+
+
+@pytest.fixture
+def run_folder(tmp_path: Path, make_measurement: MakeMeasurement) -> Path:
+    """A run: pruned to a third, one file passed, one failed, one never checked; two runtimes, one interleaved pair."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    _result().save(folder)
+    (folder / "recipe.yaml").write_text("stages:\n- prune_channels: {macs: 0.5}\n")
+    _file(
+        folder / "original.onnx",
+        4000,
+        Verification(status="passed", runner="onnxruntime", reference="program"),
+    )
+    pruned = Step("prune_channels", {"macs": 0.5})
+    _file(folder / "model.onnx", 1500, Verification(status="failed", results={"sqnr_db": 3.25}), pruned)
+    _file(
+        folder / "model.tflite",
+        1200,
+        Verification(status="skipped", results={"reason": "<no runtime>"}),
+        pruned,
+    )
+    random = np.random.default_rng(0)
+    together = {"rounds": 5, "comparison": "one"}
+    original, model = (random.normal(level, 0.02 * level, 50).tolist() for level in (2.0, 0.9))
+    of_original = {
+        "name": "original.onnx",
+        "path": "original.onnx",
+        "size_bytes": 4000,
+        "steps": ("program_to_onnx",),
+    }
+    of_model = {"name": "model.onnx", "path": "model.onnx", "size_bytes": 1500,
+                "steps": ("prune_channels", "program_to_onnx"), "accuracy": Accuracy(97.5, 99.0, 200)}  # fmt: skip
+    append(folder / MEASUREMENTS_FILE, [
+        make_measurement(original, **of_original, **together),
+        make_measurement(model, **of_model, **together, layers=(LayerTime("conv1", "Conv", 0.5),)),
+        make_measurement([8.0, 9.0, 10.0], **of_model, runner="other", warnings=("Too few.",)),
+    ])  # fmt: skip
+    return folder
+
+
+def _result() -> RunResult:
+    layers = (LayerFacts(name="conv1", type="conv2d", parameters=900, macs=3_000_000),
+              LayerFacts(name="fc", type="linear", parameters=100, macs=100),
+              LayerFacts(name="odd", type="strange", macs=None))  # fmt: skip
+    pruned = (LayerFacts(name="conv1", type="conv2d", parameters=300, macs=1_000_000), *layers[1:])
+    before, after = Accuracy(98.0, 99.5, 200), Accuracy(97.25, 99.0, 200)
+    original = NetworkFacts(parameters=1000, macs=3_000_100, weight_bytes=4000, size_bytes=9000,
+                            accuracy=before, layers=layers)  # fmt: skip
+    compressed = NetworkFacts(parameters=400, macs=1_000_100, weight_bytes=1600, size_bytes=6000,
+                              accuracy=after, layers=pruned)  # fmt: skip
+    stage = StageResult(name="prune_channels", options={"macs": 0.5}, parameters=400, macs=1_000_100, weight_bytes=1600,
+                        size_bytes=6000, accuracy=AccuracyChange(before=before, after=after), seconds=75.0)  # fmt: skip
+    return RunResult(model="tiny", data="digits", original=original, compressed=compressed, stages=(stage,))
+
+
+def _file(path: Path, size_bytes: int, verification: Verification, *stages: Step) -> None:
+    path.write_bytes(bytes(size_bytes))
+    signature = Signature((TensorSpec("x", (None, 8)),), (TensorSpec("y", (None, 8)),))
+    history = History((*stages, Step(f"program_to_{path.suffix[1:]}")))
+    manifest = Manifest(
+        format=path.suffix[1:], signature=signature, history=history, verification=verification
+    )
+    Artifact.describe(path, manifest)

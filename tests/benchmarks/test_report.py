@@ -1,0 +1,87 @@
+"""The report page: its numbers, its warnings, and what it does when parts are missing."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from edgepress.benchmarks import MEASUREMENTS_FILE, append, read, report
+from edgepress.errors import BadInput
+
+
+def test_what_went_wrong_stands_on_top(run_folder):
+    page = report.write(run_folder).read_text()
+    assert "model.onnx failed its verification: do not ship it." in page
+    assert "model.tflite was not verified: no runtime was there to run it." in page
+    assert "1 of 3 measurements were disturbed" in page
+    assert page.index("do not ship it") < page.index('id="comparison"')
+
+
+def test_the_three_outcomes_of_a_verification_look_different(run_folder):
+    page = report.write(run_folder).read_text()
+    badges = dict(re.findall(r'<span class="badge (\w+)">([^<]+)</span>', page))
+    assert badges == {"passed": "✓ passed", "failed": "✗ failed", "skipped": "skipped, not checked"}
+
+
+def test_it_shows_every_chart_that_there_is_data_for(run_folder):
+    page = report.write(run_folder).read_text()
+    assert re.findall(r'<figure id="chart-(\w+)"', page) == [
+        "pareto", "latency", "sizes", "timeline", "macs", "parameters",
+    ]  # fmt: skip
+    ids = re.findall(r'\bid="([^"]+)"', page)
+    assert len(ids) == len(set(ids)), "charts of one page must not share ids"
+
+
+def test_it_refers_to_nothing_outside_of_itself(run_folder):
+    page = report.write(run_folder).read_text()
+    assert not re.search(r"""(src|href)=["'](?!#|data:)|url\((?!#)|@import|https?://|<script""", page)
+
+
+def test_texts_from_files_are_escaped(run_folder):
+    page = report.write(run_folder).read_text()
+    assert "&lt;no runtime&gt;" in page
+    assert "<no runtime>" not in page
+
+
+@pytest.mark.parametrize("missing", ["result.json", MEASUREMENTS_FILE, "recipe.yaml", "*.manifest.json"])
+def test_any_part_may_be_missing(run_folder, missing):
+    for path in run_folder.glob(missing):
+        path.unlink()
+    page = report.write(run_folder).read_text()
+    assert "</html>" in page
+    assert ('id="comparison"' in page) == (missing != MEASUREMENTS_FILE)
+    assert ("chart-timeline" in page) == (missing != "result.json")
+
+
+def test_a_single_measurement_is_enough(tmp_path, make_measurement):
+    append(tmp_path / MEASUREMENTS_FILE, [make_measurement([1.0, 1.5])])
+    page = report.write(tmp_path).read_text()
+    assert re.findall(r'<figure id="chart-(\w+)"', page) == ["latency", "sizes"]
+
+
+def test_unknown_accuracy_is_a_warning(run_folder):
+    text = (run_folder / "result.json").read_text()
+    (run_folder / "result.json").write_text(
+        re.sub(r'"accuracy": \{\s+"top1"[^}]*\}', '"accuracy": null', text)
+    )
+    assert "Accuracy was not measured" in report.write(run_folder).read_text()
+
+
+def test_a_file_that_is_not_the_one_described_is_named(run_folder):
+    (run_folder / "model.onnx").write_bytes(b"another")
+    assert "is not the file that its manifest describes" in report.write(run_folder).read_text()
+
+
+def test_folders_that_cannot_be_reported(tmp_path):
+    with pytest.raises(BadInput, match="holds nothing to report"):
+        report.write(tmp_path)
+    with pytest.raises(BadInput, match="There is no folder 'none'"):
+        report.write(tmp_path / "none")
+
+
+def test_measured_numbers_keep_all_their_digits(run_folder):
+    page = report.write(run_folder).read_text()
+    for measurement in read(run_folder / MEASUREMENTS_FILE):
+        assert f'<data value="{measurement.median_ms!r}">' in page
+        assert f'<data value="{measurement.p90_ms!r}">' in page
