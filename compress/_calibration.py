@@ -1,0 +1,71 @@
+"""Runs the float network over the calibration samples and records which values its tensors take."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch.fx import GraphModule, Interpreter, Node
+
+from edgepress import graph
+from edgepress.compress._histogram import Histogram
+from edgepress.data import Batch
+from edgepress.errors import BadInput
+from edgepress.signature import Signature
+
+
+def observe(
+    graph_module: GraphModule,
+    histograms: Mapping[Node, Histogram],
+    batches: Iterable[Batch],
+    signature: Signature,
+) -> None:
+    """Show the values of every node of `histograms` to its histogram, over all batches.
+
+    An activation lives no longer than the network needs it; memory does not grow with the number of samples.
+    Raises BadInput for no samples at all, samples that do not fit the signature, and NaN or infinity.
+    """
+    observer = _Observer(graph_module, histograms)
+    samples = 0
+    with torch.inference_mode():
+        for batch in batches:
+            _check(batch, signature, samples)
+            observer.run(*(torch.from_numpy(np.ascontiguousarray(array)) for array in batch.inputs))
+            samples += len(batch)
+    if not samples:
+        raise BadInput("There are no samples to calibrate with.", hint="give data with a calibrate split")
+
+
+class _Observer(Interpreter):
+    """Executes the graph node by node and shows the watched ones' values to their histograms."""
+
+    def __init__(self, graph_module: GraphModule, histograms: Mapping[Node, Histogram]) -> None:
+        super().__init__(graph_module)
+        self._histograms = histograms
+
+    def run_node(self, n: Node) -> Any:
+        result = super().run_node(n)
+        if n in self._histograms:
+            try:
+                self._histograms[n].update(result)
+            except BadInput as error:
+                raise BadInput(
+                    f"{error.what} The network makes them from finite calibration samples.",
+                    where=f"layer {graph.layer_name(n)}",
+                    hint="check the weights and the preprocessing",
+                ) from None
+        return result
+
+
+def _check(batch: Batch, signature: Signature, before: int) -> None:
+    signature.check_inputs(batch.inputs)
+    for spec, array in zip(signature.inputs, batch.inputs, strict=True):
+        if np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():
+            bad = int(np.flatnonzero(~np.isfinite(array.reshape(len(array), -1)).all(axis=1))[0])
+            raise BadInput(
+                "A calibration sample holds NaN or infinity.",
+                where=f"input {spec.name}, sample {before + bad}",
+                hint="remove the sample, or mend the preprocessing",
+            )

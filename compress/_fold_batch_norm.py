@@ -1,0 +1,91 @@
+"""Folds a batch normalisation into the convolution or linear layer before it (Jacob et al., 2018, section 3.2)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch.fx import GraphModule, Node
+
+from edgepress import graph
+from edgepress.graph import aten
+
+OUTPUT_AXIS = {
+    aten.conv_transpose1d.default: 1,
+    aten.conv_transpose2d.input: 1,
+    aten.conv_transpose3d.input: 1,
+}
+"""The weight's axis of output channels where it is not 0."""
+
+
+def fold_batch_norms(graph_module: GraphModule) -> tuple[str, ...]:
+    """Fold in place wherever the network computes the same without the batch norm; the names of the layers changed.
+
+    A batch norm stays whose input is no layer's output, is read elsewhere too, or comes from a layer whose
+    weight another layer shares.
+    """
+    folded = []
+    for node in list(graph.operators(graph_module)):
+        if node.target is aten.batch_norm.default and _can_fold(graph_module, node):
+            layer = node.args[0]
+            assert isinstance(layer, Node)
+            _fold(graph_module, layer, node)
+            folded.append(graph.layer_name(layer))
+    graph_module.graph.eliminate_dead_code()
+    return tuple(folded)
+
+
+def _can_fold(graph_module: GraphModule, norm: Node) -> bool:
+    layer, statistics = norm.args[0], graph.arguments(norm)
+    if not isinstance(layer, Node) or layer.target not in graph.WEIGHTED or len(layer.users) > 1:
+        return False
+    if statistics["training"] or graph.constant(graph_module, statistics["running_mean"]) is None:
+        return False
+    groups = graph.arguments(layer).get("groups", 1)
+    return (layer.target not in OUTPUT_AXIS or groups == 1) and all(
+        node is None or _readers(graph_module, node) == 1
+        for node in (graph.arguments(layer)["weight"], graph.arguments(layer)["bias"])
+    )
+
+
+def _readers(graph_module: GraphModule, node: Any) -> int:
+    """How many operators read the parameter; 0 when it is computed, not stored."""
+    if graph.constant(graph_module, node) is None:
+        return 0
+    return sum(len(other.users) for other in graph_module.graph.nodes if other.target == node.target)
+
+
+def _fold(graph_module: GraphModule, layer: Node, norm: Node) -> None:
+    weight_node, bias_node = graph.arguments(layer)["weight"], graph.arguments(layer)["bias"]
+    weight = graph.constant(graph_module, weight_node)
+    assert weight is not None
+    factor, shift = _factor_and_shift(graph_module, norm)
+    axis = OUTPUT_AXIS.get(layer.target, 0)
+    folded = weight.detach().double() * factor.view([-1 if i == axis else 1 for i in range(weight.dim())])
+    bias = graph.constant(graph_module, bias_node)
+    shift = shift if bias is None else shift + bias.detach().double() * factor
+    graph.set_constant(graph_module, str(weight_node.target), folded.to(weight.dtype))
+    name = str(bias_node.target) if bias is not None else f"{graph.layer_name(layer)}.bias"
+    graph.set_constant(graph_module, name, torch.nn.Parameter(shift.to(weight.dtype)))
+    if bias is None:
+        with graph_module.graph.inserting_before(layer):
+            layer.args = (*layer.args[:2], graph_module.graph.get_attr(name), *layer.args[3:])
+    norm.replace_all_uses_with(layer)
+
+
+def _factor_and_shift(graph_module: GraphModule, norm: Node) -> tuple[torch.Tensor, torch.Tensor]:
+    """The batch norm as `x * factor + shift`, in float64: one rounding, at the end."""
+    arguments = graph.arguments(norm)
+    weight, bias, mean, variance = (
+        None if value is None else value.detach().double()
+        for value in (
+            graph.constant(graph_module, arguments[name])
+            for name in ("weight", "bias", "running_mean", "running_var")
+        )
+    )
+    assert mean is not None, "_can_fold looked for the statistics"
+    assert variance is not None
+    factor = (variance + arguments["eps"]).rsqrt()
+    factor = factor if weight is None else factor * weight
+    shift = -mean * factor
+    return factor, shift if bias is None else shift + bias

@@ -1,0 +1,35 @@
+"""From the values that a tensor takes to the scale and zero point of its int8 form."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+LOWEST, HIGHEST = -128, 127
+STEPS = HIGHEST - LOWEST
+SMALLEST_SCALE = 2.0**-60
+"""Stands in for the scale of a tensor that is always zero; the product of two of them is still a normal float32."""
+
+
+@dataclass(frozen=True)
+class Range:
+    """The float values that int8 covers: `minimum` becomes about -128, `maximum` about 127, and zero is exact."""
+
+    minimum: float
+    maximum: float
+
+    def __post_init__(self) -> None:
+        # Zero has an integer of its own, always: padding and dead channels must stay zero.
+        object.__setattr__(self, "minimum", min(float(self.minimum), 0.0))
+        object.__setattr__(self, "maximum", max(float(self.maximum), 0.0))
+
+    @property
+    def scale(self) -> float:
+        """The float32 step between neighbouring integers; never zero."""
+        return float(np.float32(max((self.maximum - self.minimum) / STEPS, SMALLEST_SCALE)))
+
+    @property
+    def zero_point(self) -> int:
+        """The integer that stands for zero."""
+        return int(np.clip(round(LOWEST - self.minimum / self.scale), LOWEST, HIGHEST))
