@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import re
 import zipfile
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -73,9 +74,9 @@ def _checked(archive: zipfile.ZipFile, path: Path) -> list[zipfile.ZipInfo]:
     infos = archive.infolist()
     if len(infos) > MOST_MEMBERS:
         raise refusal(path, f"it holds {len(infos)} members")
-    names = [info.filename for info in infos]
-    if len(set(names)) < len(names):
-        raise refusal(path, f"the member {next(n for n in names if names.count(n) > 1)!r} is there twice")
+    names = Counter(info.filename for info in infos)
+    if twice := [name for name, times in names.items() if times > 1]:
+        raise refusal(path, f"the member {twice[0]!r} is there twice")
     if len({name.partition("/")[0] for name in names}) > 1:
         raise refusal(path, "its members are not in one folder")
     for info in infos:

@@ -22,6 +22,12 @@ class Accuracy:
     samples: int
 
 
+def can_evaluate(data: Data, preprocess: Preprocess | None) -> bool:
+    """Whether the data has samples to evaluate on, and labels for them."""
+    first = next(iter(data.batches("evaluate", preprocess, batch_size=1, limit=1)), None)
+    return first is not None and first.labels is not None
+
+
 def evaluate(
     run: Callable[..., tuple[np.ndarray, ...]],
     data: Data,

@@ -1,0 +1,120 @@
+"""Exporting a module with a free batch, and saying in the user's terms why PyTorch refuses to."""
+
+from __future__ import annotations
+
+import inspect
+import io
+import logging
+import sysconfig
+import traceback
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr
+
+import torch
+from torch.export import ExportedProgram
+from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
+
+from edgepress.errors import UnsupportedModel
+
+BATCH_HINT = (
+    "the batch must stay free: take its size from x.shape[0] (or -1 in one view), never from a number"
+)
+BRANCH_HINT = (
+    "a captured forward has one path: replace the branch or loop over values by torch.where and the like"
+)
+OTHER_BATCHES = (3, 7)
+"""Odd and prime: a forward that fixes the batch does not run on these."""
+
+GENERAL_HINT = "replace what PyTorch names by operators of torch; the forward must not depend on values"
+CALL_HINT = "check the example inputs (--input): the forward fails on them in plain PyTorch, too"
+
+
+def export(module: torch.nn.Module, example: tuple[torch.Tensor, ...]) -> ExportedProgram:
+    """The ATen graph of `module` with axis 0 of every input free.
+
+    Raises UnsupportedModel with PyTorch's reason and the user's line.
+    """
+    batch = torch.export.Dim("batch", min=1)
+    dynamic = tuple({0: batch} for _ in example)
+    inputs = _two_samples(example)
+    try:
+        with torch.no_grad(), quiet():
+            return torch.export.export(
+                module, inputs, dynamic_shapes=(dynamic,) if _is_variadic(module) else dynamic, strict=False
+            )
+    except Exception as error:
+        where, hint = _diagnosed(error, module, inputs)
+        raise UnsupportedModel(
+            f"PyTorch cannot export this network: {_reason(error)}", where=where, hint=hint
+        ) from error
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep PyTorch from printing its own account of what it refuses or plans to deprecate."""
+    disabled = logging.root.manager.disable
+    logging.disable(logging.ERROR)
+    try:
+        with redirect_stderr(io.StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            yield
+    finally:
+        logging.disable(disabled)
+
+
+def _two_samples(example: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+    """The example with a batch of two: torch.export would take a batch of one for a constant."""
+    return tuple(torch.cat([tensor[:1], tensor[:1]]) if len(tensor) < 2 else tensor for tensor in example)
+
+
+def _is_variadic(module: torch.nn.Module) -> bool:
+    kinds = [parameter.kind for parameter in inspect.signature(module.forward).parameters.values()]
+    return inspect.Parameter.VAR_POSITIONAL in kinds
+
+
+def _reason(error: Exception) -> str:
+    """The first line of the message; what was inferred about the batch where that is the reason."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    inferred = [line.removeprefix("- ") for line in lines if line.startswith("- ") and "batch" in line]
+    return (inferred or lines or [type(error).__name__])[0].partition(". If you")[0]
+
+
+def _diagnosed(
+    error: Exception, module: torch.nn.Module, inputs: tuple[torch.Tensor, ...]
+) -> tuple[str, str]:
+    """Where it happened and what to do, by running the module in plain PyTorch: on the example, then on other batches."""
+    if isinstance(error, GuardOnDataDependentSymNode):
+        return _user_line(error), BRANCH_HINT
+    if failed := _failure(module, inputs):
+        return _user_line(failed), CALL_HINT
+    for size in OTHER_BATCHES:
+        other = tuple(tensor[:1].repeat(size, *[1] * (tensor.ndim - 1)) for tensor in inputs)
+        if failed := _failure(module, other):
+            return _user_line(failed), BATCH_HINT
+    return _user_line(error), GENERAL_HINT
+
+
+def _failure(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> Exception | None:
+    try:
+        with torch.no_grad(), quiet():
+            module(*inputs)
+    except Exception as error:
+        return error
+    return None
+
+
+def _user_line(error: Exception) -> str:
+    """The innermost line of the traceback that is neither PyTorch's, Python's, nor ours."""
+    standard = sysconfig.get_path("stdlib")
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if "/torch/" not in frame.filename
+        and not frame.filename.startswith("<")
+        and not (frame.filename.startswith(standard) and "site-packages" not in frame.filename)
+        and frame.filename != __file__
+    ]
+    return (
+        f"{frames[-1].filename}:{frames[-1].lineno}: {frames[-1].line}" if frames else "the network's forward"
+    )

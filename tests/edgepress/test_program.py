@@ -1,0 +1,198 @@
+"""The captured network: capture, copies, replacement, saving, and what is said when PyTorch refuses."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from edgepress import graph
+from edgepress.errors import BadInput, UnsupportedModel
+from edgepress.history import Step
+from edgepress.preprocess import Preprocess
+from edgepress.program import Program
+from edgepress.signature import TensorSpec
+
+
+class Net(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.BatchNorm2d(8), torch.nn.ReLU())
+        self.drop = torch.nn.Dropout(0.5)
+        self.head = torch.nn.Linear(8, 5)
+
+    def forward(self, picture: torch.Tensor) -> torch.Tensor:
+        return self.head(self.drop(self.body(picture).mean((2, 3))))
+
+
+@pytest.fixture
+def net() -> Net:
+    net = Net()
+    net(torch.randn(16, 3, 8, 8))  # statistics that are not the initial ones
+    return net.eval()
+
+
+@pytest.fixture
+def program(net: Net) -> Program:
+    return Program.capture(
+        net, (torch.zeros(1, 3, 8, 8),), preprocess=Preprocess(size=(8, 8)), labels="abcde"
+    )
+
+
+@pytest.mark.parametrize("batch", [1, 2, 7])
+def test_any_batch_gives_what_the_module_gives(net: Net, program: Program, batch: int) -> None:
+    x = torch.randn(batch, 3, 8, 8)
+    np.testing.assert_allclose(program.run(x.numpy())[0], net(x).detach().numpy(), atol=1e-6)
+
+
+def test_signature_and_names(program: Program) -> None:
+    assert program.signature.inputs == (TensorSpec("picture", (None, 3, 8, 8)),)
+    assert [spec.shape for spec in program.signature.outputs] == [(None, 5)]
+    assert set(program.exported.state_dict) == set(Net().state_dict())
+    names = dict(graph.layers(program.graph_module()))
+    assert names["body.0"] == "conv2d"
+    assert names["head"] == "linear"
+
+
+def test_capture_leaves_the_module_alone() -> None:
+    net = Net().train()
+    before = copy.deepcopy(net.state_dict())
+    Program.capture(net, (torch.zeros(1, 3, 8, 8),))
+    assert net.training
+    assert all(torch.equal(net.state_dict()[name], before[name]) for name in before)
+
+
+def test_copies_do_not_reach_the_program(program: Program) -> None:
+    x = np.ones((2, 3, 8, 8), np.float32)
+    before = program.run(x)[0]
+    with torch.no_grad():
+        for parameter in [*program.module().parameters(), *program.graph_module().parameters()]:
+            parameter.zero_()
+    np.testing.assert_array_equal(program.run(x)[0], before)
+
+
+def test_training_and_replacing(program: Program) -> None:
+    module = program.module().train()
+    x = torch.randn(8, 3, 8, 8)
+    assert not torch.equal(module(x), module(x)), "dropout is random in training"
+    mean = module.state_dict()["body.1.running_mean"].clone()
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
+    module(x).square().sum().backward()
+    optimizer.step()
+    assert not torch.equal(module.state_dict()["body.1.running_mean"], mean), "batch-norm follows in training"
+    trained = program.replace(module)
+    expected = module.eval()(x).detach().numpy()
+    np.testing.assert_allclose(trained.run(x.numpy())[0], expected, atol=1e-6)
+    assert np.abs(program.run(x.numpy())[0] - expected).max() > 1e-3
+    assert trained.signature == program.signature
+    assert trained.labels == program.labels
+
+
+def test_replace_takes_new_shapes(program: Program) -> None:
+    """Half the channels cut away by hand: shapes are computed anew, names stay."""
+    module = program.graph_module()
+    for name in ("body.0.weight", "body.0.bias", "body.1.weight", "body.1.bias"):
+        graph.set_constant(module, name, dict(module.named_parameters())[name][:4])
+    for name in ("body.1.running_mean", "body.1.running_var"):
+        graph.set_constant(module, name, dict(module.named_buffers())[name][:4])
+    graph.set_constant(module, "head.weight", dict(module.named_parameters())["head.weight"][:, :4])
+    smaller = program.replace(module)
+    (conv,) = (node for node in graph.operators(smaller.graph_module()) if graph.op_name(node) == "conv2d")
+    assert graph.shape(conv) == (None, 4, 6, 6)
+    assert smaller.run(np.zeros((3, 3, 8, 8), np.float32))[0].shape == (3, 5)
+    assert graph.layer_name(conv) == "body.0"
+
+
+def test_replace_refuses_a_graph_that_does_not_hold_together(program: Program) -> None:
+    module = program.graph_module()
+    graph.set_constant(module, "head.weight", torch.zeros(5, 3))
+    with pytest.raises(UnsupportedModel, match="PyTorch cannot export"):
+        program.replace(module)
+
+
+def test_everything_travels_with_the_file(program: Program, tmp_path: Path) -> None:
+    done = program.with_step(Step("prune", {"macs": 0.5}, {"top1": 90.0}))
+    artifact = done.save(tmp_path / "deep" / "model.pt2")
+    loaded = Program.load(artifact.path)
+    assert (loaded.signature, loaded.preprocess, loaded.labels, loaded.history) == (
+        done.signature,
+        done.preprocess,
+        done.labels,
+        done.history,
+    )
+    assert program.history.steps == ()
+    x = np.random.default_rng(0).standard_normal((3, 3, 8, 8)).astype(np.float32)
+    np.testing.assert_array_equal(loaded.run(x)[0], program.run(x)[0])
+
+
+def test_a_program_is_saved_as_pt2(program: Program, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"saved as \.pt2"):
+        program.save(tmp_path / "model.onnx")
+
+
+def test_a_manifest_of_another_network_is_refused(program: Program, tmp_path: Path) -> None:
+    other = Program(program.exported, program.signature.__class__(program.signature.inputs, ()))
+    other.save(tmp_path / "model.pt2")
+    with pytest.raises(BadInput, match="not those of its manifest"):
+        Program.load(tmp_path / "model.pt2")
+
+
+def test_inputs_that_do_not_fit(program: Program) -> None:
+    with pytest.raises(BadInput, match="takes float32 Nx3x8x8, but got float32 2x3x9x9"):
+        program.run(np.zeros((2, 3, 9, 9), np.float32))
+
+
+class Branch(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if x.sum() > 0:
+            return x
+        return -x
+
+
+class FixedBatch(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = x * 2
+        return y.view(2, -1)
+
+
+class Misfit(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x @ torch.zeros(5, 2)
+
+
+class Silent(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        raise NotImplementedError
+
+
+REFUSED = [
+    (Branch, "data-dependent", "if x.sum() > 0:", "torch.where"),
+    (FixedBatch, r"constant \(2\)", "return y.view(2, -1)", "x.shape[0]"),
+    (Misfit, "reduction dim", "return x @ torch.zeros(5, 2)", "example inputs"),
+    (Silent, "NotImplementedError", "raise NotImplementedError", "example inputs"),
+]
+
+
+@pytest.mark.parametrize(("network", "reason", "line", "hint"), REFUSED)
+def test_refusals_give_reason_line_and_way_out(
+    network: type[torch.nn.Module], reason: str, line: str, hint: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(UnsupportedModel, match=reason) as caught:
+        Program.capture(network(), (torch.ones(2, 3),))
+    assert Path(__file__).name in caught.value.where
+    assert line in caught.value.where
+    assert hint in caught.value.hint
+    assert capfd.readouterr().err == ""
+
+
+class WithNumber(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, int]:
+        return x, 3
+
+
+def test_outputs_that_are_no_tensors() -> None:
+    with pytest.raises(UnsupportedModel, match="no tensor but int"):
+        Program.capture(WithNumber(), (torch.ones(2, 3),))
