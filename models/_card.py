@@ -32,6 +32,7 @@ def card(details: Card) -> Callable[[Build], Build]:
 
     A model function takes keyword options, `classes` among them (and `width` where the paper has a
     width multiplier), and returns a freshly initialised module. The first line of its docstring says what it is.
+    A module whose published weights go by other names than its own translates them in `renamed_state(state)`.
     """
 
     def attach(build: Build) -> Build:
