@@ -53,7 +53,7 @@ def clamp(call: Call, draft: Draft) -> Value:
     if interval in CLAMPS:
         return value.holding(draft.move(CLAMP_CODES[CLAMPS[interval]], [value.tensor], value.tensor.shape))
     for bound, code in zip(interval, (Op.MAXIMUM, Op.MINIMUM), strict=True):
-        if math.isfinite(bound):
+        if _is_exceeded(value.tensor, bound):
             inputs = [value.tensor, _in_the_code_of(draft, value.tensor, bound)]
             made = draft.move(code, inputs, value.tensor.shape, options("MaximumMinimumOptions"))
             value = value.holding(made)
@@ -142,6 +142,13 @@ def prelu(call: Call, draft: Draft) -> Value:
 def unary(call: Call, draft: Draft) -> Value:
     value = as_float(draft, draft.value(call.arguments["self"]))
     return value.holding(draft.compute(UNARY[call.node.target], [value.tensor], value.tensor.shape))
+
+
+def _is_exceeded(tensor: Tensor, bound: float) -> bool:
+    """Whether the tensor can hold numbers beyond the bound: not where its int8 code ends there."""
+    if tensor.quantization is None:
+        return math.isfinite(bound)
+    return math.isfinite(bound) and -128 < tensor.quantization.integer(bound) < 127
 
 
 def _logistic(draft: Draft, tensor: Tensor) -> Tensor:

@@ -55,24 +55,24 @@ def calls(graph_module: GraphModule, batch: int, fusing: Set[Callable[..., Any]]
     for node in operators(graph_module):
         if node in covered or node.target is DEQUANTIZE_CHANNELS or not is_tensor(node):
             continue
+        behind = _only_user(node) if node.target in fusing else None
+        interval = bounds(behind) if behind is not None else None
         chain = [node]
         activation: Fused = "NONE"
-        if (
-            node.target in fusing
-            and (behind := _only_user(node)) is not None
-            and (found := bounds(behind)) in CLAMPS
-        ):
-            activation = CLAMPS[found]
+        if behind is not None and interval in CLAMPS:
+            activation = CLAMPS[interval]
             chain.append(behind)
-        quantization = None
         pair = None if node.target in (QUANTIZE, DEQUANTIZE) else quantizer(chain[-1])
         if pair is not None:
-            quantization = quantization_of(pair)
             chain.append(pair)
+        elif behind is not None and interval is not None:
+            # Clamping commutes with rounding, so the layer can give the clamp's code and be clamped in it.
+            pair = quantizer(behind)
         covered.update(chain)
         yield Call(
-            node, _resolved(node, batch), shape_at(node, batch), activation, quantization, tuple(chain)
-        )
+            node, _resolved(node, batch), shape_at(node, batch), activation,
+            None if pair is None else quantization_of(pair), tuple(chain),
+        )  # fmt: skip
 
 
 def bounds(node: Node) -> tuple[float, float] | None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from torch.fx import Node
 
 from edgepress.convert._tflite_calls import Call
 from edgepress.convert._tflite_draft import Draft, Op, Value, lower, options
@@ -30,10 +33,10 @@ def max_pool2d(call: Call, draft: Draft) -> Value:
     return Value(_pool(draft, Op.MAX_POOL_2D, tensor, windows, padding), NHWC)
 
 
-@lower(aten.avg_pool2d.default, int8="moves")
+@lower(aten.avg_pool2d.default, int8="computes")
 def avg_pool2d(call: Call, draft: Draft) -> Value:
     """AVERAGE_POOL_2D; where PyTorch divides by another count than it, a MUL makes up for it."""
-    value = reordered(draft, draft.value(call.arguments["self"]), NHWC)
+    value = reordered(draft, read(draft, call.arguments["self"]), NHWC)
     windows = _windows(call, value.tensor)
     divisors = _divisors(call, windows)
     counted = np.multiply.outer(*(_within(window, 0, window.length) for window in windows))
@@ -80,19 +83,29 @@ def reduce(call: Call, draft: Draft) -> Value:
     return _reduced(draft, REDUCTIONS[call.node.target], value, axes, call.arguments.get("keepdim", False))
 
 
-@lower(*NEAREST, *BILINEAR, int8="moves")
-def upsample(call: Call, draft: Draft) -> Value:
-    value = reordered(
-        draft, draft.value(call.arguments["input" if "input" in call.arguments else "self"]), NHWC
-    )
+@lower(*NEAREST, int8="moves")
+def upsample_nearest(call: Call, draft: Draft) -> Value:
+    value = reordered(draft, draft.value(_image(call)), NHWC)
+    return _resized(call, draft, value, Op.RESIZE_NEAREST_NEIGHBOR, options("ResizeNearestNeighborOptions"))
+
+
+@lower(*BILINEAR, int8="computes")
+def upsample_bilinear(call: Call, draft: Draft) -> Value:
+    value = reordered(draft, read(draft, _image(call)), NHWC)
+    corners = call.arguments["align_corners"]
+    made = options("ResizeBilinearOptions", alignCorners=corners, halfPixelCenters=not corners)
+    return _resized(call, draft, value, Op.RESIZE_BILINEAR, made)
+
+
+def _image(call: Call) -> Node:
+    node = call.node.args[0]
+    assert isinstance(node, Node)
+    return node
+
+
+def _resized(call: Call, draft: Draft, value: Value, code: int, made: Any) -> Value:
     size = call.result[2:]
-    shape = (*value.tensor.shape[:1], *size, value.tensor.shape[3])
-    if call.node.target in NEAREST:
-        code, made = Op.RESIZE_NEAREST_NEIGHBOR, options("ResizeNearestNeighborOptions")
-    else:
-        corners = call.arguments["align_corners"]
-        made = options("ResizeBilinearOptions", alignCorners=corners, halfPixelCenters=not corners)
-        code = Op.RESIZE_BILINEAR
+    shape = (value.tensor.shape[0], *size, value.tensor.shape[3])
     return Value(draft.move(code, [value.tensor, draft.int32(*size)], shape, made), NHWC)
 
 

@@ -92,7 +92,9 @@ def constant_pad(call: Call, draft: Draft) -> Value:
         raise draft.unsupported(
             f"TFLite has no padding in mode {values['mode']!r}.", "use constant or reflect"
         )
-    value = draft.value(values["self"])
+    value, fill = draft.value(values["self"]), float(values.get("value") or 0.0)
+    if fill:  # int8 need not reach as far
+        value = as_float(draft, value)
     rank = len(value.order)
     amounts = [(0, 0)] * rank
     for number, axis in enumerate(range(rank - 1, rank - 1 - len(values["pad"]) // 2, -1)):
@@ -106,7 +108,7 @@ def constant_pad(call: Call, draft: Draft) -> Value:
         return value.holding(
             draft.move(Op.MIRROR_PAD, [value.tensor, sizes], shape, options("MirrorPadOptions", mode=0))
         )
-    return value.holding(pad(draft, value.tensor, amounts, float(values["value"] or 0.0)))
+    return value.holding(pad(draft, value.tensor, amounts, fill))
 
 
 @lower(aten.expand.default, aten.expand_as.default, int8="moves")
