@@ -26,15 +26,21 @@ class Comparison:
     sqnr_db: float
     top1_agreement: float
 
+    def error(self, min_sqnr_db: float, *, where: str) -> VerificationFailed | None:
+        """The error to raise; None when the outputs are at least this close."""
+        if self.sqnr_db >= min_sqnr_db:
+            return None
+        return VerificationFailed(
+            f"The outputs depart too far: SQNR {self.sqnr_db:.1f} dB, limit {min_sqnr_db:.1f} dB "
+            f"(largest error {self.max_error:.3g}, top-1 agreement {self.top1_agreement:.1f} %).",
+            where=where,
+            hint="compare the layers; for int8, calibrate with more or better samples",
+        )
+
     def require(self, min_sqnr_db: float, *, where: str) -> None:
         """Raise VerificationFailed unless the outputs are at least this close."""
-        if not self.sqnr_db >= min_sqnr_db:
-            raise VerificationFailed(
-                f"The outputs depart too far: SQNR {self.sqnr_db:.1f} dB, limit {min_sqnr_db:.1f} dB "
-                f"(largest error {self.max_error:.3g}, top-1 agreement {self.top1_agreement:.1f} %).",
-                where=where,
-                hint="compare the layers; for int8, calibrate with more or better samples",
-            )
+        if error := self.error(min_sqnr_db, where=where):
+            raise error
 
 
 def compare(reference: Run, candidate: Run, batches: Iterable[tuple[np.ndarray, ...]]) -> Comparison:

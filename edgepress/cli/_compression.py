@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgepress import compress, cost
-from edgepress.accuracy import Accuracy, evaluate
+from edgepress.accuracy import Accuracy, can_evaluate, evaluate
 from edgepress.artifact import Artifact
 from edgepress.data import Data, check_labels
 from edgepress.errors import UsageError
@@ -88,7 +88,7 @@ class Compression:
 
     def _facts(self, program: Program, artifact: Artifact, progress: Progress) -> NetworkFacts:
         accuracy: Accuracy | None = None
-        if self.data is not None and self.data.class_count() and self.data.count("evaluate"):
+        if self.data is not None and can_evaluate(self.data, program.preprocess):
             accuracy = evaluate(
                 program.run, self.data, program.preprocess, limit=self.evaluate_limit, progress=progress
             )

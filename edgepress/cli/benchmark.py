@@ -71,15 +71,15 @@ def measure(
 ) -> list[Measurement]:
     """Time the runners in turns; with labelled data, measure each one's accuracy too."""
     from edgepress import benchmarks
-    from edgepress.accuracy import evaluate
+    from edgepress.accuracy import can_evaluate, evaluate
 
     measured = benchmarks.compare(runners, protocol, progress=progress)
-    if data is None or not data.class_count():
-        return measured
     with_accuracy = []
     for runner, measurement in zip(runners, measured, strict=True):
+        preprocess = runner.artifact.manifest.preprocess
+        if data is None or not can_evaluate(data, preprocess):
+            return measured
         with runner:
-            preprocess = runner.artifact.manifest.preprocess
             accuracy = evaluate(runner.run, data, preprocess, limit=limit, progress=progress)
         with_accuracy.append(dataclasses.replace(measurement, accuracy=accuracy))
     return with_accuracy

@@ -40,7 +40,9 @@ def command(folder: Path, as_json: bool) -> None:
     (folder / MEASUREMENTS_FILE).unlink(missing_ok=True)
     with progress_bar() as progress:
         original = _trained(data, progress)
-        compression = Compression(folder=folder, recipe=_recipe(), data=data, model="mobilenet_v2", data_text="digits")
+        compression = Compression(
+            folder=folder, recipe=_recipe(), data=data, model="mobilenet_v2", data_text="digits"
+        )
         result = compression.start(original, progress, remark)
         artifacts = _convert(folder, data, progress)
         measured = _measure(folder, artifacts, data, progress)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from edgepress.accuracy import Accuracy
     from edgepress.artifact import Artifact, Verification
     from edgepress.data import Data
+    from edgepress.errors import EdgepressError
     from edgepress.progress import Progress
     from edgepress.runtime import Comparison
 
@@ -32,6 +33,20 @@ class Verdict:
     def drop(self) -> float | None:
         """Points of top-1 lost."""
         return self.before.top1 - self.after.top1 if self.before and self.after else None
+
+    def error(self, max_drop: float | None, candidate: Path) -> EdgepressError | None:
+        """Why the candidate is not good enough: its drop where a limit is given, else its outputs."""
+        from edgepress.errors import VerificationFailed
+
+        if max_drop is None or self.drop is None:
+            return self.comparison.error(self.limit_db, where=str(candidate))
+        if self.drop <= max_drop:
+            return None
+        return VerificationFailed(
+            f"The accuracy fell by {self.drop:.2f} points, more than {max_drop}.",
+            where=str(candidate),
+            hint="train longer after pruning, calibrate with more samples, or leave sensitive layers in float",
+        )
 
 
 @click.command()
@@ -68,12 +83,13 @@ def command(
     first, second = Artifact.open(reference), Artifact.open(candidate)
     with progress_bar() as progress:
         verdict = _compare(first, second, data.open(), Limits(samples, limit), progress)
-    passed = (
-        verdict.drop <= max_drop if max_drop is not None and verdict.drop is not None else _close(verdict)
-    )
-    second.verified(_record(verdict, first, second, passed))
-    _show(verdict, as_json, passed)
-    _require(verdict, max_drop, candidate, passed)
+    if max_drop is not None and verdict.drop is None:
+        raise UsageError("--max-drop compares accuracies, and this data has no labels.", where=str(data.text))
+    error = verdict.error(max_drop, candidate)
+    second.verified(_record(verdict, first, second, passed=error is None))
+    _show(verdict, as_json, passed=error is None)
+    if error is not None:
+        raise error
 
 
 @dataclass(frozen=True)
@@ -88,7 +104,7 @@ def _compare(
     first: Artifact, second: Artifact, data: Data | None, limits: Limits, progress: Progress
 ) -> Verdict:
     from edgepress import runtime
-    from edgepress.accuracy import evaluate
+    from edgepress.accuracy import can_evaluate, evaluate
     from edgepress.cli._conversion import batches
 
     manifest = first.manifest
@@ -96,7 +112,7 @@ def _compare(
         inputs = batches(manifest.signature, manifest.preprocess, data, limits.samples)
         comparison = runtime.compare(reference.run, candidate.run, inputs)
         limit_db = runtime.limit_db(manifest.precision, second.manifest.precision)
-        if data is None or not data.class_count():
+        if data is None or not can_evaluate(data, manifest.preprocess):
             return Verdict(comparison, limit_db)
         accuracies = [
             evaluate(runner.run, data, manifest.preprocess, limit=limits.evaluate, progress=progress)
@@ -105,11 +121,7 @@ def _compare(
     return Verdict(comparison, limit_db, *accuracies)
 
 
-def _close(verdict: Verdict) -> bool:
-    return verdict.comparison.sqnr_db >= verdict.limit_db
-
-
-def _record(verdict: Verdict, first: Artifact, second: Artifact, passed: bool) -> Verification:
+def _record(verdict: Verdict, first: Artifact, second: Artifact, *, passed: bool) -> Verification:
     from edgepress.artifact import Verification
     from edgepress.runtime import runners_of
 
@@ -134,24 +146,10 @@ def _figures(verdict: Verdict) -> dict[str, Any]:
     return figures
 
 
-def _show(verdict: Verdict, as_json: bool, passed: bool) -> None:
+def _show(verdict: Verdict, as_json: bool, *, passed: bool) -> None:
     figures = _figures(verdict)
     if as_json:
         print_json({"status": "passed" if passed else "failed", **figures})
         return
     print_table(["figure", "value"], [[key, f"{value:.6g}"] for key, value in figures.items()])
     click.echo("passed" if passed else "failed")
-
-
-def _require(verdict: Verdict, max_drop: float | None, candidate: Path, passed: bool) -> None:
-    from edgepress.errors import VerificationFailed
-
-    if passed:
-        return
-    if max_drop is None:
-        verdict.comparison.require(verdict.limit_db, where=str(candidate))
-    raise VerificationFailed(
-        f"The accuracy fell by {verdict.drop:.2f} points, more than {max_drop}.",
-        where=str(candidate),
-        hint="train longer after pruning, calibrate with more samples, or leave sensitive layers in float",
-    )
