@@ -71,6 +71,10 @@ class Table:
     def columns(self) -> tuple[str, ...]:
         return COLUMNS
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        return (*self.findings, *self.noise)
+
     def cells(self) -> list[tuple[str, ...]]:
         return [row.cells() for row in self.rows]
 

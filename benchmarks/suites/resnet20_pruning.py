@@ -1,0 +1,40 @@
+"""ResNet-20 on CIFAR-10: the original against the network with half of its MACs, on ONNX Runtime, interleaved.
+
+python benchmarks/suites/resnet20_pruning.py --data FOLDER
+"""
+
+from __future__ import annotations
+
+import sys
+
+from _suite import Suite, arguments, check, latency_ratio, reference_networks
+
+from edgepress.compress.fine_tune import FineTune
+from edgepress.compress.prune_channels import PruneChannels
+from edgepress.recipe import Recipe
+
+SUITE = Suite(
+    name="resnet20_pruning", recipe=Recipe((PruneChannels(macs=0.5), FineTune(epochs=3))), formats=("onnx",)
+)
+SMALLEST_SPEEDUP = 1.25
+PEER_TOP1 = 85.99
+"""What the same budget and training left of this checkpoint with another tool (l1, 3 epochs)."""
+
+
+def main() -> bool:
+    given = arguments(__doc__ or "")
+    networks = reference_networks()
+    finished = SUITE.run(networks.resnet20(), networks.cifar10(), given)
+    claims = [
+        check("speedup on ONNX Runtime", 1 / latency_ratio(finished, "onnx"), SMALLEST_SPEEDUP, at_most=False)
+    ]
+    macs = finished.result.compressed.macs / finished.result.original.macs
+    claims.append(check("MACs over the original's", macs, 0.5))
+    accuracy = finished.of("model.onnx").accuracy
+    if accuracy:
+        claims.append(check("top-1 on ONNX Runtime", accuracy.top1, PEER_TOP1, at_most=False))
+    return all(claims)
+
+
+if __name__ == "__main__":
+    sys.exit(0 if main() else 1)
