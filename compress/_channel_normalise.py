@@ -20,21 +20,26 @@ aten = torch.ops.aten
 
 REARRANGING = frozenset(
     {
-        "view", "reshape", "_unsafe_view", "flatten", "unflatten", "permute", "transpose", "t", "numpy_T",
-        "movedim", "swapaxes", "squeeze", "unsqueeze", "contiguous", "clone", "alias", "detach",
-        "channel_shuffle", "native_channel_shuffle",
+        "reshape", "flatten", "unflatten", "permute", "transpose", "t", "numpy_T",
+        "movedim", "swapaxes", "squeeze", "unsqueeze", "channel_shuffle", "native_channel_shuffle",
     }
 )  # fmt: skip
 """Operators that keep every element and only move it."""
 
 COPIES = frozenset({"contiguous", "clone", "alias", "detach", "lift_fresh_copy"})
 SPLITS = frozenset({"chunk", "split", "split_with_sizes", "tensor_split"})
-VIEWS = frozenset({"slice", "select", "getitem", *SPLITS, *(REARRANGING - {"clone", "contiguous"})})
+VIEWS = frozenset({"slice", "select", "getitem", "view", "alias", "detach", *SPLITS, *REARRANGING})
 
 
 def normalise(graph_module: GraphModule) -> None:
     """Rewrite the graph in place. Raises UnsupportedModel when it writes into a part of a tensor used elsewhere."""
-    for step in (_without_writes, _without_copies, _splits_as_slices, _shuffles_as_permutations):
+    for step in (
+        _without_writes,
+        _without_copies,
+        _views_as_reshapes,
+        _splits_as_slices,
+        _shuffles_as_permutations,
+    ):
         for node in list(graph.operators(graph_module)):
             step(graph_module, node)
         graph_module.graph.eliminate_dead_code()
@@ -105,6 +110,12 @@ def _without_copies(graph_module: GraphModule, node: Node) -> None:
     takes_all = name == "slice" and _is_whole_slice(node)
     if name in COPIES or takes_all:
         node.replace_all_uses_with(node.args[0])  # type: ignore[arg-type]
+
+
+def _views_as_reshapes(graph_module: GraphModule, node: Node) -> None:
+    """What a view reads may be a slice in the end, which has gaps in memory that a view does not take."""
+    if node.target in (aten.view.default, aten._unsafe_view.default):
+        node.target = aten.reshape.default
 
 
 def _is_whole_slice(node: Node) -> bool:

@@ -340,7 +340,9 @@ def _copying(labeller: Labeller, node: Node) -> Result:
         return None, Flow.FIXED
     shape = shape_at_batch_one(source)
     spread = [-1 if axis == channels.axis else 1 for axis in range(len(shape))]
-    moved = rearranged(node, torch.from_numpy(channels.labels).reshape(spread).expand(shape)).numpy()
+    moved = rearranged(
+        node, torch.from_numpy(channels.labels).reshape(spread).expand(shape).contiguous()
+    ).numpy()
     varying = [axis for axis in range(moved.ndim) if (moved != moved.take([0], axis)).any()]
     if not varying or len(np.unique(moved)) < len(np.unique(channels.labels)):
         _freeze(labeller, source, f"{_describe(node)} picks single channels")

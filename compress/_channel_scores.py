@@ -26,7 +26,7 @@ def groups_for(
     slices: list[list[Slices]] = [[] for _ in members]
     seen = set()
     for binding in labelling.bindings:
-        role = _role(labelling, binding)
+        role = role_of(labelling, binding)
         if role is None or (binding.name, binding.axis) in seen:
             continue
         seen.add((binding.name, binding.axis))
@@ -66,7 +66,7 @@ def _rows(value: torch.Tensor | None, axis: int) -> np.ndarray:
     return rows
 
 
-def _role(labelling: Labelling, binding: Binding) -> Role | None:
+def role_of(labelling: Labelling, binding: Binding) -> Role | None:
     """What the stored tensor does for the channels it is bound to."""
     arguments = graph.arguments(binding.node)
     if binding.constant is arguments.get("running_mean") or binding.constant is arguments.get("running_var"):

@@ -1,0 +1,92 @@
+"""Planted dead channels, on one tiny network for each structural trouble and on the whole zoo."""
+
+from __future__ import annotations
+
+import functools
+
+import pytest
+import torch
+from awkward_networks import NETWORKS
+from planted_channels import assert_dead_channels_go
+
+from edgepress import cost, graph, models
+from edgepress.compress._channel_plan import reasons_to_stay
+from edgepress.compress._channel_structure import read_structure
+from edgepress.program import Program
+
+STAYS = {
+    "last_axis": {"first.0": "layer_norm", "narrow": "layer_norm"},
+    "spatial_attention": {"first.0": "across all channels", "mask": "only channel"},
+    "transformer": {"qkv": "unbind", "out": "joins it with", "narrow": "joins it with"},
+    "recurrent": {"second.0": "lstm"},
+    "picked_channel": {"first.0": "picks single channels"},
+    "standardised_weight": {"first.0": "conv2d"},
+    "tied_decoder": {"second.0": "encode.weight is also used", "encode": "linear"},
+    "auxiliary": {"second.0": "network's output"},
+    "shuffled_head": {"a.0": "network's output", "b.0": "network's output"},
+}
+"""Of each network the layers, other than its last ones, that cannot lose a channel, and a part of the reason."""
+
+OUTPUTS = {"head", "out", "decode", "a", "b", "c"}
+
+
+@functools.cache
+def _captured(name: str) -> Program:
+    return Program.capture(*NETWORKS[name]())
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_dead_channels_go_without_a_trace(name: str) -> None:
+    program = _captured(name)
+    pruned, plan = assert_dead_channels_go(program)
+    before, after = cost.measure(program), cost.measure(pruned)
+    assert (after.macs, after.parameters) == (plan.macs_after, plan.parameters_after)
+    assert after.parameters < before.parameters
+    assert after.macs < before.macs
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_layer_that_stays_says_why(name: str) -> None:
+    reasons = reasons_to_stay(read_structure(_captured(name)))
+    expected = STAYS.get(name, {})
+    for layer, part in expected.items():
+        assert part in reasons.pop(layer)
+    assert set(reasons) <= OUTPUTS, "no other layer is held back"
+    assert all("network's output" in reason for reason in reasons.values())
+
+
+def test_a_pruned_network_can_be_pruned_again() -> None:
+    program = _captured("shuffle_by_view")
+    once, _ = assert_dead_channels_go(program, share=0.2)
+    assert_dead_channels_go(once, share=0.2, seed=1)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "size"),
+    [
+        ("lenet5", {}, (1, 32, 32)),
+        ("resnet20", {}, (3, 32, 32)),
+        ("squeezenet1_1", {"classes": 10}, (3, 64, 64)),
+        pytest.param("squeezenet1_0", {"classes": 10}, (3, 64, 64), marks=pytest.mark.slow),
+        pytest.param("mobilenet_v1", {"width": 0.25, "classes": 10}, (3, 64, 64), marks=pytest.mark.slow),
+        pytest.param("mobilenet_v2", {"width": 0.35, "classes": 10}, (3, 64, 64), marks=pytest.mark.slow),
+        pytest.param("resnet56", {}, (3, 32, 32), marks=pytest.mark.slow),
+        pytest.param(
+            "shufflenet_v2", {"classes": 10, "small_input": True}, (3, 32, 32), marks=pytest.mark.slow
+        ),
+    ],
+)
+def test_dead_channels_go_from_the_zoo(name: str, options: dict[str, object], size: tuple[int, ...]) -> None:
+    program = Program.capture(models.find(name)(**options), (torch.randn(2, *size),))
+    pruned, _ = assert_dead_channels_go(program)
+    assert cost.measure(pruned).macs < 0.75 * cost.measure(program).macs
+
+
+def test_every_channel_of_shufflenet_is_free_and_its_shuffles_vanish() -> None:
+    module = models.find("shufflenet_v2")(width=0.5, classes=10, small_input=True)
+    program = Program.capture(module, (torch.randn(2, 3, 32, 32),))
+    structure = read_structure(program)
+    assert set(reasons_to_stay(structure)) == {"fc"}
+    pruned, _ = assert_dead_channels_go(program)
+    left = {graph.op_name(node) for node in graph.operators(pruned.graph_module())}
+    assert not left & {"transpose", "permute", "view", "reshape", "index_select", "chunk"}
