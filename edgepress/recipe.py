@@ -82,4 +82,6 @@ def _stage(entry: Any, where: str) -> Stage:
     if not isinstance(entry, Mapping) or len(entry) != 1:
         raise BadOption("A stage is one name with its options.", where=where, hint="- distill: {epochs: 3}")
     ((name, values),) = entry.items()
+    if name not in stage.names():
+        raise UnknownName("stage", str(name), stage.names(), where=where)
     return options.build(stage.find(str(name)), values or {}, where=f"{where} ({name})")

@@ -9,6 +9,7 @@ import sys
 import zipfile
 from pathlib import Path
 
+import crafted_archives as crafted
 import pytest
 import torch
 
@@ -16,10 +17,6 @@ from edgepress import _archive_zip
 from edgepress.artifact import Artifact
 from edgepress.errors import BadInput
 from edgepress.program import Program
-
-sys.path.append(str(Path(__file__).parent))
-
-import crafted  # noqa: E402  it lies beside this file
 
 
 @pytest.fixture

@@ -1,0 +1,59 @@
+"""One dataclass for Python, YAML and the command line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import pytest
+from annotated_types import Gt, Le
+
+from edgepress import options
+from edgepress.errors import BadOption, UnknownName
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prune:
+    macs: Annotated[float, Gt(0), Le(1)] = 0.5
+    criterion: Literal["l1", "taylor"] = "l1"
+    round_to: int = 8
+    keep: tuple[str, ...] = ()
+
+
+def test_command_line_text_to_dataclass() -> None:
+    values = options.parse("macs=0.25,criterion=taylor,keep=[a, b]")
+    assert options.build(Prune, values) == Prune(macs=0.25, criterion="taylor", keep=("a", "b"))
+    assert options.build(Prune, options.parse("0.3,round_to=4", shorthand="macs")) == Prune(
+        macs=0.3, round_to=4
+    )
+    assert options.parse("") == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("macs=0", "macs=0: input should be greater than 0"),
+        ("macs=half", "macs='half'"),
+        ("criterion=l9", "criterion='l9'"),
+        ("round_to=1.5", "round_to=1.5"),
+        ("macs=2,round_to=x", "macs=2.*; round_to='x'"),
+    ],
+)
+def test_values_that_do_not_fit(text: str, said: str) -> None:
+    with pytest.raises(BadOption, match=said) as caught:
+        options.build(Prune, options.parse(text), where="--prune")
+    assert caught.value.where == "--prune"
+
+
+def test_unknown_option_and_broken_text() -> None:
+    with pytest.raises(UnknownName, match="Did you mean 'criterion'"):
+        options.build(Prune, {"criterium": "l1"})
+    for text in ("macs", "keep=[a"):
+        with pytest.raises(BadOption):
+            options.parse(text)
+
+
+def test_there_and_back() -> None:
+    prune = Prune(macs=0.25, keep=("a",))
+    assert options.to_mapping(prune, defaults=False) == {"macs": 0.25, "keep": ["a"]}
+    assert options.build(Prune, options.to_mapping(prune)) == prune
