@@ -67,7 +67,7 @@ def _is_allowed(name: str) -> bool:
     namespace, packet_name, overload = found.groups()
     packet = getattr(getattr(torch.ops, namespace), packet_name, None)
     kernel = getattr(packet, overload, None)
-    if not isinstance(kernel, torch._ops.OpOverload) or not torch._C._dispatch_has_kernel(kernel.name()):
+    if not isinstance(kernel, torch._ops.OpOverload) or not torch._C._dispatch_has_kernel(kernel._name):
         return False
     if (
         packet_name.startswith("_")

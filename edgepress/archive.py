@@ -122,7 +122,8 @@ def _size_bytes(meta: dict[str, Any]) -> int:
     kind = _SERIALIZE_TO_TORCH_DTYPE.get(meta["dtype"])
     if kind is None:
         raise Refused(f"the data type {meta['dtype']}", "a tensor")
-    return math.prod(size["as_int"] for size in meta["sizes"]) * kind.itemsize
+    count = math.prod(int(size["as_int"]) for size in meta["sizes"])
+    return count * kind.itemsize
 
 
 def _decoded(members: Mapping[str, bytes], name: str) -> Any:
