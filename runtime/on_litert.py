@@ -11,7 +11,6 @@ from edgepress.errors import BadInput, DeviceFailed
 from edgepress.files import existing_file
 from edgepress.runtime._runner import Runner
 
-SIGNATURE_KEY = "serving_default"
 INT8_LEAST, INT8_MOST = -128, 127
 
 
@@ -29,19 +28,15 @@ class LiteRTRunner(Runner):
         path = existing_file(self.artifact.path, "TFLite file")
         try:
             self._interpreter = Interpreter(model_path=str(path), num_threads=self.threads)
-            signature = self._interpreter._get_full_signature_list()[SIGNATURE_KEY]
             self._interpreter.allocate_tensors()
-        except (ValueError, RuntimeError, KeyError) as error:
+        except (ValueError, RuntimeError) as error:
             raise BadInput(
                 f"LiteRT does not load this file: {_first_line(error)}",
                 where=str(path.absolute()),
                 hint="convert it again; the file may be cut off or made for a newer LiteRT",
             ) from None
-        details = self._interpreter.get_input_details() + self._interpreter.get_output_details()
-        by_index = {detail["index"]: detail for detail in details}
-        specs = self.artifact.manifest.signature
-        self._inputs = [by_index[signature["inputs"][spec.name]] for spec in specs.inputs]
-        self._outputs = [by_index[signature["outputs"][spec.name]] for spec in specs.outputs]
+        self._inputs = self._interpreter.get_input_details()
+        self._outputs = self._interpreter.get_output_details()
 
     def close(self) -> None:
         del self._interpreter

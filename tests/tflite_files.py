@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
-from edgepress import convert, runtime
+from edgepress import convert, graph, runtime
 from edgepress.artifact import Artifact
+from edgepress.compress.quantize_static import QuantizeStatic
+from edgepress.data import Batch, Data, Split
+from edgepress.preprocess import Preprocess
 from edgepress.program import Program
+from edgepress.stage import Context
 
 IMAGE = (4, 9, 12)
 """Channels, height, width of most inputs: all different, so that no mix-up of axes goes unseen."""
@@ -73,3 +78,55 @@ def assert_same(program: Program, artifact: Artifact, samples: int = 2, relative
         assert have.shape == want.shape
         assert have.dtype == want.dtype
         assert np.abs(have - want).max() <= relative * max(np.abs(want).max(), 1e-3)
+
+
+class Arrays(Data):
+    """Calibration samples that lie in memory."""
+
+    name = "arrays"
+
+    def __init__(self, *arrays: np.ndarray) -> None:
+        self.arrays = arrays
+
+    def count(self, split: Split) -> int:
+        return len(self.arrays[0])
+
+    def batches(
+        self,
+        split: Split,
+        preprocess: Preprocess | None,
+        *,
+        batch_size: int = 64,
+        skip: int = 0,
+        limit: int | None = None,
+        shuffle_seed: int | None = None,
+    ) -> Iterator[Batch]:
+        arrays = [array[skip:][:limit] for array in self.arrays]
+        for start in range(0, len(arrays[0]), batch_size):
+            yield Batch(tuple(array[start : start + batch_size] for array in arrays))
+
+
+def quantized(program: Program, samples: int = 16) -> Program:
+    """The program in int8 by the stage that users call, calibrated on the signature's random inputs."""
+    data = Arrays(*program.signature.example(samples, seed=3))
+    context = Context(original=program, load_model=_no_model, data=data)
+    return QuantizeStatic(calibration="minmax").apply(program, context).program
+
+
+def output_step(program: Program) -> float:
+    """The size of one step of the first output's int8 code."""
+    results = tree_leaves(program.graph_module().graph.output_node().args)
+    assert results[0].target is graph.DEQUANTIZE, "the first output is not quantized"
+    return float(results[0].args[1])
+
+
+def steps_apart(program: Program, artifact: Artifact, samples: int = 16) -> np.ndarray:
+    """How many steps of its code each entry of the first output is from the program's own."""
+    inputs = program.signature.example(samples, seed=3)
+    with runtime.open(artifact) as runner:
+        found = runner.run(*inputs)[0]
+    return np.abs(found - program.run(*inputs)[0]) / output_step(program)
+
+
+def _no_model(text: str) -> Program:
+    raise AssertionError("no stage of these tests loads a model")

@@ -1,0 +1,107 @@
+"""The LiteRT runner: layouts, integers at the ends, batches, threads and broken files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tflite_files import quantized
+from torch import Tensor, nn
+
+from edgepress import convert, runtime
+from edgepress.artifact import Artifact
+from edgepress.errors import BadInput, UnsupportedTarget
+from edgepress.program import Program
+
+pytestmark = pytest.mark.tflite
+pytest.importorskip("ai_edge_litert")
+
+
+class TwoWays(nn.Module):
+    """A picture and features in, a picture and features out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(3, 4, 3, padding=1)
+        self.head = nn.Linear(5, 4)
+
+    def forward(self, picture: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
+        mixed = self.convolution(picture) * self.head(features)[:, :, None, None]
+        return mixed, mixed.mean((2, 3))
+
+
+@pytest.fixture
+def program() -> Program:
+    return Program.capture(TwoWays(), (torch.randn(2, 3, 6, 8), torch.randn(2, 5)))
+
+
+@pytest.fixture
+def artifact(program: Program, tmp_path: Path) -> Artifact:
+    return convert.to(program, "tflite", tmp_path / "two.tflite", {"batch": 2})
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("samples", [1, 2, 5])
+def test_arrays_go_in_and_come_out_as_the_network_has_them(
+    program: Program, artifact: Artifact, samples: int, threads: int
+) -> None:
+    inputs = program.signature.example(samples)
+    with runtime.open(artifact, threads=threads) as runner:
+        picture, features = runner.run(*inputs)
+    expected_picture, expected_features = program.run(*inputs)
+    np.testing.assert_allclose(picture, expected_picture, atol=1e-5)
+    np.testing.assert_allclose(features, expected_features, atol=1e-5)
+
+
+def test_outputs_are_copies_that_the_next_run_leaves_alone(program: Program, artifact: Artifact) -> None:
+    first, second = program.signature.example(2, seed=1), program.signature.example(2, seed=2)
+    with runtime.open(artifact) as runner:
+        kept = runner.run(*first)[0]
+        before = kept.copy()
+        runner.run(*second)
+    np.testing.assert_array_equal(kept, before)
+
+
+def test_floats_are_rounded_into_an_int8_file_and_back(tmp_path: Path) -> None:
+    made = quantized(Program.capture(nn.Conv2d(3, 4, 1), (torch.randn(2, 3, 6, 8),)))
+    float_ends = convert.to(made, "tflite", tmp_path / "float.tflite")
+    int8_ends = convert.to(made, "tflite", tmp_path / "int8.tflite", {"io": "int8"})
+    inputs = made.signature.example(3)
+    with runtime.open(float_ends) as first, runtime.open(int8_ends) as second:
+        np.testing.assert_allclose(first.run(*inputs)[0], second.run(*inputs)[0], atol=1e-6)
+
+
+def test_an_array_that_does_not_fit_is_refused(artifact: Artifact) -> None:
+    with runtime.open(artifact) as runner, pytest.raises(BadInput, match="takes float32 2x3x6x8"):
+        runner.run(np.zeros((2, 3, 6, 7), np.float32), np.zeros((2, 5), np.float32))
+
+
+def test_a_file_cut_off_is_refused_with_the_reason(artifact: Artifact) -> None:
+    content = artifact.path.read_bytes()
+    artifact.path.write_bytes(content[: len(content) // 2])
+    with pytest.raises(BadInput, match="LiteRT does not load this file"), runtime.open(artifact):
+        pass
+
+
+def test_a_file_of_something_else_is_refused_with_the_reason(artifact: Artifact) -> None:
+    artifact.path.write_bytes(b"not a flatbuffer at all, but long enough to look at")
+    with pytest.raises(BadInput, match="LiteRT does not load this file"), runtime.open(artifact):
+        pass
+
+
+def test_a_file_that_is_gone_is_refused(artifact: Artifact) -> None:
+    artifact.path.unlink()
+    with pytest.raises(BadInput, match="does not exist"), runtime.open(artifact):
+        pass
+
+
+def test_other_formats_are_refused(program: Program, tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedTarget, match="litert does not run"):
+        runtime.open(program.save(tmp_path / "two.pt2"), "cpu:litert")
+
+
+def test_no_times_of_operators_are_told(artifact: Artifact) -> None:
+    with runtime.open(artifact) as runner:
+        assert runner.profile(3) == ()
