@@ -94,14 +94,15 @@ def reference_networks() -> ModuleType:
     """The trained networks and data sets that the tests use as well; says so and stops where they are absent."""
     sys.path.append(str(ROOT / "tests"))
     import pytest
-    import shared_data
+    import shared_data  # type: ignore[import-not-found]  # tests/ is no package
 
     try:
         shared_data.folder()
     except pytest.skip.Exception as absent:
         remark(f"nothing to measure: {absent}")
         sys.exit(0)
-    return shared_data
+    networks: ModuleType = shared_data
+    return networks
 
 
 def check(claim: str, value: float, limit: float, *, at_most: bool = True) -> bool:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from _suite import arguments, check, reference_networks
+from _suite import arguments, check, reference_networks  # type: ignore[import-not-found]  # beside this script, not in the package
 
 from edgepress import convert, runtime
 from edgepress.artifact import Artifact

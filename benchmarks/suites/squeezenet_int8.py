@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 
-from _suite import Suite, arguments, check, latency_ratio, reference_networks
+from _suite import Suite, arguments, check, latency_ratio, reference_networks  # type: ignore[import-not-found]  # beside this script, not in the package
 
 from edgepress.compress.quantize_static import QuantizeStatic
 from edgepress.recipe import Recipe
