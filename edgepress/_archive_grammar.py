@@ -6,12 +6,11 @@ import modules, guards are compiled: so each has its own narrow grammar, and wha
 
 from __future__ import annotations
 
-import ast
 import json
 import keyword
-import re
 from typing import Any
 
+from edgepress._archive_expression import SYMBOL, expression
 from edgepress._archive_operators import operator
 from edgepress._json_grammar import (
     Check,
@@ -31,97 +30,9 @@ from edgepress._json_grammar import (
 
 NAME = text(r"[A-Za-z_][A-Za-z0-9_]*", longest=1000, words=frozenset(keyword.kwlist))
 DOTTED_NAME = text(r"(?!(.*\.)?__\w+__(\.|$))[\w\-/+: ]+(\.[\w\-/+: ]+)*", longest=1000)
-SYMBOL = r"[su][0-9]{1,4}"
 TRACE = text(r"[^\x00-\x08\x0b-\x1f\x7f]*", longest=100_000)
 
-EXPRESSION = re.compile(r"[A-Za-z0-9_'(),=\- ]{1,1000}")
-LARGEST_POWER = 4
-OPERATIONS = frozenset(
-    [
-        "Add",
-        "Mul",
-        "Max",
-        "Min",
-        "Mod",
-        "PythonMod",
-        "FloorDiv",
-        "CeilDiv",
-        "CleanDiv",
-        "IntTrueDiv",
-        "FloatTrueDiv",
-        "ToFloat",
-        "CeilToInt",
-        "FloorToInt",
-        "TruncToInt",
-        "TruncToFloat",
-        "RoundToInt",
-        "Equality",
-        "Unequality",
-        "LessThan",
-        "GreaterThan",
-        "StrictLessThan",
-        "StrictGreaterThan",
-        "And",
-        "Or",
-        "Not",
-    ]
-)
-ASSUMPTIONS = frozenset({"integer", "positive", "nonnegative"})
-
 DEEPEST_TREE = 20
-
-
-def expression(value: Any, place: str) -> None:
-    """A shape as SymPy prints it, `Mul(Integer(2), Symbol('s0', integer=True))`: SymPy would evaluate anything."""
-    try:
-        plain = type(value) is str and EXPRESSION.fullmatch(value) is not None
-        allowed = plain and _is_expression(ast.parse(value, mode="eval").body)
-    except (SyntaxError, ValueError, MemoryError, RecursionError):
-        allowed = False
-    if not allowed:
-        raise Refused(f"the expression {str(value)[:120]!r}", place)
-
-
-def _is_expression(node: ast.expr) -> bool:
-    if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name)):
-        return _is_integer(node)
-    name, arguments = node.func.id, node.args
-    if name == "Symbol":
-        return _is_symbol(node)
-    if node.keywords:
-        return False
-    if name == "Integer":
-        return len(arguments) == 1 and _is_integer(arguments[0])
-    if name == "Pow":
-        return len(arguments) == 2 and _is_small_power(*arguments)
-    return name in OPERATIONS and all(map(_is_expression, arguments))
-
-
-def _is_symbol(node: ast.Call) -> bool:
-    named = len(node.args) == 1 and isinstance(node.args[0], ast.Constant)
-    if not named or not all(keyword.arg in ASSUMPTIONS for keyword in node.keywords):
-        return False
-    try:
-        text(SYMBOL)(node.args[0].value, "symbol")  # type: ignore[attr-defined]
-    except Refused:
-        return False
-    return all(isinstance(one.value, ast.Constant) and type(one.value.value) is bool for one in node.keywords)
-
-
-def _is_small_power(base: ast.expr, exponent: ast.expr) -> bool:
-    """A power of a symbol: powers of numbers could be made too large to hold."""
-    whole = exponent.args[0] if isinstance(exponent, ast.Call) and exponent.args else exponent
-    if isinstance(whole, ast.UnaryOp):
-        whole = whole.operand
-    small = isinstance(whole, ast.Constant) and type(whole.value) is int and whole.value <= LARGEST_POWER
-    symbol = isinstance(base, ast.Call) and isinstance(base.func, ast.Name) and base.func.id == "Symbol"
-    return small and symbol and _is_expression(base) and _is_expression(exponent)
-
-
-def _is_integer(node: ast.expr) -> bool:
-    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
-        node = node.operand
-    return isinstance(node, ast.Constant) and type(node.value) is int
 
 
 def tree(keys: Check) -> Check:
@@ -273,7 +184,9 @@ PROGRAM = record(
         treespec_namedtuple_fields=constant({}),
     ),
     opset_version=mapping(text(r"[a-z_]+"), integer(0, 10_000)),
-    range_constraints=mapping(text(SYMBOL), record(min_val=optional(integer()), max_val=optional(integer()))),
+    range_constraints=mapping(
+        text(SYMBOL.pattern), record(min_val=optional(integer()), max_val=optional(integer()))
+    ),
     schema_version=record(major=integer(0, 10_000), minor=integer(0, 10_000)),
     verifiers=constant(["TRAINING"], ["ATEN"]),
     torch_version=text(r"[\w.+]+"),

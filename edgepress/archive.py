@@ -123,7 +123,7 @@ def _size_bytes(meta: dict[str, Any]) -> int:
     if kind is None:
         raise Refused(f"the data type {meta['dtype']}", "a tensor")
     count = math.prod(int(size["as_int"]) for size in meta["sizes"])
-    return count * kind.itemsize
+    return count * int(kind.itemsize)
 
 
 def _decoded(members: Mapping[str, bytes], name: str) -> Any:

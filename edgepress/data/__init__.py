@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
@@ -89,6 +90,11 @@ def open_data(text: str, options: DataOptions = DataOptions()) -> Data:
     if kind.endswith(".py"):
         kind, location = "function", text
     known = plugins.names("edgepress.data")
+    if kind not in known and Path(text).exists():
+        likely = "folder" if Path(text).is_dir() else "npz"
+        raise BadInput(
+            f"What kind of data is {text!r}?", where=f"--data {text}", hint=f"--data {likely}:{text}"
+        )
     if kind not in known:
         raise UnknownName("kind of data", kind, known, where=f"--data {text}")
     data: Data = plugins.load("edgepress.data", kind, kind="kind of data").open_source(location, options)

@@ -22,6 +22,12 @@ def test_unknown_kind_names_the_nearest() -> None:
     assert "digits, folder, function, npz" in caught.value.hint
 
 
+def test_a_bare_folder_is_answered_with_the_text_to_use(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="What kind of data") as caught:
+        open_data(str(tmp_path))
+    assert caught.value.hint == f"--data folder:{tmp_path}"
+
+
 def test_class_count_that_disagrees(tmp_path: Path) -> None:
     pytest.importorskip("sklearn", reason="needs the digits extra")
     check_labels(open_data("digits"), signature(10))
