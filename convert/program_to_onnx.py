@@ -13,13 +13,16 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import torch
 from annotated_types import Ge, Le
+from torch.fx import Node
 
 from edgepress import graph
 from edgepress.artifact import Manifest
 from edgepress.convert._converter import Converter
 from edgepress.convert._onnx_names import name_as_in_program
+from edgepress.convert._onnx_operators import translations
 from edgepress.convert._onnx_simplify import simplified
 from edgepress.convert._onnx_uint8 import shift_activations_to_uint8
+from edgepress.convert._onnx_weights import unshare_zero_points
 from edgepress.errors import UnsupportedModel
 from edgepress.program import Program, tool_versions
 
@@ -63,6 +66,7 @@ class ProgramToOnnx(Converter[Program]):
 
         model = _export(source, self.opset)
         name_as_in_program(model, source)
+        unshare_zero_points(model)
         if self.activations == "uint8":
             shift_activations_to_uint8(model)
         proto = onnx_ir.to_proto(model)
@@ -82,7 +86,13 @@ class ProgramToOnnx(Converter[Program]):
 def _export(program: Program, opset: int) -> onnx_ir.Model:
     try:
         with _quiet():
-            exported = torch.onnx.export(program.exported, dynamo=True, opset_version=opset, verbose=False)
+            exported = torch.onnx.export(
+                program.exported,
+                dynamo=True,
+                opset_version=opset,
+                verbose=False,
+                custom_translation_table=translations(program),
+            )
     except torch.onnx.OnnxExporterError as error:
         raise _translated(error, program) from error
     assert exported is not None, "the exporter returns a program unless it is told to write a file"
@@ -114,15 +124,21 @@ def _translated(error: torch.onnx.OnnxExporterError, program: Program) -> Unsupp
     what = (
         f"has no operator for {missing[1]}" if missing else f"cannot take this network: {_innermost(error)}"
     )
-    lowered = program.exported.run_decompositions() if failed else None
-    nodes = {node.name: node for node in lowered.graph.nodes} if lowered else {}
-    node = nodes.get(failed[1]) if failed else None
+    node = _node_like(failed[1], program) if failed else None
     where = f"layer {graph.layer_name(node)} | {graph.source_line(node)}" if node is not None else ""
     return UnsupportedModel(
         f"ONNX {what}.",
         where=where,
         hint="write the layer with other operators, or try a higher `opset`",
     )
+
+
+def _node_like(name: str, program: Program) -> Node | None:
+    """The operator that the exporter lowered to `name`: it keeps the name, or the end of it (special_erf: erf)."""
+    graphs = (program.exported.graph, program.exported.run_decompositions().graph)
+    nodes = [node for each in graphs for node in each.nodes if node.op == "call_function"]
+    exact = [node for node in nodes if node.name == name]
+    return next(iter(exact + [node for node in nodes if node.name.endswith(name)]), None)
 
 
 def _innermost(error: BaseException) -> str:

@@ -1,0 +1,257 @@
+"""The ONNX file: names, the batch axis, opsets, uint8 activations, simplification and refusals."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import tiny_networks
+import torch
+from torch import nn
+from torch.fx import GraphModule, Node
+
+from edgepress import convert, graph, runtime
+from edgepress.convert import _onnx_simplify
+from edgepress.convert.program_to_onnx import ProgramToOnnx
+from edgepress.errors import UnsupportedModel, VerificationFailed
+from edgepress.program import Program
+
+FLOAT = {"rtol": 1e-4, "atol": 1e-5}
+"""Other kernels add in another order: some units in the last place of float32."""
+
+
+class OneLayer(nn.Module):
+    """To be quantized by hand: input, weight and output on grids whose steps are powers of two."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Conv2d(3, 4, 3, padding=1)
+
+    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        return self.inner(pictures)
+
+
+def quantize_weight(module: GraphModule, layer: Node) -> None:
+    """Random integers in place of the weight, in steps of 2**-9."""
+    name = str(layer.args[1].target)
+    owner, _, leaf = name.rpartition(".")
+    shape = graph.constant(module, layer.args[1]).shape
+    delattr(module.get_submodule(owner), leaf)
+    integers = torch.randint(-127, 128, shape, generator=torch.Generator().manual_seed(1))
+    graph.set_constant(module, name, integers.to(torch.int8))
+    graph.set_constant(module, f"{name}_scale", torch.full(shape[:1], 2.0**-9))
+    graph.set_constant(module, f"{name}_zero_point", torch.zeros(shape[0], dtype=torch.int64))
+    with module.graph.inserting_before(layer):
+        stored = [module.graph.get_attr(f"{name}{suffix}") for suffix in ("", "_scale", "_zero_point")]
+        arguments = (*stored, 0, -127, 127, torch.int8)
+        layer.update_arg(1, module.graph.call_function(graph.DEQUANTIZE_CHANNELS, arguments))
+
+
+def insert_pair(module: GraphModule, tensor: Node, scale: float, zero_point: int) -> None:
+    arguments = (scale, zero_point, -128, 127, torch.int8)
+    with module.graph.inserting_after(tensor):
+        quantize = module.graph.call_function(graph.QUANTIZE, (tensor, *arguments))
+    with module.graph.inserting_after(quantize):
+        dequantize = module.graph.call_function(graph.DEQUANTIZE, (quantize, *arguments))
+    tensor.replace_all_uses_with(dequantize, delete_user_cb=lambda user: user is not quantize)
+
+
+def quantized_by_hand() -> Program:
+    program = Program.capture(OneLayer(), (torch.zeros(2, 3, 8, 8),))
+    module = program.graph_module()
+    layer = next(node for node in module.graph.nodes if graph.op_name(node) == "conv2d")
+    quantize_weight(module, layer)
+    insert_pair(module, layer.args[0], 2.0**-5, -11)
+    insert_pair(module, layer, 2.0**-3, 7)
+    return program.replace(module)
+
+
+@pytest.fixture(scope="module")
+def program() -> Program:
+    return tiny_networks.capture(tiny_networks.Residual)
+
+
+@pytest.fixture(scope="module")
+def quantized() -> Program:
+    torch.manual_seed(0)
+    return quantized_by_hand()
+
+
+def written(program: Program, path: Path, **options: object) -> onnx.ModelProto:
+    return onnx.load(convert.to(program, "onnx", path, options).path)  # type: ignore[arg-type]
+
+
+def types(model: onnx.ModelProto) -> Counter[str]:
+    return Counter(node.op_type for node in model.graph.node)
+
+
+def test_names_are_the_users(program: Program, tmp_path: Path) -> None:
+    model = written(program, tmp_path / "model.onnx")
+    (inputs,), (outputs,) = model.graph.input, model.graph.output
+    assert (inputs.name, outputs.name) == ("pictures", program.signature.outputs[0].name)
+    assert [axis.dim_param or axis.dim_value for axis in inputs.type.tensor_type.shape.dim] == [
+        "batch",
+        3,
+        16,
+        16,
+    ]
+    names = [node.name for node in model.graph.node]
+    assert {"stem/Conv", "first/Conv", "second/Conv", "head/Gemm"} <= set(names)
+    assert len(set(names)) == len(names)
+    assert {initializer.name for initializer in model.graph.initializer} >= {"stem.weight", "head.bias"}
+
+
+def test_the_signatures_names_win_over_the_exporters(program: Program, tmp_path: Path) -> None:
+    module = program.graph_module()
+    (output,) = (node for node in module.graph.nodes if node.op == "output")
+    last = output.all_input_nodes[0]
+    with module.graph.inserting_after(last):
+        output.replace_input_with(last, module.graph.call_function(torch.ops.aten.neg.default, (last,)))
+    negated = program.replace(module)
+    assert negated.signature.outputs[0].name == last.name, "an inner node has the name of the output now"
+    model = written(negated, tmp_path / "model.onnx")
+    onnx.checker.check_model(model, full_check=True)
+    assert model.graph.output[0].name == last.name
+
+
+def test_tells_nothing_of_the_users_machine(program: Program, tmp_path: Path) -> None:
+    content = written(program, tmp_path / "model.onnx").SerializeToString()
+    assert str(Path(__file__).parents[1]).encode() not in content
+    assert b"stack_trace" not in content
+
+
+def test_says_nothing(program: Program, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    level = logging.getLogger("torch.onnx").level
+    written(program, tmp_path / "model.onnx")
+    assert capfd.readouterr() == ("", "")
+    assert logging.getLogger("torch.onnx").level == level
+
+
+@pytest.mark.parametrize("network", tiny_networks.NETWORKS)
+@pytest.mark.parametrize("opset", [18, 20])
+def test_answers_as_the_program(network: type[nn.Module], opset: int, tmp_path: Path) -> None:
+    program = tiny_networks.capture(network)
+    artifact = convert.to(program, "onnx", tmp_path / "model.onnx", {"opset": opset})
+    assert onnx.load(artifact.path).opset_import[0].version == opset
+    inputs = program.signature.example(3)
+    with runtime.open(artifact) as runner:
+        np.testing.assert_allclose(runner.run(*inputs)[0], program.run(*inputs)[0], **FLOAT)
+
+
+def test_pooling_to_one_pixel_is_a_global_pool(tmp_path: Path) -> None:
+    module = nn.Sequential(nn.Conv2d(3, 4, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    program = Program.capture(module, (torch.zeros(2, 3, 5, 5),))
+    assert types(written(program, tmp_path / "model.onnx")) == {
+        "Conv": 1,
+        "GlobalAveragePool": 1,
+        "Reshape": 1,
+    }
+
+
+def test_other_adaptive_pools_stay_right(tmp_path: Path) -> None:
+    program = Program.capture(
+        nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.AdaptiveAvgPool2d((2, 3))), (torch.zeros(2, 3, 6, 6),)
+    )
+    inputs = program.signature.example(2)
+    with runtime.open(convert.to(program, "onnx", tmp_path / "model.onnx")) as runner:
+        np.testing.assert_allclose(runner.run(*inputs)[0], program.run(*inputs)[0], **FLOAT)
+
+
+def test_weights_are_int8_and_pairs_survive(quantized: Program, tmp_path: Path) -> None:
+    model = written(quantized, tmp_path / "model.onnx")
+    assert types(model) == {"QuantizeLinear": 2, "DequantizeLinear": 3, "Conv": 1}
+    stored = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
+    assert stored["inner.weight"] == onnx.TensorProto.INT8
+
+
+def test_uint8_is_int8_with_every_zero_point_moved(quantized: Program, tmp_path: Path) -> None:
+    zero_points = {}
+    for activations in ("uint8", "int8"):
+        model = written(quantized, tmp_path / f"{activations}.onnx", activations=activations)
+        onnx.checker.check_model(model, full_check=True)
+        stored = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+        zero_points[activations] = [
+            stored[node.input[2]] for node in model.graph.node if node.op_type == "QuantizeLinear"
+        ]
+    assert [int(zero) for zero in zero_points["int8"]] == [-11, 7]
+    assert [int(zero) for zero in zero_points["uint8"]] == [117, 135]
+    assert zero_points["uint8"][0].dtype == np.uint8
+
+
+def test_uint8_and_int8_and_the_program_agree_exactly(quantized: Program, tmp_path: Path) -> None:
+    inputs = quantized.signature.example(4)
+    for activations in ("uint8", "int8"):
+        path = tmp_path / f"{activations}.onnx"
+        convert.to(quantized, "onnx", path, {"activations": activations})
+        # Unfused, ONNX Runtime computes in float as PyTorch does; all scales are powers of two, so without error.
+        options = onnxruntime.SessionOptions()
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        session = onnxruntime.InferenceSession(str(path), options)
+        output = session.run(None, {session.get_inputs()[0].name: inputs[0]})[0]
+        np.testing.assert_allclose(output, quantized.run(*inputs)[0], atol=1e-6)
+
+
+def test_precise_mode_of_old_x86_loads(tmp_path: Path) -> None:
+    """Two layers of the same width: their zero points are equal, but must not be one tensor (_onnx_weights)."""
+    network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(), nn.Conv2d(4, 4, 1))
+    program = Program.capture(network, (torch.zeros(2, 3, 8, 8),))
+    module = program.graph_module()
+    for node in list(graph.operators(module)):
+        if graph.op_name(node) == "conv2d":
+            quantize_weight(module, node)
+            insert_pair(module, node.args[0], 2.0**-5, 0)
+    insert_pair(module, node, 2.0**-5, 0)
+    artifact = convert.to(program.replace(module), "onnx", tmp_path / "model.onnx")
+    options = onnxruntime.SessionOptions()
+    options.add_session_config_entry("session.x64quantprecision", "1")
+    assert onnxruntime.InferenceSession(str(artifact.path), options)
+
+
+def test_simplified_answers_the_same(program: Program, tmp_path: Path) -> None:
+    artifact = convert.to(program, "onnx", tmp_path / "model.onnx", {"simplify": True})
+    inputs = program.signature.example(3)
+    with runtime.open(artifact) as runner:
+        np.testing.assert_allclose(runner.run(*inputs)[0], program.run(*inputs)[0], **FLOAT)
+
+
+def test_a_simplifier_that_changes_the_outputs_is_found_out(
+    program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def spoil(model: onnx.ModelProto) -> tuple[onnx.ModelProto, bool]:
+        spoilt = copy.deepcopy(model)
+        (bias,) = (tensor for tensor in spoilt.graph.initializer if tensor.name == "head.bias")
+        bias.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(bias) + 1, bias.name))
+        return spoilt, True
+
+    monkeypatch.setattr("onnxsim.simplify", spoil)
+    with pytest.raises(VerificationFailed, match="Simplifying changes an output"):
+        _onnx_simplify.simplified(written(program, tmp_path / "model.onnx"), program.signature)
+
+
+def test_an_operator_onnx_lacks_is_named_with_its_layer(tmp_path: Path) -> None:
+    class Bessel(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.special.bessel_j0(x)
+
+    network = nn.Sequential()
+    network.add_module("stem", nn.Conv2d(3, 4, 1))
+    network.add_module("odd", Bessel())
+    program = Program.capture(network, (torch.zeros(2, 3, 4, 4),))
+    with pytest.raises(UnsupportedModel, match="bessel_j0") as caught:
+        convert.to(program, "onnx", tmp_path / "model.onnx")
+    assert "layer odd" in caught.value.where
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_weights_beyond_one_protobuf_are_refused_before_any_work(
+    program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgepress.convert.program_to_onnx.PROTOBUF_LIMIT_BYTES", 1000)
+    with pytest.raises(UnsupportedModel, match="at most 2 GiB"):
+        ProgramToOnnx().check(program)
