@@ -2,32 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch.fx import GraphModule, Interpreter, Node
 
 from edgepress import graph
-from edgepress.compress._histogram import Histogram
 from edgepress.data import Batch
 from edgepress.errors import BadInput
 from edgepress.signature import Signature
 
 
+class Watcher(Protocol):
+    """Whoever wants to see a tensor's values, batch by batch."""
+
+    def update(self, values: torch.Tensor) -> None: ...
+
+
 def observe(
     graph_module: GraphModule,
-    histograms: Mapping[Node, Histogram],
+    watchers: Mapping[Node, Sequence[Watcher]],
     batches: Iterable[Batch],
     signature: Signature,
 ) -> None:
-    """Show the values of every node of `histograms` to its histogram, over all batches.
+    """Show the values of every node of `watchers` to its watchers, over all batches.
 
     An activation lives no longer than the network needs it; memory does not grow with the number of samples.
     Raises BadInput for no samples at all, samples that do not fit the signature, and NaN or infinity.
     """
-    observer = _Observer(graph_module, histograms)
+    observer = _Observer(graph_module, watchers)
     samples = 0
     with torch.inference_mode():
         for batch in batches:
@@ -39,17 +44,17 @@ def observe(
 
 
 class _Observer(Interpreter):
-    """Executes the graph node by node and shows the watched ones' values to their histograms."""
+    """Executes the graph node by node and shows the watched ones' values to their watchers."""
 
-    def __init__(self, graph_module: GraphModule, histograms: Mapping[Node, Histogram]) -> None:
+    def __init__(self, graph_module: GraphModule, watchers: Mapping[Node, Sequence[Watcher]]) -> None:
         super().__init__(graph_module)
-        self._histograms = histograms
+        self._watchers = watchers
 
     def run_node(self, n: Node) -> Any:
         result = super().run_node(n)
-        if n in self._histograms:
+        for watcher in self._watchers.get(n, ()):
             try:
-                self._histograms[n].update(result)
+                watcher.update(result)
             except BadInput as error:
                 raise BadInput(
                     f"{error.what} The network makes them from finite calibration samples.",

@@ -9,7 +9,13 @@ from torch.fx import GraphModule, Node
 
 from edgepress import graph
 from edgepress.compress._quantization_plan import Plan
-from edgepress.compress._quantized_weights import WEIGHT_LIMIT, WeightOptions, quantize_weight
+from edgepress.compress._quantized_weights import (
+    WEIGHT_LIMIT,
+    QuantizedWeight,
+    WeightOptions,
+    bias_shift,
+    quantize_weight,
+)
 from edgepress.compress._ranges import HIGHEST, LOWEST, Range
 
 ORIGIN = ("nn_module_stack", "stack_trace")
@@ -20,11 +26,20 @@ def insert_quantization(
     graph_module: GraphModule,
     plan: Plan,
     ranges: Mapping[Node, Range],
+    means: Mapping[Node, torch.Tensor],
     weight_options: Callable[[Node], WeightOptions],
 ) -> None:
-    """Rewrite in place. `ranges` holds a range for every tensor of the plan, `weight_options` is asked for each layer."""
+    """Rewrite in place. `ranges` holds a range for every tensor of the plan, `weight_options` is asked for each
+    layer, and layers in `means` (of their input's channels) get a bias that makes up for the weight's rounding."""
     for layer in plan.layers:
-        _replace_weight(graph_module, layer, ranges[layer.all_input_nodes[0]], weight_options(layer))
+        weight = graph.constant(graph_module, layer.args[1])
+        if weight is None:
+            continue  # another layer shares it, and came first
+        bias = graph.constant(graph_module, graph.arguments(layer)["bias"])
+        result = quantize_weight(weight, bias, ranges[layer.all_input_nodes[0]], weight_options(layer))
+        if layer in means:
+            _shift_bias(graph_module, layer, bias, -bias_shift(weight, result, means[layer]))
+        _replace_weight(graph_module, layer, result)
     for tensor, range in ranges.items():
         _insert_pair(graph_module, tensor, range, plan.readers)
     graph_module.graph.eliminate_dead_code()
@@ -44,17 +59,25 @@ def _insert_pair(graph_module: GraphModule, tensor: Node, range: Range, readers:
         user.replace_input_with(tensor, dequantized)
 
 
-def _replace_weight(graph_module: GraphModule, layer: Node, inputs: Range, options: WeightOptions) -> None:
+def _shift_bias(
+    graph_module: GraphModule, layer: Node, bias: torch.Tensor | None, shift: torch.Tensor
+) -> None:
+    if bias is not None:
+        graph.set_constant(
+            graph_module, str(graph.arguments(layer)["bias"].target), (bias + shift).to(bias.dtype)
+        )
+        return
+    name = f"{graph.layer_name(layer)}.bias"
+    graph.set_constant(graph_module, name, torch.nn.Parameter(shift.float()))
+    with graph_module.graph.inserting_before(layer):
+        layer.args = (*layer.args[:2], graph_module.graph.get_attr(name), *layer.args[3:])
+
+
+def _replace_weight(graph_module: GraphModule, layer: Node, result: QuantizedWeight) -> None:
     """The int8 buffer under the parameter's name, read through a dequantize by every layer that shares it."""
     reader = layer.args[1]
-    if isinstance(reader, Node) and reader.target is graph.DEQUANTIZE_CHANNELS:
-        return
     assert isinstance(reader, Node)
     name = str(reader.target)
-    weight = graph.constant(graph_module, reader)
-    assert weight is not None, "the plan takes layers with stored weights alone"
-    bias = graph.constant(graph_module, graph.arguments(layer)["bias"])
-    result = quantize_weight(weight, bias, inputs, options)
     owner, _, leaf = name.rpartition(".")
     delattr(graph_module.get_submodule(owner), leaf)
     graph.set_constant(graph_module, name, result.values)

@@ -63,6 +63,20 @@ def quantize_weight(
     return QuantizedWeight((weight / steps).round().clamp(-WEIGHT_LIMIT, WEIGHT_LIMIT).to(torch.int8), scales)
 
 
+def bias_shift(weight: torch.Tensor, result: QuantizedWeight, means: torch.Tensor) -> torch.Tensor:
+    """What rounding the weight adds to each output channel on average, for inputs with these channel `means`
+    (Nagel et al., 2019, section 4.2): to be taken off the bias. Padding counts as the mean."""
+    steps = result.scales.double().view(-1, *[1] * (weight.dim() - 1))
+    error = (
+        (result.values * steps - weight.detach().double()).flatten(2).sum(2)
+        if weight.dim() > 2
+        else (result.values * steps - weight.detach().double())
+    )
+    groups = means.numel() // error.shape[1]
+    rows = means.double().view(groups, 1, -1).expand(-1, len(error) // groups, -1).reshape(len(error), -1)
+    return (error * rows).sum(1)
+
+
 def _largest_pair(weight: torch.Tensor) -> torch.Tensor:
     """The largest sum of two neighbours of one sign in each output channel.
 

@@ -15,8 +15,9 @@ from annotated_types import Gt, Le
 from torch.fx import Node
 
 from edgepress import graph
-from edgepress.compress._calibration import observe
+from edgepress.compress._calibration import Watcher, observe
 from edgepress.compress._calibrators import Calibration, calibrator, counts_values
+from edgepress.compress._channel_mean import ChannelMean
 from edgepress.compress._fold_batch_norm import fold_batch_norms
 from edgepress.compress._functional import make_functional
 from edgepress.compress._histogram import Histogram
@@ -46,6 +47,8 @@ class QuantizeStatic(Stage):
         and their uint8 activations are all large. Weights of half the size where this occurs prevent it: behind a
         ReLU it is rare enough, so by default only layers whose input takes both signs (`signed`) keep it.
 
+    bias_correction: take what rounding the weights adds to a channel on average off its bias.
+
     Options other than samples and batch_size can be set for single layers by rules; a rule with `skip` keeps a layer in float.
     """
 
@@ -58,6 +61,7 @@ class QuantizeStatic(Stage):
     batch_size: Annotated[int, Gt(0)] = 16
     weights: Granularity = "per_channel"
     headroom: Headroom = "signed"
+    bias_correction: bool = True
 
     def needs(self) -> frozenset[Split]:
         return frozenset({"calibrate"})
@@ -86,14 +90,20 @@ class QuantizeStatic(Stage):
                 where="; ".join(f"{left.layer}: {left.reason}" for left in made.left_in_float[:4]),
                 hint="int8 takes convolutions and linear layers that no rule keeps in float",
             )
-        histograms = options.histograms(made)
-        watched = {node: histograms[scale] for scale in histograms for node in scale.observed}
-        observe(graph_module, watched, self._batches(program, context), program.signature)
+        histograms, means = options.histograms(made), options.means(made)
+        watchers: dict[Node, list[Watcher]] = {}
+        for scale, histogram in histograms.items():
+            for node in scale.observed:
+                watchers.setdefault(node, []).append(histogram)
+        for layer, mean in means.items():
+            watchers.setdefault(layer.all_input_nodes[0], []).append(mean)
+        observe(graph_module, watchers, self._batches(program, context), program.signature)
         ranges: dict[Node, Range] = {}
         for scale in made.scales:
             range = scale.fixed or options.choose(scale, histograms[scale])
             ranges.update(dict.fromkeys(scale.tensors, range))
-        insert_quantization(graph_module, made, ranges, options.of_weight)
+        shifts = {layer: mean.value() for layer, mean in means.items()}
+        insert_quantization(graph_module, made, ranges, shifts, options.of_weight)
         return Outcome(program.replace(graph_module), _results(made, ranges))
 
     def _batches(self, program: Program, context: Context) -> Iterator[Batch]:
@@ -125,6 +135,14 @@ class _OptionsOfLayers:
             scale: Histogram(counting=counts_values(self._of_scale(scale).calibration))
             for scale in made.scales
             if scale.fixed is None
+        }
+
+    def means(self, made: Plan) -> dict[Node, ChannelMean]:
+        """An empty mean of the input of every layer whose bias is to be corrected."""
+        return {
+            layer: ChannelMean(-1 if graph.op_name(layer) == "linear" else 1)
+            for layer in made.layers
+            if self._required(layer).bias_correction
         }
 
     def choose(self, scale: SharedScale, histogram: Histogram) -> Range:
