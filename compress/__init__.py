@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from edgepress import graph, models
@@ -32,38 +33,19 @@ def apply(
     program: Program, recipe: Recipe, data: Data | None = None, *, progress: Progress = silent, seed: int = 0
 ) -> Program:
     """Run all stages of the recipe. `program` stays as it is."""
-    for finished in stages(program, recipe, data, progress=progress, seed=seed):
+    context = Context(original=program, load_model=models.load, data=data, progress=progress, seed=seed)
+    for finished in stages(program, recipe, context):
         program = finished.program
     return program
 
 
-def stages(
-    program: Program,
-    recipe: Recipe,
-    data: Data | None = None,
-    *,
-    original: Program | None = None,
-    progress: Progress = silent,
-    announce: Callable[[str], None] = lambda text: None,
-    seed: int = 0,
-) -> Iterator[Finished]:
+def stages(program: Program, recipe: Recipe, context: Context) -> Iterator[Finished]:
     """Run the stages one after another, yielding after each, so that the caller can save it.
 
-    `original` is the network before the first stage, where `program` is not it (a run that goes on).
-    `announce` is told what a stage is about to do, such as a pruning plan.
-    Everything that can be checked is checked before the first stage runs.
+    The context's rules are the recipe's. Everything that can be checked is checked before the first stage runs.
     """
-    original = original or program
-    check(original, recipe, data)
-    context = Context(
-        original=original,
-        load_model=models.load,
-        data=data,
-        rules=recipe.rules,
-        progress=progress,
-        announce=announce,
-        seed=seed,
-    )
+    check(context.original, recipe, context.data)
+    context = dataclasses.replace(context, rules=recipe.rules)
     for stage in recipe.stages:
         stage.check(program)
         started = time.perf_counter()

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgepress import compress, cost
+from edgepress import compress, cost, models
 from edgepress.accuracy import Accuracy, can_evaluate, evaluate
 from edgepress.artifact import Artifact
 from edgepress.data import Data, check_labels
@@ -16,6 +16,7 @@ from edgepress.program import Program
 from edgepress.progress import Progress
 from edgepress.recipe import Recipe
 from edgepress.result import AccuracyChange, LayerFacts, NetworkFacts, RunResult, StageResult
+from edgepress.stage import Context
 
 ORIGINAL, MODEL, RECIPE = "original.pt2", "model.pt2", "recipe.yaml"
 
@@ -38,6 +39,7 @@ class Compression:
         compress.check(program, self.recipe, self.data)
         if self.data is not None:
             check_labels(self.data, program.signature)
+            program = dataclasses.replace(program, labels=program.labels or self.data.class_names)
         self.recipe.save(self.folder / RECIPE)
         artifact = program.save(self.folder / ORIGINAL)
         facts = self._facts(program, artifact, progress)
@@ -74,10 +76,15 @@ class Compression:
         left = dataclasses.replace(self.recipe, stages=self.recipe.stages[len(result.stages) :])
         if not left.stages:
             return result
-        runs = compress.stages(
-            program, left, self.data, original=original, progress=progress, announce=announce, seed=self.seed
+        context = Context(
+            original=original,
+            load_model=models.load,
+            data=self.data,
+            progress=progress,
+            announce=announce,
+            seed=self.seed,
         )
-        for finished in runs:
+        for finished in compress.stages(program, left, context):
             artifact = finished.program.save(self.folder / MODEL)
             facts = self._facts(finished.program, artifact, progress)
             stage = _stage_result(finished, result.compressed, facts)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from edgepress.cli._console import json_option, print_table, progress_bar, remark
-from edgepress.cli._inputs import DataInput, ModelInput, data_options, model_argument
+from edgepress.cli._inputs import Command, DataInput, ModelInput, data_options, model_argument
 
 if TYPE_CHECKING:
     from edgepress.recipe import Recipe
@@ -44,7 +45,7 @@ def _split(option: str, value: str) -> tuple[str, str]:
     return name, options
 
 
-def _stage_option(flag: str, help: str, metavar: str = "KEY=VALUE,...") -> Any:
+def _stage_option(flag: str, help: str, metavar: str = "KEY=VALUE,...") -> Callable[[Command], Command]:
     return click.option(flag, multiple=True, expose_value=False, metavar=metavar, help=help)
 
 
@@ -66,6 +67,7 @@ def _stage_option(flag: str, help: str, metavar: str = "KEY=VALUE,...") -> Any:
 @click.pass_context
 def command(
     ctx: click.Context,
+    /,
     model: ModelInput,
     data: DataInput,
     folder: Path | None,

@@ -31,7 +31,8 @@ def command(folder: Path, as_json: bool) -> None:
     the compressed network on PyTorch, ONNX Runtime and LiteRT.
     """
     from edgepress.artifact import encode
-    from edgepress.benchmarks import MEASUREMENTS_FILE, append, comparison_table, report
+    from edgepress.benchmarks import MEASUREMENTS_FILE, append, comparison_table
+    from edgepress.benchmarks.report import write
     from edgepress.cli._compression import Compression
     from edgepress.cli._conversion import require_verified
     from edgepress.data import open_data
@@ -47,7 +48,7 @@ def command(folder: Path, as_json: bool) -> None:
         artifacts = _convert(folder, data, progress)
         measured = _measure(folder, artifacts, data, progress)
     append(folder / MEASUREMENTS_FILE, measured)
-    page = report.write(folder)
+    page = write(folder)
     if as_json:
         click.echo(encode(result))
     else:
@@ -76,7 +77,7 @@ def _trained(data: Data, progress: Progress) -> Program:
     )
     training = FineTune(epochs=10, optimizer="adamw", learning_rate=4e-3, batch_size=32, holdout=0)
     trained = compress.apply(untrained, Recipe((training,)), data, progress=progress)
-    return dataclasses.replace(trained, history=History(), labels=data.class_names)
+    return dataclasses.replace(trained, history=History())
 
 
 def _recipe() -> Recipe:

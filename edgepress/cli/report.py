@@ -11,6 +11,6 @@ import click
 @click.argument("folder", type=click.Path(path_type=Path))
 def command(folder: Path) -> None:
     """Write report.html into FOLDER from its result.json, manifests and measurements; it needs no network to read."""
-    from edgepress.benchmarks import report
+    from edgepress.benchmarks.report import write
 
-    click.echo(report.write(folder))
+    click.echo(write(folder))
