@@ -30,6 +30,8 @@ addEventListener("load", () => {{
       scroll_width: page.documentElement.scrollWidth,
       beyond: [...page.body.querySelectorAll("*")].filter(node => !scrolls(node) &&
         node.getBoundingClientRect().right > edge + 1).map(node => node.outerHTML.slice(0, 120)),
+      cut: [...page.querySelectorAll("td, th, dt, dd, .tile p")].filter(node =>
+        node.scrollWidth > node.clientWidth + 1 && !scrolls(node)).map(node => node.outerHTML.slice(0, 120)),
       resources: frame.contentWindow.performance.getEntriesByType("resource").map(entry => entry.name),
       comparison: [...page.querySelectorAll("#comparison tbody tr")].map(row => Object.fromEntries(
         [...row.children].map(cell => [cell.dataset.label,
@@ -62,6 +64,7 @@ def test_nothing_reaches_beyond_the_window(seen):
     for view, width in zip(seen, WIDTHS, strict=True):
         assert view["scroll_width"] <= view["width"] <= width
         assert view["beyond"] == []
+        assert view["cut"] == [], "a cell must not run over its neighbour"
 
 
 def test_the_numbers_shown_are_those_of_the_files(seen, run_folder):
