@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -33,7 +35,7 @@ ELEMENT_BY_ELEMENT = (
 )
 
 CLAMP_CODES = {"RELU": Op.RELU, "RELU6": Op.RELU6, "RELU_N1_TO_1": Op.RELU_N1_TO_1}
-UNARY = {
+UNARY: dict[Callable[..., Any], int] = {
     aten.exp.default: Op.EXP, aten.sqrt.default: Op.SQRT, aten.rsqrt.default: Op.RSQRT, aten.abs.default: Op.ABS,
     aten.neg.default: Op.NEG, aten.log.default: Op.LOG, aten.sin.default: Op.SIN, aten.cos.default: Op.COS,
     aten.floor.default: Op.FLOOR, aten.square.default: Op.SQUARE,
@@ -47,7 +49,7 @@ TANH_CODE = per_tensor(1 / 128, 0)
 @lower(*BOUNDED, int8="moves")
 def clamp(call: Call, draft: Draft) -> Value:
     """RELU and its like where the interval is one of theirs, else MAXIMUM and MINIMUM; int8 keeps its scale."""
-    value = draft.value(call.node.args[0])
+    value = draft.value(call.source)
     interval = bounds(call.node)
     assert interval is not None
     if interval in CLAMPS:
@@ -62,27 +64,27 @@ def clamp(call: Call, draft: Draft) -> Value:
 
 @lower(*SIGMOID, int8="computes")
 def sigmoid(call: Call, draft: Draft) -> Value:
-    value = read(draft, call.arguments["self"])
+    value = read(draft, call.source)
     return value.holding(_logistic(draft, value.tensor))
 
 
 @lower(*TANH, int8="computes")
 def tanh(call: Call, draft: Draft) -> Value:
-    value = read(draft, call.arguments["self"])
+    value = read(draft, call.source)
     return value.holding(draft.compute(Op.TANH, [value.tensor], value.tensor.shape, quantization=TANH_CODE))
 
 
 @lower(*SILU, int8="computes")
 def silu(call: Call, draft: Draft) -> Value:
     """x * sigmoid(x)"""
-    value = read(draft, call.arguments["self"])
+    value = read(draft, call.source)
     factors = [value.tensor, _logistic(draft, value.tensor)]
     return value.holding(draft.compute(Op.MUL, factors, value.tensor.shape, options("MulOptions")))
 
 
 @lower(*HARDSWISH, int8="computes")
 def hardswish(call: Call, draft: Draft) -> Value:
-    value = read(draft, call.arguments["self"])
+    value = read(draft, call.source)
     made = draft.compute(Op.HARD_SWISH, [value.tensor], value.tensor.shape, options("HardSwishOptions"))
     return value.holding(made)
 
@@ -90,7 +92,7 @@ def hardswish(call: Call, draft: Draft) -> Value:
 @lower(*HARDSIGMOID, int8="computes")
 def hardsigmoid(call: Call, draft: Draft) -> Value:
     """relu6(x + 3) / 6; in int8 the sum takes the result's code six times as wide, so no step is lost."""
-    value = read(draft, call.arguments["self"])
+    value = read(draft, call.source)
     wide = None
     if draft.int8:
         assert call.quantization is not None
@@ -103,7 +105,7 @@ def hardsigmoid(call: Call, draft: Draft) -> Value:
 
 @lower(*LEAKY_RELU, int8="computes")
 def leaky_relu(call: Call, draft: Draft) -> Value:
-    value = read(draft, call.arguments["self"])
+    value = read(draft, call.source)
     made = options("LeakyReluOptions", alpha=float(call.arguments["negative_slope"]))
     return value.holding(draft.compute(Op.LEAKY_RELU, [value.tensor], value.tensor.shape, made))
 
@@ -112,13 +114,13 @@ def leaky_relu(call: Call, draft: Draft) -> Value:
 def elu(call: Call, draft: Draft) -> Value:
     if any(call.arguments[name] != 1 for name in ("alpha", "scale", "input_scale")):
         raise draft.unsupported("TFLite's ELU has alpha 1.", "use alpha=1, or another activation")
-    value = read(draft, call.arguments["self"])
+    value = read(draft, call.source)
     return value.holding(draft.compute(Op.ELU, [value.tensor], value.tensor.shape))
 
 
 @lower(aten.gelu.default, int8="computes")
 def gelu(call: Call, draft: Draft) -> Value:
-    value = read(draft, call.arguments["self"])
+    value = read(draft, call.source)
     made = options("GeluOptions", approximate=call.arguments["approximate"] == "tanh")
     return value.holding(draft.compute(Op.GELU, [value.tensor], value.tensor.shape, made))
 
@@ -126,7 +128,7 @@ def gelu(call: Call, draft: Draft) -> Value:
 @lower(aten.prelu.default, int8="computes")
 def prelu(call: Call, draft: Draft) -> Value:
     """The slope of each channel stands on the file's channel axis."""
-    value = read(draft, call.arguments["self"])
+    value = read(draft, call.source)
     slopes = draft.array(call.arguments["weight"])
     if slopes is None:
         raise draft.unsupported("The slope is computed from the input.", "use a slope that is a parameter")
@@ -140,8 +142,8 @@ def prelu(call: Call, draft: Draft) -> Value:
 
 @lower(*UNARY)
 def unary(call: Call, draft: Draft) -> Value:
-    value = as_float(draft, draft.value(call.arguments["self"]))
-    return value.holding(draft.compute(UNARY[call.node.target], [value.tensor], value.tensor.shape))
+    value = as_float(draft, draft.value(call.source))
+    return value.holding(draft.compute(UNARY[call.target], [value.tensor], value.tensor.shape))
 
 
 def _is_exceeded(tensor: Tensor, bound: float) -> bool:

@@ -33,22 +33,22 @@ FLOAT_ONLY: dict[Callable[..., Any], int] = {
 
 @lower(*ADD, int8="computes", fuses=True)
 def add(call: Call, draft: Draft) -> Value:
-    return _binary(call, draft, Op.ADD, call.arguments["self"], _scaled_other(call))
+    return _binary(call, draft, Op.ADD, call.source, _scaled_other(call))
 
 
 @lower(*SUBTRACT, int8="computes", fuses=True)
 def subtract(call: Call, draft: Draft) -> Value:
-    return _binary(call, draft, Op.SUB, call.arguments["self"], _scaled_other(call))
+    return _binary(call, draft, Op.SUB, call.source, _scaled_other(call))
 
 
 @lower(*REVERSED_SUBTRACT, int8="computes", fuses=True)
 def reversed_subtract(call: Call, draft: Draft) -> Value:
-    return _binary(call, draft, Op.SUB, _scaled_other(call), call.arguments["self"])
+    return _binary(call, draft, Op.SUB, _scaled_other(call), call.source)
 
 
 @lower(*MULTIPLY, int8="computes", fuses=True)
 def multiply(call: Call, draft: Draft) -> Value:
-    return _binary(call, draft, Op.MUL, call.arguments["self"], call.arguments["other"])
+    return _binary(call, draft, Op.MUL, call.source, call.arguments["other"])
 
 
 @lower(*DIVIDE, int8="computes", fuses=True)
@@ -56,20 +56,20 @@ def divide(call: Call, draft: Draft) -> Value:
     """By a number: MUL with its inverse, which int8 has too; by a tensor: DIV."""
     other = call.arguments["other"]
     if isinstance(other, Node):
-        return _binary(call, draft, Op.DIV, call.arguments["self"], other)
-    return _binary(call, draft, Op.MUL, call.arguments["self"], 1.0 / other)
+        return _binary(call, draft, Op.DIV, call.source, other)
+    return _binary(call, draft, Op.MUL, call.source, 1.0 / other)
 
 
 @lower(*FLOAT_ONLY)
 def float_only(call: Call, draft: Draft) -> Value:
     other = call.arguments["exponent"] if "exponent" in call.arguments else call.arguments["other"]
-    return _binary(call, draft, FLOAT_ONLY[call.node.target], call.arguments["self"], other)
+    return _binary(call, draft, FLOAT_ONLY[call.target], call.source, other)
 
 
 @lower(aten.batch_norm.default, fuses=True)
 def batch_norm(call: Call, draft: Draft) -> Value:
     """MUL and ADD with one number a channel: only where no convolution could take it up."""
-    value = read(draft, call.arguments["input"])
+    value = read(draft, call.source)
     scale, shift = (part.float().numpy() for part in batch_norm_affine(draft.graph_module, call.node))
     shape = np.ones(len(value.order), np.int64)
     shape[value.axis(1)] = len(scale)
@@ -81,7 +81,7 @@ def batch_norm(call: Call, draft: Draft) -> Value:
 
 def takes_int8(call: Call) -> bool:
     """Whether TFLite has the operation in int8: not a quotient of tensors, nor a weighted sum."""
-    by_tensor = call.node.target in DIVIDE and isinstance(call.arguments["other"], Node)
+    by_tensor = call.target in DIVIDE and isinstance(call.arguments["other"], Node)
     weighted = call.arguments.get("alpha", 1) != 1 and isinstance(call.arguments["other"], Node)
     return not by_tensor and not weighted
 

@@ -18,14 +18,14 @@ LOG_SOFTMAX_CODE = per_tensor(16 / 256, 127)
 
 @lower(aten.softmax.int, int8="computes")
 def softmax(call: Call, draft: Draft) -> Value:
-    value = _axis_last(draft, read(draft, call.arguments["self"]), call.arguments["dim"])
+    value = _axis_last(draft, read(draft, call.source), call.arguments["dim"])
     made = options("SoftmaxOptions", beta=1.0)
     return value.holding(draft.compute(Op.SOFTMAX, [value.tensor], value.tensor.shape, made, SOFTMAX_CODE))
 
 
 @lower(aten.log_softmax.int, int8="computes")
 def log_softmax(call: Call, draft: Draft) -> Value:
-    value = _axis_last(draft, read(draft, call.arguments["self"]), call.arguments["dim"])
+    value = _axis_last(draft, read(draft, call.source), call.arguments["dim"])
     made = options("LogSoftmaxOptions")
     return value.holding(
         draft.compute(Op.LOG_SOFTMAX, [value.tensor], value.tensor.shape, made, LOG_SOFTMAX_CODE)
@@ -35,7 +35,7 @@ def log_softmax(call: Call, draft: Draft) -> Value:
 @lower(aten.matmul.default, aten.bmm.default, aten.mm.default)
 def matmul(call: Call, draft: Draft) -> Value:
     """BATCH_MATMUL of the plain orders; vectors become matrices and the result is viewed back."""
-    left = read(draft, call.arguments["self"])
+    left = read(draft, call.source)
     right = read(draft, call.arguments["other" if "other" in call.arguments else "mat2"])
     if len(left.order) == 1:
         left = reshaped(draft, left, (1, *left.shape))

@@ -48,6 +48,18 @@ class Call:
     def layer(self) -> str:
         return layer_name(self.node)
 
+    @property
+    def target(self) -> Callable[..., Any]:
+        """The ATen operator."""
+        assert callable(self.node.target)
+        return self.node.target
+
+    @property
+    def source(self) -> Node:
+        """The first argument, whatever the operator's schema calls it: the tensor it works on."""
+        assert isinstance(self.node.args[0], Node)
+        return self.node.args[0]
+
 
 def calls(graph_module: GraphModule, batch: int, fusing: Set[Callable[..., Any]]) -> Iterator[Call]:
     """The operators in execution order; those in `fusing` take up the activation behind them."""

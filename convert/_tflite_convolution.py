@@ -24,7 +24,7 @@ IOHW_TO_OHWI = (1, 2, 3, 0)
 def conv2d(call: Call, draft: Draft) -> Value:
     """CONV_2D (which takes groups), or DEPTHWISE_CONV_2D where every input channel is a group."""
     weight = _constant_weight(call, draft)
-    value = reordered(draft, read(draft, call.arguments["input"]), NHWC)
+    value = reordered(draft, read(draft, call.source), NHWC)
     rows, columns = windows = _windows(call, value.tensor.shape, weight.values.shape[2:])
     data, padding = padded(draft, value.tensor, windows)
     depthwise = call.arguments["groups"] == data.shape[3] > 1
@@ -50,7 +50,7 @@ def conv2d(call: Call, draft: Draft) -> Value:
 def linear(call: Call, draft: Draft) -> Value:
     """FULLY_CONNECTED over the last axis; features that lie in another order permute the weight's columns."""
     weight = _constant_weight(call, draft)
-    value = read(draft, call.arguments["input"])
+    value = read(draft, call.source)
     rank = len(value.order)
     if value.order[-1] != rank - 1:
         value = reordered(draft, value, plain(rank))
@@ -68,7 +68,7 @@ def linear(call: Call, draft: Draft) -> Value:
 def conv_transpose2d(call: Call, draft: Draft) -> Value:
     """TRANSPOSE_CONV, one for each group, its kernel spread out where it is dilated."""
     weight = _spread(_constant_weight(call, draft).real(), pair(call.arguments["dilation"]))
-    value = reordered(draft, read(draft, call.arguments["input"]), NHWC)
+    value = reordered(draft, read(draft, call.source), NHWC)
     groups, (depth, outputs) = call.arguments["groups"], weight.shape[:2]
     depth //= groups
     bias = draft.array(call.arguments["bias"])

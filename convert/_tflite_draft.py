@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+from ai_edge_litert import schema_py_generated as schema
 from torch.fx import GraphModule, Node
 
 from edgepress.convert._tflite_calls import Call
-from edgepress.convert._tflite_model import OP_NAMES, Model, Op, Operation, Quantization, Tensor, schema
+from edgepress.convert._tflite_model import OP_NAMES, Model, Op, Operation, Quantization, Tensor
 from edgepress.errors import UnsupportedModel
 from edgepress.graph import constant, layer_name, op_name, source_line
 

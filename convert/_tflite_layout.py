@@ -151,4 +151,5 @@ def _with_ones(large: list[int], shape: tuple[int, ...]) -> tuple[int, ...]:
 def feature_order(value: Value) -> np.ndarray:
     """For a value flattened as it lies after its first axis: the network's feature number of each entry."""
     numbers = np.arange(math.prod(value.shape[1:])).reshape(value.shape[1:])
-    return numbers.transpose([axis - 1 for axis in value.order[1:]]).reshape(-1)
+    in_the_file: np.ndarray = numbers.transpose([axis - 1 for axis in value.order[1:]])
+    return in_the_file.reshape(-1)

@@ -75,7 +75,7 @@ def _check_operators(graph_module: GraphModule) -> None:
 
 def _lower(call: Call, draft: Draft) -> None:
     """Write one call; its value, in the call's int8 code if it has one, stands for every node it covers."""
-    lowering = LOWERINGS[call.node.target]
+    lowering = LOWERINGS[call.target]
     draft.begin(call, lowering.int8 == "computes" and _fits_int8(call, draft))
     written = len(draft.model.operations)
     value = lowering.write(call, draft)
@@ -94,7 +94,7 @@ def _fits_int8(call: Call, draft: Draft) -> bool:
     """Whether everything the call needs to compute in int8 is there: codes of its inputs, weight and result."""
     if call.quantization is None or not takes_int8(call):
         return False
-    if call.node.target in WEIGHTED and call.arguments["weight"].target is not DEQUANTIZE_CHANNELS:
+    if call.target in WEIGHTED and call.arguments["weight"].target is not DEQUANTIZE_CHANNELS:
         return False
     inputs = [draft.values[node] for node in call.node.all_input_nodes if node in draft.values]
     return bool(inputs) and all(value.tensor.quantization is not None for value in inputs)

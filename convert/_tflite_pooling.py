@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from torch.fx import Node
 
 from edgepress.convert._tflite_calls import Call
 from edgepress.convert._tflite_draft import Draft, Op, Value, lower, options
@@ -15,7 +15,7 @@ from edgepress.convert._tflite_quantize import quantized_constant, read
 from edgepress.convert._tflite_window import SAME, VALID, Window, Windows, pad_all, padded, pair
 from edgepress.graph import aten
 
-REDUCTIONS = {
+REDUCTIONS: dict[Callable[..., Any], int] = {
     aten.mean.dim: Op.MEAN, aten.mean.default: Op.MEAN, aten.sum.dim_IntList: Op.SUM, aten.amax.default: Op.REDUCE_MAX,
     aten.amin.default: Op.REDUCE_MIN,
 }  # fmt: skip
@@ -25,7 +25,7 @@ BILINEAR = (aten.upsample_bilinear2d.vec, aten.upsample_bilinear2d.default)
 
 @lower(aten.max_pool2d.default, int8="moves")
 def max_pool2d(call: Call, draft: Draft) -> Value:
-    value = reordered(draft, draft.value(call.arguments["self"]), NHWC)
+    value = reordered(draft, draft.value(call.source), NHWC)
     if pair(call.arguments["dilation"]) != (1, 1):
         raise draft.unsupported("TFLite's MAX_POOL_2D has no dilation.", "use dilation=1")
     windows = _windows(call, value.tensor)
@@ -36,7 +36,7 @@ def max_pool2d(call: Call, draft: Draft) -> Value:
 @lower(aten.avg_pool2d.default, int8="computes")
 def avg_pool2d(call: Call, draft: Draft) -> Value:
     """AVERAGE_POOL_2D; where PyTorch divides by another count than it, a MUL makes up for it."""
-    value = reordered(draft, read(draft, call.arguments["self"]), NHWC)
+    value = reordered(draft, read(draft, call.source), NHWC)
     windows = _windows(call, value.tensor)
     divisors = _divisors(call, windows)
     counted = np.multiply.outer(*(_within(window, 0, window.length) for window in windows))
@@ -56,7 +56,7 @@ def avg_pool2d(call: Call, draft: Draft) -> Value:
 @lower(aten.adaptive_avg_pool2d.default, int8="computes")
 def adaptive_avg_pool2d(call: Call, draft: Draft) -> Value:
     """MEAN to 1x1, AVERAGE_POOL_2D to what divides the image evenly."""
-    value = reordered(draft, read(draft, call.arguments["self"]), NHWC)
+    value = reordered(draft, read(draft, call.source), NHWC)
     batch, height, width, channels = value.tensor.shape
     rows, columns = call.result[2:]
     if (rows, columns) == (1, 1):
@@ -75,32 +75,26 @@ def adaptive_avg_pool2d(call: Call, draft: Draft) -> Value:
 
 @lower(*REDUCTIONS, int8="computes")
 def reduce(call: Call, draft: Draft) -> Value:
-    value = read(draft, call.arguments["self"])
+    value = read(draft, call.source)
     rank = len(value.order)
     dims = call.arguments.get("dim")
     dims = range(rank) if dims is None or dims == [] else [dims] if isinstance(dims, int) else dims
     axes = tuple(sorted(axis % rank for axis in dims))
-    return _reduced(draft, REDUCTIONS[call.node.target], value, axes, call.arguments.get("keepdim", False))
+    return _reduced(draft, REDUCTIONS[call.target], value, axes, call.arguments.get("keepdim", False))
 
 
 @lower(*NEAREST, int8="moves")
 def upsample_nearest(call: Call, draft: Draft) -> Value:
-    value = reordered(draft, draft.value(_image(call)), NHWC)
+    value = reordered(draft, draft.value(call.source), NHWC)
     return _resized(call, draft, value, Op.RESIZE_NEAREST_NEIGHBOR, options("ResizeNearestNeighborOptions"))
 
 
 @lower(*BILINEAR, int8="computes")
 def upsample_bilinear(call: Call, draft: Draft) -> Value:
-    value = reordered(draft, read(draft, _image(call)), NHWC)
+    value = reordered(draft, read(draft, call.source), NHWC)
     corners = call.arguments["align_corners"]
     made = options("ResizeBilinearOptions", alignCorners=corners, halfPixelCenters=not corners)
     return _resized(call, draft, value, Op.RESIZE_BILINEAR, made)
-
-
-def _image(call: Call) -> Node:
-    node = call.node.args[0]
-    assert isinstance(node, Node)
-    return node
 
 
 def _resized(call: Call, draft: Draft, value: Value, code: int, made: Any) -> Value:
@@ -139,13 +133,15 @@ def _divisors(call: Call, windows: Windows) -> np.ndarray:
         _within(window, -window.before if padding else 0, window.length + (window.before if padding else 0))
         for window in windows
     )
-    return np.multiply.outer(*counts)
+    divisors: np.ndarray = np.multiply.outer(*counts)
+    return divisors
 
 
 def _within(window: Window, first: int, end: int) -> np.ndarray:
     """How many entries of each position lie in [first, end)."""
     starts = window.starts()
-    return np.minimum(starts + window.size, end) - np.maximum(starts, first)
+    counts: np.ndarray = np.minimum(starts + window.size, end) - np.maximum(starts, first)
+    return counts
 
 
 def _reduced(draft: Draft, code: int, value: Value, axes: tuple[int, ...], keep: bool) -> Value:

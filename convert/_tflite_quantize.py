@@ -33,7 +33,8 @@ class Weight:
         if self.scales is None:
             return self.values
         shape = [-1 if axis == self.axis else 1 for axis in range(self.values.ndim)]
-        return self.values.astype(np.float32) * self.scales.reshape(shape)
+        real: np.ndarray = self.values.astype(np.float32) * self.scales.reshape(shape)
+        return real
 
 
 def as_float(draft: Draft, value: Value) -> Value:

@@ -32,7 +32,7 @@ FEATURES_PASS = {*ELEMENT_BY_ELEMENT, QUANTIZE, DEQUANTIZE}
 )  # fmt: skip
 def view(call: Call, draft: Draft) -> Value:
     """RESHAPE where the file's order allows; a flatten that only linear layers read leaves the order to them."""
-    value = draft.value(call.node.args[0])
+    value = draft.value(call.source)
     rows = call.result[0]
     flattens = len(call.result) == 2 and value.shape[0] == rows and value.order[0] == 0
     if flattens and not keeps_order(value, call.result) and _only_linear_reads(call.node):
@@ -43,11 +43,11 @@ def view(call: Call, draft: Draft) -> Value:
 @lower(aten.permute.default, aten.transpose.int, aten.t.default, aten.numpy_T.default, int8="moves")
 def permute(call: Call, draft: Draft) -> Value:
     """Nothing in the file: the same tensor under another order."""
-    value = draft.value(call.arguments["self"])
+    value = draft.value(call.source)
     axes = list(range(len(value.order)))
-    if call.node.target is aten.permute.default:
+    if call.target is aten.permute.default:
         axes = [axis % len(axes) for axis in call.arguments["dims"]]
-    elif call.node.target is aten.transpose.int:
+    elif call.target is aten.transpose.int:
         first, second = call.arguments["dim0"], call.arguments["dim1"]
         axes[first], axes[second] = axes[second], axes[first]
     else:
@@ -58,7 +58,7 @@ def permute(call: Call, draft: Draft) -> Value:
 @lower(aten.channel_shuffle.default, aten.native_channel_shuffle.default, int8="moves")
 def channel_shuffle(call: Call, draft: Draft) -> Value:
     """(groups, channels of one) -> (channels of one, groups): the same as the view-transpose-view spelling."""
-    value = draft.value(call.arguments["self"])
+    value = draft.value(call.source)
     groups, (batch, channels, *area) = call.arguments["groups"], value.shape
     split = reshaped(draft, value, (batch, groups, channels // groups, *area))
     swapped = Value(split.tensor, tuple({1: 2, 2: 1}.get(axis, axis) for axis in split.order))
@@ -70,11 +70,11 @@ def concatenate(call: Call, draft: Draft) -> Value:
     """CONCATENATION; LiteRT's specification wants one scale for all int8 inputs and the output."""
     nodes = [node for node in call.arguments["tensors"] if node.meta["val"].numel() > 0]
     values = [draft.value(node) for node in nodes]
-    codes = {value.tensor.quantization for value in values}
-    if None in codes:
+    codes = [value.tensor.quantization for value in values]
+    wanted = call.quantization or codes[0]
+    if wanted is None or None in codes:
         values = [as_float(draft, value) for value in values]
-    elif len(codes) > 1 or call.quantization not in codes:
-        wanted = call.quantization or next(iter(codes))
+    else:
         values = [requantized(draft, value, wanted) for value in values]
     order = max(values, key=lambda value: np.prod(value.shape)).order
     tensors = [reordered(draft, value, order).tensor for value in values]
@@ -92,7 +92,7 @@ def constant_pad(call: Call, draft: Draft) -> Value:
         raise draft.unsupported(
             f"TFLite has no padding in mode {values['mode']!r}.", "use constant or reflect"
         )
-    value, fill = draft.value(values["self"]), float(values.get("value") or 0.0)
+    value, fill = draft.value(call.source), float(values.get("value") or 0.0)
     if fill:  # int8 need not reach as far
         value = as_float(draft, value)
     rank = len(value.order)
@@ -114,7 +114,7 @@ def constant_pad(call: Call, draft: Draft) -> Value:
 @lower(aten.expand.default, aten.expand_as.default, int8="moves")
 def expand(call: Call, draft: Draft) -> Value:
     """BROADCAST_TO in the plain order."""
-    value = draft.value(call.arguments["self"])
+    value = draft.value(call.source)
     rank = len(call.result)
     value = reshaped(draft, value, (*[1] * (rank - len(value.shape)), *value.shape))
     tensor = reordered(draft, value, plain(rank)).tensor
@@ -126,14 +126,15 @@ def expand(call: Call, draft: Draft) -> Value:
 
 @lower(operator.getitem, int8="moves")
 def part_of_list(call: Call, draft: Draft) -> Value:
-    return draft.lists[call.arguments["self"]][call.arguments["index"]]
+    number: int = call.arguments["index"]
+    return draft.lists[call.source][number]
 
 
 @lower(QUANTIZE, DEQUANTIZE, int8="moves")
 def pair(call: Call, draft: Draft) -> Value:
     """A quantize that no operator took up; dequantize is the int8 value itself, for who reads it to convert."""
-    value = draft.value(call.arguments["input"])
-    return value if call.node.target is DEQUANTIZE else requantized(draft, value, quantization_of(call.node))
+    value = draft.value(call.source)
+    return value if call.target is DEQUANTIZE else requantized(draft, value, quantization_of(call.node))
 
 
 def _only_linear_reads(node: Node) -> bool:

@@ -92,8 +92,9 @@ def separate_writes(graph_module: GraphModule) -> None:
 
 def drop_identities(graph_module: GraphModule) -> None:
     for node in operators(graph_module):
-        if node.target in IDENTITIES and _is_identity(node):
-            node.replace_all_uses_with(node.args[0])
+        source = node.args[0] if node.args else None
+        if node.target in IDENTITIES and isinstance(source, Node) and _is_identity(node, source):
+            node.replace_all_uses_with(source)
 
 
 def fold_constants(graph_module: GraphModule, batch: int) -> None:
@@ -155,7 +156,7 @@ def _fold(graph_module: GraphModule, layer: Node, norm: Node, weight: torch.Tens
     bias = constant(graph_module, values["bias"])
     shift = shift if bias is None else shift + bias.double() * scale
     if layer.target is aten.conv_transpose2d.input:
-        grouped = weight.double().unflatten(0, (values["groups"], -1))
+        grouped = weight.double().reshape(values["groups"], -1, *weight.shape[1:])
         scaled = (grouped * scale.view(values["groups"], 1, -1, 1, 1)).flatten(0, 1)
     else:
         scaled = weight.double() * scale.view(-1, *[1] * (weight.dim() - 1))
@@ -183,9 +184,9 @@ def _constant_before(graph_module: GraphModule, node: Node, name: str, value: to
     return made
 
 
-def _is_identity(node: Node) -> bool:
-    source, result = node.args[0].meta["val"], node.meta["val"]  # type: ignore[union-attr]
-    if not isinstance(source, torch.Tensor) or source.shape != result.shape or source.dtype != result.dtype:
+def _is_identity(node: Node, source: Node) -> bool:
+    before, after = source.meta["val"], node.meta["val"]
+    if not isinstance(before, torch.Tensor) or before.shape != after.shape or before.dtype != after.dtype:
         return False
     if "dropout" in str(node.target):
         return not node.args[2]

@@ -16,7 +16,7 @@ from edgepress.graph import aten
 @lower(aten.slice.Tensor, int8="moves")
 def slice_axis(call: Call, draft: Draft) -> Value:
     values = call.arguments
-    value = draft.value(values["self"])
+    value = draft.value(call.source)
     axis, step = value.axis(values["dim"]), values["step"]
     start, _, _ = slice(values["start"], values["end"]).indices(value.tensor.shape[axis])
     count = call.result[values["dim"]]
@@ -27,7 +27,7 @@ def slice_axis(call: Call, draft: Draft) -> Value:
 
 @lower(aten.select.int, int8="moves")
 def select(call: Call, draft: Draft) -> Value:
-    value = draft.value(call.arguments["self"])
+    value = draft.value(call.source)
     axis = value.axis(call.arguments["dim"])
     index = call.arguments["index"] % value.tensor.shape[axis]
     return reshaped(draft, _part(draft, value, axis, index, 1), call.result)
@@ -39,17 +39,17 @@ def select(call: Call, draft: Draft) -> Value:
 )  # fmt: skip
 def split(call: Call, draft: Draft) -> list[Value]:
     """A SLICE for each part that is read."""
-    value = draft.value(call.arguments["self"])
+    value = draft.value(call.source)
     dim = call.arguments["dim"]
-    unbound = call.node.target is aten.unbind.int
+    unbound = call.target is aten.unbind.int
     sizes = [1 if unbound else part.shape[dim] for part in call.node.meta["val"]]
     starts = np.cumsum([0, *sizes[:-1]])
-    parts = [Value(value.tensor, value.order)] * len(sizes)
-    for index in sorted({user.args[1] for user in call.node.users}):
-        parts[index] = _part(draft, value, value.axis(dim), int(starts[index]), sizes[index])
-        if unbound:
-            parts[index] = reshaped(draft, parts[index], call.result)
-    return parts
+    read = {user.args[1] for user in call.node.users}
+    parts = [
+        _part(draft, value, value.axis(dim), int(start), size) if index in read else value
+        for index, (start, size) in enumerate(zip(starts, sizes, strict=True))
+    ]
+    return [reshaped(draft, part, call.result) if unbound and part is not value else part for part in parts]
 
 
 @lower(aten.index_select.default, int8="moves")
@@ -59,14 +59,14 @@ def index_select(call: Call, draft: Draft) -> Value:
         raise draft.unsupported(
             "The index is computed from the input.", "choose with an index that is a constant"
         )
-    value = draft.value(call.arguments["self"])
+    value = draft.value(call.source)
     return _chosen(draft, value, value.axis(call.arguments["dim"]), index.reshape(-1))
 
 
 @lower(aten.index.Tensor, int8="moves")
 def index_tensor(call: Call, draft: Draft) -> Value:
     """`x[:, index]` with one constant vector of numbers."""
-    value = draft.value(call.arguments["self"])
+    value = draft.value(call.source)
     indices = call.arguments["indices"]
     (dim, node), *more = [(dim, index) for dim, index in enumerate(indices) if index is not None]
     index = draft.array(node)

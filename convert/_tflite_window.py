@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from ai_edge_litert import schema_py_generated as schema
 
 from edgepress.convert._tflite_draft import Draft, options
-from edgepress.convert._tflite_model import Op, Tensor, schema
+from edgepress.convert._tflite_model import Op, Tensor
 
 SAME, VALID = schema.Padding.SAME, schema.Padding.VALID
 NONE = schema.ActivationFunctionType.NONE

@@ -76,7 +76,8 @@ def _quantized(array: np.ndarray, detail: dict[str, Any]) -> np.ndarray:
     scale, zero_point = detail["quantization"]
     if detail["dtype"] is not np.int8 or array.dtype == np.int8:
         return array
-    return np.clip(np.round(array / scale) + zero_point, INT8_LEAST, INT8_MOST).astype(np.int8)
+    integers: np.ndarray = np.clip(np.round(array / scale) + zero_point, INT8_LEAST, INT8_MOST)
+    return integers.astype(np.int8)
 
 
 def _real(array: np.ndarray, detail: dict[str, Any]) -> np.ndarray:
@@ -84,7 +85,8 @@ def _real(array: np.ndarray, detail: dict[str, Any]) -> np.ndarray:
     scale, zero_point = detail["quantization"]
     if detail["dtype"] is not np.int8:
         return array
-    return (array.astype(np.float32) - np.float32(zero_point)) * np.float32(scale)
+    reals: np.ndarray = (array.astype(np.float32) - np.float32(zero_point)) * np.float32(scale)
+    return reals
 
 
 def _first_line(error: Exception) -> str:
