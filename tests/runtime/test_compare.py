@@ -1,0 +1,61 @@
+"""How far two executors depart: the figures, and when a file counts as wrong."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from edgepress.errors import BadInput, VerificationFailed
+from edgepress.runtime import compare, limit_db
+
+BATCHES = [(np.eye(4, dtype=np.float32),), (2 * np.eye(4, dtype=np.float32)[:2],)]
+
+
+def identity(array: np.ndarray) -> tuple[np.ndarray, ...]:
+    return (array,)
+
+
+def test_equal_outputs() -> None:
+    comparison = compare(identity, identity, BATCHES)
+    assert (comparison.samples, comparison.max_error, comparison.top1_agreement) == (6, 0.0, 100.0)
+    assert comparison.sqnr_db == math.inf
+
+
+def test_a_known_error() -> None:
+    """Signal 4 * 1 + 2 * 4 = 12; every value is off by a tenth of itself: SQNR is 20 dB."""
+    comparison = compare(identity, lambda array: (array * np.float32(0.9),), BATCHES)
+    assert comparison.sqnr_db == pytest.approx(20, abs=1e-4)
+    assert comparison.max_error == pytest.approx(0.2, abs=1e-6)
+    assert comparison.relative_error == pytest.approx(0.1, abs=1e-6)
+    comparison.require(19.9, where="here")
+    with pytest.raises(VerificationFailed, match=r"20\.0 dB, limit 20\.1 dB"):
+        comparison.require(20.1, where="here")
+
+
+def test_agreement_counts_the_highest_output() -> None:
+    assert compare(identity, lambda array: (array[:, ::-1],), BATCHES).top1_agreement == 0
+    assert (
+        compare(identity, lambda array: (np.roll(array, len(array) // 4, 1),), BATCHES[1:]).top1_agreement
+        == 100
+    )
+
+
+@pytest.mark.parametrize(
+    "wrong", [lambda array: (array[:, :2],), lambda array: (array, array), lambda array: (array * np.nan,)]
+)
+def test_outputs_that_cannot_be_right(wrong: object) -> None:
+    with pytest.raises(VerificationFailed):
+        compare(identity, wrong, BATCHES)  # type: ignore[arg-type]
+
+
+def test_nothing_to_compare() -> None:
+    with pytest.raises(BadInput, match="nothing to compare"):
+        compare(identity, identity, [])
+
+
+def test_limits_fall_with_precision() -> None:
+    limits = [limit_db("float32", kind) for kind in ("float32", "float16", "int8")]
+    assert limits == sorted(limits, reverse=True)
+    assert limit_db("int8", "int8") > limit_db("float32", "int8")
