@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from edgepress.compress._histogram import Histogram
+from edgepress.compress._histogram import BINS, Histogram
 from edgepress.compress._ranges import HIGHEST, LOWEST, Range
 
 Calibration = Literal["minmax", "percentile", "mse"]
@@ -44,8 +44,9 @@ def by_percentile(histogram: Histogram, *, percent: float) -> Range:
     centres, counts = histogram.values()
     share = np.cumsum(counts) / counts.sum()
     outside = (1 - percent / 100) / 2
-    low = centres[np.searchsorted(share, outside)]
-    high = centres[min(np.searchsorted(share, 1 - outside), len(centres) - 1)]
+    half_bin = histogram.limit / BINS
+    low = centres[np.searchsorted(share, outside)] - half_bin
+    high = centres[min(np.searchsorted(share, 1 - outside), len(centres) - 1)] + half_bin
     return Range(max(low, histogram.minimum), min(high, histogram.maximum))
 
 

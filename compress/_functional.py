@@ -55,8 +55,8 @@ def make_functional(graph_module: GraphModule) -> None:
 
 
 def _is_view(node: Node) -> bool:
-    """True when the tensor shares its memory with another one that is still read elsewhere."""
+    """True when the tensor shares its memory with another one that is read elsewhere too."""
     schema = getattr(node.target, "_schema", None)
     if schema is None or not any(result.alias_info is not None for result in schema.returns):
         return False
-    return any(len(base.users) > 1 for base in node.all_input_nodes)
+    return any(len(base.users) > 1 or _is_view(base) for base in node.all_input_nodes)

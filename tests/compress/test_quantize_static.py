@@ -1,0 +1,280 @@
+"""Static int8 quantization as a whole: the graph it makes, its accuracy, rules and refusals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import shared_data
+import tiny_networks
+import torch
+from torch import nn
+from torch.fx import Node
+
+from edgepress import compress, convert, graph, runtime
+from edgepress.compress.quantize_static import QuantizeStatic
+from edgepress.data import Batch, Data
+from edgepress.errors import BadInput, UnsupportedModel
+from edgepress.models import mobilenet_v2, shufflenet
+from edgepress.program import Program
+from edgepress.recipe import Recipe
+from edgepress.rules import Rule, Rules
+
+
+class Noise(Data):
+    """Standard normal pictures of a shape; `spoil` may change them before they are handed out."""
+
+    name = "noise"
+
+    def __init__(self, shape: tuple[int, ...], count: int = 16, spoil: float | None = None) -> None:
+        self.pictures = np.random.default_rng(0).standard_normal((count, *shape)).astype(np.float32)
+        if spoil is not None:
+            self.pictures[3, 0, 2, 1] = spoil
+
+    def count(self, split: str) -> int:
+        return len(self.pictures)
+
+    def batches(self, split: str, preprocess: object, **options: object) -> Iterator[Batch]:
+        size = int(options.get("batch_size", 64))  # type: ignore[call-overload]
+        for start in range(0, len(self.pictures[: options.get("limit")]), size):
+            yield Batch((self.pictures[start : start + size],))
+
+
+def quantized(program: Program, data: Data, *rules: Rule, **options: object) -> Program:
+    return compress.apply(program, Recipe((QuantizeStatic(**options),), Rules(rules)), data)  # type: ignore[arg-type]
+
+
+def sqnr_db(expected: np.ndarray, got: np.ndarray) -> float:
+    return 10 * float(np.log10(np.sum(expected**2) / np.sum((expected - got) ** 2)))
+
+
+def nodes(program: Program, name: str) -> list[Node]:
+    return [node for node in graph.operators(program.graph_module()) if graph.op_name(node) == name]
+
+
+def pair_behind(node: Node) -> tuple[float, int] | None:
+    """Scale and zero point of the pair that reads the node."""
+    pairs = [user for user in node.users if user.target is graph.QUANTIZE]
+    return (pairs[0].args[1], pairs[0].args[2]) if pairs else None  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize("network", tiny_networks.NETWORKS)
+@pytest.mark.parametrize("calibration", ["minmax", "percentile", "mse"])
+def test_stays_close_to_the_float_network(network: type[nn.Module], calibration: str) -> None:
+    program, data = tiny_networks.capture(network), tiny_networks.Patches()
+    inputs = next(data.batches("evaluate", None)).inputs
+    # 8 bits give about 50 dB a tensor; a handful of layers one behind another leave more than 25.
+    assert (
+        sqnr_db(program.run(*inputs)[0], quantized(program, data, calibration=calibration).run(*inputs)[0])
+        > 25
+    )
+
+
+def test_every_layer_reads_int8_and_has_a_pair_behind() -> None:
+    program = quantized(tiny_networks.capture(tiny_networks.Residual), tiny_networks.Patches())
+    assert not nodes(program, "batch_norm"), "folded"
+    for layer in (*nodes(program, "conv2d"), *nodes(program, "linear")):
+        assert layer.args[0].target is graph.DEQUANTIZE
+        assert layer.args[1].target is graph.DEQUANTIZE_CHANNELS
+        (reader,) = layer.users
+        assert reader.target is graph.QUANTIZE or graph.op_name(reader) == "relu"
+    stored = program.exported.state_dict
+    assert stored["first.weight"].dtype == torch.int8
+    assert int(stored["first.weight"].min()) >= -127
+    assert stored["first.bias"].dtype == torch.float32
+    assert not stored["first.weight_zero_point"].any()
+
+
+def test_inputs_and_outputs_carry_pairs() -> None:
+    module = quantized(tiny_networks.capture(tiny_networks.Residual), tiny_networks.Patches()).graph_module()
+    (start,) = (node for node in module.graph.nodes if node.op == "placeholder")
+    (end,) = (node for node in module.graph.nodes if node.op == "output")
+    assert [user.target for user in start.users if "sym_size" not in user.name] == [graph.QUANTIZE]
+    assert end.all_input_nodes[0].target is graph.DEQUANTIZE
+
+
+def test_what_only_moves_values_keeps_the_scale() -> None:
+    program = quantized(tiny_networks.capture(tiny_networks.Concatenated), tiny_networks.Patches())
+    (joined,), (largest,), (average,) = (nodes(program, name) for name in ("cat", "max_pool2d", "avg_pool2d"))
+    for node in (joined, largest, average):
+        sources = node.args[0] if isinstance(node.args[0], (list, tuple)) else [node.args[0]]
+        assert {(source.args[1], source.args[2]) for source in sources} == {pair_behind(node)}
+
+
+def test_a_tensor_behind_a_relu_uses_all_integers() -> None:
+    program = quantized(
+        tiny_networks.capture(tiny_networks.Residual), tiny_networks.Patches(), calibration="minmax"
+    )
+    relu = nodes(program, "relu")[0]
+    scale, zero_point = pair_behind(relu)
+    assert zero_point == -128
+    assert scale > 0
+
+
+def test_zero_is_exact_even_where_no_value_is_negative_or_positive() -> None:
+    class Shifted(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = nn.Conv2d(3, 4, 3, padding=1)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.inner(x)
+
+    data = Noise((3, 8, 8))
+    data.pictures = data.pictures.clip(2, 3)
+    program = quantized(Program.capture(Shifted(), (torch.zeros(2, 3, 8, 8),)), data)
+    quantize = nodes(program, "quantize_per_tensor")[0]
+    assert quantize.args[2] == -128
+    assert program.run(data.pictures)[0].shape == (16, 4, 8, 8)
+
+
+def test_dead_channels_and_constant_tensors_never_divide_by_zero() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 6, 3), nn.ReLU(), nn.Conv2d(6, 4, 1), nn.ReLU())
+    with torch.no_grad():
+        network[0].weight[:3] = 0
+        network[0].bias[:2] = 0
+        network[0].bias[2] = 1.0
+        network[2].weight.zero_()
+        network[2].bias.zero_()
+    program, data = Program.capture(network, (torch.zeros(2, 3, 8, 8),)), Noise((3, 8, 8))
+    result = quantized(program, data)
+    assert all(
+        float(value.min()) > 0
+        for name, value in result.exported.state_dict.items()
+        if name.endswith("_scale")
+    )
+    np.testing.assert_array_equal(result.run(data.pictures)[0], 0)
+
+
+def test_a_rule_keeps_a_layer_in_float_and_says_so() -> None:
+    program = tiny_networks.capture(tiny_networks.Residual)
+    result = quantized(program, tiny_networks.Patches(), Rule(layer="stem", skip=True))
+    assert result.exported.state_dict["stem.weight"].dtype == torch.float32
+    left = result.history.steps[-1].results["left_in_float"]
+    assert {"layer": "stem", "type": "conv2d", "reason": "a rule says so"} in left  # type: ignore[operator]
+    (start,) = (node for node in result.graph_module().graph.nodes if node.op == "placeholder")
+    assert not any(user.target is graph.QUANTIZE for user in start.users), "nothing int8 reads the input"
+
+
+def test_a_rule_changes_the_options_of_one_layer() -> None:
+    program, data = tiny_networks.capture(tiny_networks.Residual), tiny_networks.Patches()
+    rule = Rule(layer="second", options={"weights": "per_tensor"})
+    stored = quantized(program, data, rule).exported.state_dict
+    assert len(stored["second.weight_scale"].unique()) == 1
+    assert len(stored["first.weight_scale"].unique()) > 1
+
+
+def test_operators_without_an_int8_form_stay_and_are_reported() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Softplus(), nn.Conv2d(4, 4, 1))
+    data = Noise((3, 8, 8))
+    result = quantized(Program.capture(network, (torch.zeros(2, 3, 8, 8),)), data)
+    assert [(left["layer"], left["type"]) for left in result.history.steps[-1].results["left_in_float"]] == [  # type: ignore[index,union-attr,call-overload]
+        ("1", "softplus")
+    ]
+    assert len([value for value in result.exported.state_dict.values() if value.dtype == torch.int8]) == 2
+
+
+def test_layers_that_share_a_weight_share_its_int8_form() -> None:
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = nn.Conv2d(3, 3, 1)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.inner(torch.relu(self.inner(x)))
+
+    program, data = Program.capture(Twice(), (torch.zeros(2, 3, 8, 8),)), Noise((3, 8, 8))
+    result = quantized(program, data)
+    assert result.exported.state_dict["inner.weight"].dtype == torch.int8
+    assert sqnr_db(program.run(data.pictures)[0], result.run(data.pictures)[0]) > 30
+
+
+def test_correcting_the_bias_brings_the_mean_back() -> None:
+    program, data = tiny_networks.capture(tiny_networks.Residual), tiny_networks.Patches()
+    inputs = data.pictures
+    wanted = program.run(inputs)[0].mean(0)
+    # One scale for the tensor rounds coarsely: there is something to correct.
+    with_it, without = (
+        quantized(program, data, weights="per_tensor", calibration="minmax", bias_correction=on)
+        .run(inputs)[0]
+        .mean(0)
+        for on in (True, False)
+    )
+    assert np.abs(with_it - wanted).sum() < np.abs(without - wanted).sum()
+
+
+def test_a_quantized_program_is_refused_with_the_way_out() -> None:
+    program, data = tiny_networks.capture(tiny_networks.Residual), tiny_networks.Patches()
+    with pytest.raises(UnsupportedModel, match="quantized already") as caught:
+        quantized(quantized(program, data), data)
+    assert "float program" in caught.value.hint
+
+
+def test_nothing_to_quantize_is_refused() -> None:
+    program = tiny_networks.capture(tiny_networks.Residual)
+    with pytest.raises(UnsupportedModel, match="no layer here"):
+        quantized(
+            program, tiny_networks.Patches(), Rule(type="conv2d", skip=True), Rule(type="linear", skip=True)
+        )
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_spoilt_sample_is_named(value: float) -> None:
+    program = tiny_networks.capture(tiny_networks.Residual)
+    with pytest.raises(BadInput, match="NaN or infinity") as caught:
+        quantized(program, Noise((3, 16, 16), spoil=value), batch_size=2)
+    assert "sample 3" in caught.value.where
+
+
+def test_samples_of_another_shape_are_refused() -> None:
+    with pytest.raises(BadInput, match="takes float32 Nx3x16x16"):
+        quantized(tiny_networks.capture(tiny_networks.Residual), Noise((3, 8, 8)))
+
+
+@pytest.mark.parametrize("build", [mobilenet_v2.mobilenet_v2, shufflenet.shufflenet_v2])
+@pytest.mark.slow
+def test_zoo_networks_become_integer_on_onnxruntime(build: type[nn.Module], tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = build(classes=10)
+    network(torch.randn(16, 3, 64, 64))
+    program = Program.capture(network, (torch.zeros(2, 3, 64, 64),))
+    data = Noise((3, 64, 64))
+    result = quantized(program, data)
+    assert result.history.steps[-1].results["left_in_float"] == []
+    inputs = data.pictures[:4]
+    with runtime.open(convert.to(result, "onnx", tmp_path / "model.onnx")) as runner:
+        output = runner.run(inputs)[0]
+        types = [time.type for time in runner.profile(1)]
+    assert "Conv" not in types
+    assert types.count("QLinearConv") == len(nodes(result, "conv2d"))
+    # Integer kernels round once where the Q/DQ graph rounds a float sum: an output may fall on the next integer.
+    scale, _ = pair_behind(nodes(result, "linear")[0])
+    assert np.abs(output - result.run(inputs)[0]).max() <= 2.01 * scale
+
+
+@pytest.mark.slow
+def test_squeezenet_keeps_its_accuracy_on_onnxruntime(tmp_path: Path) -> None:
+    program, data = shared_data.squeezenet(), shared_data.imagenet_sample()
+    artifacts = [
+        convert.to(network, "onnx", tmp_path / f"{network.precision}.onnx")
+        for network in (program, quantized(program, data, samples=200))
+    ]
+    answers, labels = (
+        [],
+        np.concatenate(
+            [batch.labels for batch in data.batches("evaluate", program.preprocess, batch_size=16)]
+        ),
+    )
+    for artifact in artifacts:
+        with runtime.open(artifact) as runner:
+            batches = data.batches("evaluate", program.preprocess, batch_size=16)
+            answers.append(np.concatenate([runner.run(*batch.inputs)[0] for batch in batches]))
+    before, after = answers
+    assert artifacts[1].manifest.size_bytes <= 0.28 * artifacts[0].manifest.size_bytes
+    top1 = [100 * float(np.mean(answer.argmax(1) == labels)) for answer in answers]
+    assert top1[0] == pytest.approx(66.75, abs=0.13), "one picture of 800 may tip over with the kernels"
+    assert top1[0] - top1[1] <= 1.0
+    assert np.mean(before.argmax(1) == after.argmax(1)) >= 0.93
+    assert sqnr_db(before, after) >= 26.0
