@@ -5,7 +5,9 @@ from __future__ import annotations
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -147,3 +149,39 @@ def test_what_could_not_be_loaded_is_not_saved(tmp_path: Path) -> None:
     with pytest.raises(UnsupportedModel, match="edgepress_tests.twice"):
         program.save(tmp_path / "a.pt2")
     assert list(tmp_path.iterdir()) == []
+
+
+class Applied(torch.nn.Module):
+    def __init__(self, function: Callable[[torch.Tensor], Any], inner: torch.nn.Module | None = None) -> None:
+        super().__init__()
+        self.function, self.inner = function, inner or torch.nn.Identity()
+
+    def forward(self, x: torch.Tensor) -> Any:
+        return self.function(self.inner(x))
+
+
+PICTURE, SEQUENCE = (2, 8, 8, 8), (2, 5, 16)
+VARIED: dict[str, tuple[torch.nn.Module, tuple[int, ...]]] = {
+    "lstm": (Applied(lambda out: out[0], torch.nn.LSTM(16, 8, batch_first=True)), SEQUENCE),
+    "transformer": (torch.nn.TransformerEncoderLayer(16, 4, 32, batch_first=True), SEQUENCE),
+    "group norm": (torch.nn.GroupNorm(4, 8), PICTURE),
+    "bilinear": (torch.nn.Upsample(scale_factor=2, mode="bilinear"), PICTURE),
+    "reflection": (torch.nn.ReflectionPad2d(1), PICTURE),
+    "einsum": (Applied(lambda x: torch.einsum("bij,bkj->bik", x, x)), SEQUENCE),
+    "indexing": (Applied(lambda x: x[:, [0, 2], :-1]), SEQUENCE),
+    "weight norm": (torch.nn.utils.parametrizations.weight_norm(torch.nn.Linear(16, 4)), SEQUENCE),
+    "constant": (Applied(lambda x: x + torch.arange(16)), SEQUENCE),
+    "shape arithmetic": (Applied(lambda x: x.reshape(x.shape[0] * 5, 16).reshape(-1, 5, 16)), SEQUENCE),
+    "dictionary": (Applied(lambda x: {"a": x + 1, "b": [x, x * 2]}), SEQUENCE),
+}
+
+
+@pytest.mark.parametrize("name", VARIED)
+def test_networks_of_many_kinds(name: str, tmp_path: Path) -> None:
+    """What PyTorch exports is saved and comes back; the checks refuse no usual network."""
+    network, shape = VARIED[name]
+    program = Program.capture(network, (torch.zeros(shape),))
+    program.save(tmp_path / "a.pt2")
+    x = np.random.default_rng(0).standard_normal((3, *shape[1:])).astype(np.float32)
+    for found, expected in zip(Program.load(tmp_path / "a.pt2").run(x), program.run(x), strict=True):
+        np.testing.assert_array_equal(found, expected)
