@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from edgepress.convert._tflite_calls import BOUNDED, CLAMPS, Call, bounds
-from edgepress.convert._tflite_draft import Draft, Op, Value, lower, options
-from edgepress.convert._tflite_model import Quantization, Tensor, per_tensor
+from edgepress.convert._tflite_draft import Draft, Value, lower, options
+from edgepress.convert._tflite_model import Op, Quantization, Tensor, per_tensor
 from edgepress.convert._tflite_quantize import as_float, quantized_constant, read
 from edgepress.graph import aten
 

@@ -9,8 +9,9 @@ import numpy as np
 from torch.fx import Node
 
 from edgepress.convert._tflite_calls import Call
-from edgepress.convert._tflite_draft import Draft, Op, Value, activation_code, lower, options
+from edgepress.convert._tflite_draft import Draft, Value, activation_code, lower, options
 from edgepress.convert._tflite_layout import reordered, reshaped
+from edgepress.convert._tflite_model import Op
 from edgepress.convert._tflite_quantize import read
 from edgepress.convert._tflite_simplify import batch_norm_affine
 from edgepress.graph import aten

@@ -7,9 +7,9 @@ import dataclasses
 import numpy as np
 
 from edgepress.convert._tflite_calls import Call
-from edgepress.convert._tflite_draft import Draft, Op, Value, activation_code, lower, options
-from edgepress.convert._tflite_layout import NHWC, plain, reordered
-from edgepress.convert._tflite_model import Tensor
+from edgepress.convert._tflite_draft import Draft, Value, activation_code, lower, options
+from edgepress.convert._tflite_layout import NHWC, plain, reordered, reshaped
+from edgepress.convert._tflite_model import Op, Tensor
 from edgepress.convert._tflite_quantize import Weight, layer_constants, read, weight_of
 from edgepress.convert._tflite_slices import channels, sliced
 from edgepress.convert._tflite_window import SAME, VALID, Window, Windows, padded, pair
@@ -18,6 +18,7 @@ from edgepress.graph import aten
 OIHW_TO_OHWI = (0, 2, 3, 1)
 OIHW_TO_1HWO = (1, 2, 3, 0)
 IOHW_TO_OHWI = (1, 2, 3, 0)
+ONE_ROW = Window(length=1, size=1, stride=1, dilation=1, before=0, count=1)
 
 
 @lower(aten.conv2d.default, aten.conv2d.padding, int8="computes", fuses=True)
@@ -25,25 +26,23 @@ def conv2d(call: Call, draft: Draft) -> Value:
     """CONV_2D (which takes groups), or DEPTHWISE_CONV_2D where every input channel is a group."""
     weight = _constant_weight(call, draft)
     value = reordered(draft, read(draft, call.source), NHWC)
-    rows, columns = windows = _windows(call, value.tensor.shape, weight.values.shape[2:])
-    data, padding = padded(draft, value.tensor, windows)
-    depthwise = call.arguments["groups"] == data.shape[3] > 1
-    weight = weight.transposed(OIHW_TO_1HWO if depthwise else OIHW_TO_OHWI)
-    constants = layer_constants(draft, weight, draft.array(call.arguments["bias"]), data)
-    fields = {
-        "padding": padding, "strideH": rows.stride, "strideW": columns.stride,
-        "dilationHFactor": rows.dilation, "dilationWFactor": columns.dilation,
-        "fusedActivationFunction": activation_code(call),
-    }  # fmt: skip
-    shape = _in_nhwc(call.result)
-    if depthwise:
-        code, made = (
-            Op.DEPTHWISE_CONV_2D,
-            options("DepthwiseConv2DOptions", depthMultiplier=shape[3] // data.shape[3], **fields),
-        )
-    else:
-        code, made = Op.CONV_2D, options("Conv2DOptions", **fields)
-    return Value(draft.compute(code, [data, *constants], shape, made), NHWC)
+    rows, columns = (
+        _window(call, axis, value.shape[2 + axis], weight.values.shape[2 + axis], call.result[2 + axis])
+        for axis in (0, 1)
+    )
+    return _convolved(call, draft, value, weight, (rows, columns))
+
+
+@lower(aten.conv1d.default, aten.conv1d.padding, int8="computes", fuses=True)
+def conv1d(call: Call, draft: Draft) -> Value:
+    """The same on an image of one row."""
+    weight = _constant_weight(call, draft)
+    value = read(draft, call.source)
+    samples, channels, length = value.shape
+    image = reordered(draft, reshaped(draft, value, (samples, channels, 1, length)), NHWC)
+    columns = _window(call, 0, length, weight.values.shape[2], call.result[2])
+    weight = dataclasses.replace(weight, values=weight.values[:, :, None])
+    return reshaped(draft, _convolved(call, draft, image, weight, (ONE_ROW, columns)), call.result)
 
 
 @lower(aten.linear.default, int8="computes", fuses=True)
@@ -110,6 +109,38 @@ def _one_transposed(call: Call, draft: Draft, data: Tensor, weight: np.ndarray, 
     return sliced(draft, result, (0, *cut, 0), (batch, height, width, full[3]))
 
 
+def _convolved(call: Call, draft: Draft, value: Value, weight: Weight, windows: Windows) -> Value:
+    """The convolution of an image in NHWC with a weight in OIHW."""
+    rows, columns = windows
+    data, padding = padded(draft, value.tensor, windows)
+    depthwise = call.arguments["groups"] == data.shape[3] > 1
+    weight = weight.transposed(OIHW_TO_1HWO if depthwise else OIHW_TO_OHWI)
+    constants = layer_constants(draft, weight, draft.array(call.arguments["bias"]), data)
+    fields = {
+        "padding": padding, "strideH": rows.stride, "strideW": columns.stride,
+        "dilationHFactor": rows.dilation, "dilationWFactor": columns.dilation,
+        "fusedActivationFunction": activation_code(call),
+    }  # fmt: skip
+    shape = (data.shape[0], rows.count, columns.count, call.result[1])
+    if depthwise:
+        fields["depthMultiplier"] = shape[3] // data.shape[3]
+        code, made = Op.DEPTHWISE_CONV_2D, options("DepthwiseConv2DOptions", **fields)
+    else:
+        code, made = Op.CONV_2D, options("Conv2DOptions", **fields)
+    return Value(draft.compute(code, [data, *constants], shape, made), NHWC)
+
+
+def _window(call: Call, axis: int, length: int, size: int, count: int) -> Window:
+    """Over one axis, with the stride, dilation and padding that the call gives it."""
+    stride, dilation = (pair(call.arguments[name])[axis] for name in ("stride", "dilation"))
+    padding = call.arguments["padding"]
+    if padding == "same":
+        before = dilation * (size - 1) // 2
+    else:
+        before = 0 if padding == "valid" else pair(padding)[axis]
+    return Window(length, size, stride, dilation, before, count)
+
+
 def _constant_weight(call: Call, draft: Draft) -> Weight:
     weight = weight_of(draft, call)
     if weight is None:
@@ -117,23 +148,6 @@ def _constant_weight(call: Call, draft: Draft) -> Weight:
             "The weight of this layer is computed from the input.", "use a weight that is a parameter"
         )
     return weight
-
-
-def _windows(call: Call, length: tuple[int, ...], sizes: tuple[int, ...]) -> Windows:
-    """Over the rows and columns of an NHWC input of shape `length`."""
-    strides, dilations = pair(call.arguments["stride"]), pair(call.arguments["dilation"])
-    padding = call.arguments["padding"]
-    if padding == "same":
-        before = tuple(dilation * (size - 1) // 2 for size, dilation in zip(sizes, dilations, strict=True))
-    else:
-        before = (0, 0) if padding == "valid" else pair(padding)
-    rows, columns = (
-        Window(
-            length[1 + axis], sizes[axis], strides[axis], dilations[axis], before[axis], call.result[2 + axis]
-        )
-        for axis in (0, 1)
-    )
-    return rows, columns
 
 
 def _spread(weight: np.ndarray, dilation: tuple[int, int]) -> np.ndarray:

@@ -12,7 +12,7 @@ from ai_edge_litert import schema_py_generated as schema
 from torch.fx import GraphModule, Node
 
 from edgepress.convert._tflite_calls import Call
-from edgepress.convert._tflite_model import OP_NAMES, Model, Op, Operation, Quantization, Tensor
+from edgepress.convert._tflite_model import OP_NAMES, Model, Operation, Quantization, Tensor
 from edgepress.errors import UnsupportedModel
 from edgepress.graph import constant, layer_name, op_name, source_line
 
@@ -175,8 +175,3 @@ def options(kind: str, **fields: Any) -> Any:
         assert hasattr(made, name), f"{kind} has no field {name}"
         setattr(made, name, value)
     return made
-
-
-__all__ = [
-    "LOWERINGS", "Draft", "Lowering", "Op", "Value", "activation_code", "lower", "options", "unsupported",
-]  # fmt: skip

@@ -160,6 +160,8 @@ def _version(operation: Operation) -> int:
     int8 = any(tensor.dtype == np.int8 for tensor in operation.inputs)
     if code == Op.BROADCAST_TO:
         return 2
+    if code == Op.TRANSPOSE and len(first.shape) > 4:
+        return 4 if len(first.shape) == 5 else 6
     if code == Op.DEQUANTIZE and first.dtype == np.float16:
         return 3
     if code == Op.CONV_2D and first.shape[3] != operation.inputs[1].shape[3]:

@@ -18,7 +18,7 @@ NHWC = (0, 2, 3, 1)
 """The order in which image operations take their 4-D tensors."""
 
 MAX_TRANSPOSED_AXES = 4
-"""A TRANSPOSE of more axes is joined to fewer first: older kernels take no more."""
+"""A TRANSPOSE of more axes is joined to fewer where it can be: older kernels take no more."""
 
 Group = tuple[tuple[int, ...], tuple[int, ...]]
 """Axes of one shape and the axes of another that hold the same elements; axes of size 1 belong to none."""
@@ -79,8 +79,8 @@ def _transposed(draft: Draft, tensor: Tensor, permutation: tuple[int, ...]) -> T
     shape = tuple(tensor.shape[axis] for axis in permutation)
     if _only_ones_move(tensor.shape, plain(len(permutation)), permutation):
         return raw_reshape(draft, tensor, shape)
-    if len(permutation) > MAX_TRANSPOSED_AXES:
-        joined_shape, joined = _joined(tensor.shape, permutation)
+    joined_shape, joined = _joined(tensor.shape, permutation)
+    if len(permutation) > max(MAX_TRANSPOSED_AXES, len(joined)):
         return raw_reshape(draft, _transposed(draft, raw_reshape(draft, tensor, joined_shape), joined), shape)
     return draft.move(Op.TRANSPOSE, [tensor, draft.int32(*permutation)], shape, options("TransposeOptions"))
 

@@ -19,9 +19,9 @@ from edgepress.convert import (  # noqa: F401  each registers the lowerings of i
 )
 from edgepress.convert._tflite_arithmetic import takes_int8
 from edgepress.convert._tflite_calls import Call, calls, is_tensor, quantization_of, quantizer, shape_at
-from edgepress.convert._tflite_draft import LOWERINGS, Draft, Op, Value, options, unsupported
+from edgepress.convert._tflite_draft import LOWERINGS, Draft, Value, options, unsupported
 from edgepress.convert._tflite_layout import NHWC, plain, reordered
-from edgepress.convert._tflite_model import Model, Tensor
+from edgepress.convert._tflite_model import Model, Op, Tensor
 from edgepress.convert._tflite_quantize import as_float, requantized
 from edgepress.convert._tflite_simplify import simplified
 from edgepress.convert._tflite_tidy import tidied

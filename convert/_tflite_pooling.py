@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from edgepress.convert._tflite_calls import Call
-from edgepress.convert._tflite_draft import Draft, Op, Value, lower, options
+from edgepress.convert._tflite_draft import Draft, Value, lower, options
 from edgepress.convert._tflite_layout import NHWC, reordered
-from edgepress.convert._tflite_model import Tensor
+from edgepress.convert._tflite_model import Op, Tensor
 from edgepress.convert._tflite_quantize import quantized_constant, read
 from edgepress.convert._tflite_window import SAME, VALID, Window, Windows, pad_all, padded, pair
 from edgepress.graph import aten

@@ -8,8 +8,8 @@ import numpy as np
 from torch.fx import Node
 
 from edgepress.convert._tflite_calls import Call
-from edgepress.convert._tflite_draft import Draft, Op, Value, options
-from edgepress.convert._tflite_model import Quantization, Tensor, per_tensor
+from edgepress.convert._tflite_draft import Draft, Value, options
+from edgepress.convert._tflite_model import Op, Quantization, Tensor, per_tensor
 from edgepress.graph import DEQUANTIZE_CHANNELS, arguments
 
 LARGEST_BIAS = 2**30

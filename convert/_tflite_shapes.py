@@ -9,7 +9,7 @@ from torch.fx import Node
 
 from edgepress.convert._tflite_activations import ELEMENT_BY_ELEMENT
 from edgepress.convert._tflite_calls import Call, quantization_of
-from edgepress.convert._tflite_draft import Draft, Op, Value, lower, options
+from edgepress.convert._tflite_draft import Draft, Value, lower, options
 from edgepress.convert._tflite_layout import (
     feature_order,
     keeps_order,
@@ -18,6 +18,7 @@ from edgepress.convert._tflite_layout import (
     reordered,
     reshaped,
 )
+from edgepress.convert._tflite_model import Op
 from edgepress.convert._tflite_quantize import as_float, requantized
 from edgepress.convert._tflite_window import pad
 from edgepress.graph import DEQUANTIZE, QUANTIZE, aten
@@ -63,6 +64,16 @@ def channel_shuffle(call: Call, draft: Draft) -> Value:
     split = reshaped(draft, value, (batch, groups, channels // groups, *area))
     swapped = Value(split.tensor, tuple({1: 2, 2: 1}.get(axis, axis) for axis in split.order))
     return reshaped(draft, swapped, value.shape)
+
+
+@lower(aten.pixel_shuffle.default, int8="moves")
+def pixel_shuffle(call: Call, draft: Draft) -> Value:
+    """(channels, rows in a block, columns in a block) -> blocks of pixels, by one TRANSPOSE."""
+    value = draft.value(call.source)
+    factor, (samples, channels, height, width) = call.arguments["upscale_factor"], value.shape
+    blocks = reshaped(draft, value, (samples, channels // factor**2, factor, factor, height, width))
+    interleaved = Value(blocks.tensor, tuple((0, 1, 3, 5, 2, 4)[axis] for axis in blocks.order))
+    return reshaped(draft, interleaved, call.result)
 
 
 @lower(aten.cat.default, aten.concat.default, int8="moves")

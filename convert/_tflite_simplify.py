@@ -44,7 +44,19 @@ ALIASES = {
 }  # fmt: skip
 """Operators whose result shares memory with their input."""
 
-NORMALIZED = (aten.conv2d.default, aten.conv2d.padding, aten.conv_transpose2d.input, aten.linear.default)
+SHAPE_ONLY = {
+    aten.zeros_like.default, aten.ones_like.default, aten.full_like.default, aten.new_zeros.default,
+    aten.new_ones.default, aten.new_full.default,
+}  # fmt: skip
+"""Operators that look at no value of their input."""
+
+NORMALIZED = (
+    aten.conv1d.default,
+    aten.conv2d.default,
+    aten.conv2d.padding,
+    aten.conv_transpose2d.input,
+    aten.linear.default,
+)
 
 
 def simplified(graph_module: GraphModule, batch: int) -> GraphModule:
@@ -105,6 +117,11 @@ def fold_constants(graph_module: GraphModule, batch: int) -> None:
             known[node] = constant(graph_module, node)
         elif isinstance(size := node.meta.get("val"), (int, torch.SymInt)):
             known[node] = size_at(size, batch)
+        elif node.target in SHAPE_ONLY:
+            like = torch.empty([size_at(length, batch) for length in node.args[0].meta["val"].shape])
+            known[node] = node.target(
+                like, *_pytree.tree_map_only(Node, known.__getitem__, node.args[1:]), **node.kwargs
+            )
         elif node.op == "call_function" and all(
             known.get(source) is not None for source in node.all_input_nodes
         ):

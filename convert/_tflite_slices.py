@@ -7,10 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from edgepress.convert._tflite_calls import Call
-from edgepress.convert._tflite_draft import Draft, Op, Value, lower, options
+from edgepress.convert._tflite_draft import Draft, Value, lower, options
 from edgepress.convert._tflite_layout import reshaped
-from edgepress.convert._tflite_model import Tensor
+from edgepress.convert._tflite_model import Op, Tensor
 from edgepress.graph import aten
+
+MOST_SLICES = 4
+"""XNNPACK joins that many in one CONCATENATION; a GATHER it has none of, so that one costs two partitions more."""
 
 
 @lower(aten.slice.Tensor, int8="moves")
@@ -108,13 +111,18 @@ def _part(draft: Draft, value: Value, axis: int, start: int, count: int) -> Valu
 
 
 def _chosen(draft: Draft, value: Value, axis: int, index: np.ndarray) -> Value:
-    """The entries `index` of the file's `axis`: a SLICE where they follow one another, else a GATHER."""
+    """The entries `index` of the file's `axis`: slices where they are a few runs, else a GATHER."""
     index = index % value.tensor.shape[axis]
-    if len(index) and (np.diff(index) == 1).all():
-        return _part(draft, value, axis, int(index[0]), len(index))
+    runs = np.split(index, np.flatnonzero(np.diff(index) != 1) + 1)
+    if len(runs) <= MOST_SLICES:
+        parts = [_part(draft, value, axis, int(run[0]), len(run)) for run in runs]
+        if len(parts) == 1:
+            return parts[0]
+        code, inputs = Op.CONCATENATION, [part.tensor for part in parts]
+        made = options("ConcatenationOptions", axis=axis)
+    else:
+        code, inputs = Op.GATHER, [value.tensor, draft.constant(index.astype(np.int32))]
+        made = options("GatherOptions", axis=axis)
     shape = list(value.tensor.shape)
     shape[axis] = len(index)
-    chosen = draft.constant(index.astype(np.int32))
-    return value.holding(
-        draft.move(Op.GATHER, [value.tensor, chosen], shape, options("GatherOptions", axis=axis))
-    )
+    return value.holding(draft.move(code, inputs, shape, made))

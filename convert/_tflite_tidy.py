@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from edgepress.convert._tflite_draft import Op, options
-from edgepress.convert._tflite_model import Model, Operation, Tensor
+from edgepress.convert._tflite_draft import options
+from edgepress.convert._tflite_model import Model, Op, Operation, Tensor
 
 WEIGHTED = {Op.CONV_2D, Op.DEPTHWISE_CONV_2D, Op.FULLY_CONNECTED}
 """Operations whose second and third inputs are weight and bias."""

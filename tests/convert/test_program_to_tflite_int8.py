@@ -39,6 +39,7 @@ LAYERS = {
     "depthwise_multiplied": nn.Conv2d(4, 12, 3, padding=1, groups=4),
     "grouped": nn.Conv2d(4, 6, 3, padding=1, groups=2),
     "linear": nn.Linear(12, 7),
+    "along_one_axis": nn.Conv1d(4, 6, 3, stride=2, padding=1),
 }
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "nothing": lambda x: x, "relu": F.relu, "relu6": F.relu6, "hardtanh": F.hardtanh,
@@ -46,17 +47,20 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 }  # fmt: skip
 
 
-def int8(module: nn.Module, folder: Path, **options: object) -> tuple[Program, Artifact]:
+def int8(
+    module: nn.Module, folder: Path, shape: tuple[int, ...] = IMAGE, **options: object
+) -> tuple[Program, Artifact]:
     """The network quantized, and its file with integers at both ends."""
-    program = quantized(Program.capture(module, (torch.randn(2, *IMAGE),)))
+    program = quantized(Program.capture(module, (torch.randn(2, *shape),)))
     return program, convert.to(program, "tflite", folder / "int8.tflite", {"io": "int8", **options})
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("name", LAYERS)
 def test_layers(name: str, activation: str, tmp_path: Path) -> None:
-    function = ACTIVATIONS[activation]
-    program, artifact = int8(network(lambda x, layer: function(layer(x)), LAYERS[name]), tmp_path)
+    function, layer = ACTIVATIONS[activation], LAYERS[name]
+    shape = IMAGE[:2] if isinstance(layer, nn.Conv1d) else IMAGE
+    program, artifact = int8(network(lambda x, layer: function(layer(x)), layer), tmp_path, shape)
     apart = steps_apart(program, artifact)
     assert apart.max() < 1.01
     assert np.mean(apart > 0.5) < RARELY
@@ -108,6 +112,15 @@ def test_a_layer_left_in_float_stands_between_conversions(tmp_path: Path) -> Non
 
     program, artifact = int8(network(mixed, nn.Conv2d(4, 6, 1), nn.Conv2d(6, 4, 1)), tmp_path)
     assert operations(artifact) == ["CONV_2D", "DEQUANTIZE", "COS", "QUANTIZE", "CONV_2D"]
+    assert steps_apart(program, artifact).max() < 2.01
+
+
+def test_linear_layers_take_the_file_order_of_flattened_integers(tmp_path: Path) -> None:
+    module = network(
+        lambda x, first, head: head(F.relu(first(x)).flatten(1)), nn.Conv2d(4, 5, 3), nn.Linear(350, 6)
+    )
+    program, artifact = int8(module, tmp_path)
+    assert operations(artifact) == ["CONV_2D", "RESHAPE", "FULLY_CONNECTED"]
     assert steps_apart(program, artifact).max() < 2.01
 
 

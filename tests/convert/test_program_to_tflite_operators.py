@@ -126,9 +126,10 @@ SHAPES: dict[str, Callable[[Tensor], object]] = {
     "five_axes": lambda x: x.view(-1, 2, 2, 3, 3, 12).permute(0, 4, 2, 5, 1, 3), "chunk": lambda x: torch.cat(x.chunk(2, 1)[::-1], 1),
     "split": lambda x: x.split([1, 3], 1)[1], "several": lambda x: x.split(3, 2), "slice": lambda x: x[:, 1:3, ::2, -4:],
     "select": lambda x: x[:, 2], "select_last": lambda x: x[..., -1], "unbind": lambda x: sum(x.unbind(1)),
-    "index_select": lambda x: x.index_select(1, torch.tensor([3, 0, 0, 2])), "index": lambda x: x[:, [1, 2]],
+    "gather": lambda x: x.index_select(3, torch.arange(11, -1, -1)), "index_select": lambda x: x.index_select(1, torch.tensor([3, 0, 0, 2])), "index": lambda x: x[:, [1, 2]],
     "cat_rows": lambda x: torch.cat([x, x * 2], 2), "cat_constant": lambda x: torch.cat([x, torch.ones(1, 4, 9, 1).expand(x.size(0), -1, -1, -1)], 3),
-    "zeros": lambda x: torch.cat([x, torch.zeros(x.size(0), 1, 9, 12)], 1), "pad": lambda x: F.pad(x, (1, 2, 0, 1)), "pad_channels": lambda x: F.pad(x, (0, 0, 0, 0, 1, 3)), "pad_value": lambda x: F.pad(x, (1, 1), value=-2.5),
+    "pixel_shuffle": lambda x: F.pixel_shuffle(x, 2), "pixel_shuffle_many": lambda x: F.pixel_shuffle(torch.cat([x, 2 * x], 1), 2),
+    "attention": lambda x: F.scaled_dot_product_attention(x, x * 2, x - 1), "zeros_like": lambda x: torch.cat([x, torch.zeros_like(x)], 2), "layer_norm": lambda x: F.layer_norm(x, (12,)), "layer_norm_axes": lambda x: F.layer_norm(x, (9, 12)), "zeros": lambda x: torch.cat([x, torch.zeros(x.size(0), 1, 9, 12)], 1), "pad": lambda x: F.pad(x, (1, 2, 0, 1)), "pad_channels": lambda x: F.pad(x, (0, 0, 0, 0, 1, 3)), "pad_value": lambda x: F.pad(x, (1, 1), value=-2.5),
     "reflect": lambda x: F.pad(x, (1, 2, 2, 1), mode="reflect"), "shuffle": lambda x: F.channel_shuffle(x, 2),
     "shuffle_spelt": lambda x: x.view(x.size(0), 2, 2, 9, 12).transpose(1, 2).reshape(x.size(0), 4, 9, 12),
     "dropout": lambda x: F.dropout(x, training=False) + 0, "contiguous": lambda x: x.transpose(1, 2).contiguous().clone(),
@@ -141,3 +142,27 @@ SHAPES: dict[str, Callable[[Tensor], object]] = {
 @pytest.mark.parametrize("name", SHAPES)
 def test_shapes(name: str, tmp_path: Path) -> None:
     assert_same(*converted(network(lambda x: SHAPES[name](x)), IMAGE, tmp_path))
+
+
+def test_layer_norm_over_channels_last_needs_no_transpose(tmp_path: Path) -> None:
+    """As ConvNeXt spells it."""
+    norm = nn.LayerNorm(4)
+    norm.weight.data.uniform_(0.5, 2)
+    norm.bias.data.normal_()
+    module = network(lambda x, norm: norm((x + 1).permute(0, 2, 3, 1)).permute(0, 3, 1, 2), norm)
+    program, artifact = converted(module, IMAGE, tmp_path)
+    assert_same(program, artifact)
+    assert "TRANSPOSE" not in operations(artifact)
+
+
+LINES = {
+    "plain": nn.Conv1d(4, 6, 3), "padded": nn.Conv1d(4, 6, 5, stride=2, padding=2), "depthwise": nn.Conv1d(4, 4, 3, groups=4),
+    "dilated": nn.Conv1d(4, 6, 3, dilation=2, padding=2), "same": nn.Conv1d(4, 6, 4, padding="same"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LINES)
+def test_convolutions_along_one_axis(name: str, tmp_path: Path) -> None:
+    layer = LINES[name]
+    module = network(lambda x, first, norm: F.relu(norm(first(x))), layer, nn.BatchNorm1d(layer.out_channels))
+    assert_same(*converted(module, (4, 15), tmp_path))
