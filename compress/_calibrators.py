@@ -46,7 +46,7 @@ def by_percentile(histogram: Histogram, *, percent: float) -> Range:
     outside = (1 - percent / 100) / 2
     half_bin = histogram.limit / BINS
     low = centres[np.searchsorted(share, outside)] - half_bin
-    high = centres[min(np.searchsorted(share, 1 - outside), len(centres) - 1)] + half_bin
+    high = centres[min(int(np.searchsorted(share, 1 - outside)), len(centres) - 1)] + half_bin
     return Range(max(low, histogram.minimum), min(high, histogram.maximum))
 
 

@@ -10,7 +10,7 @@ from torch.fx import GraphModule, Node
 from edgepress import graph
 from edgepress.graph import aten
 
-OUTPUT_AXIS = {
+OUTPUT_AXIS: dict[Any, int] = {
     aten.conv_transpose1d.default: 1,
     aten.conv_transpose2d.input: 1,
     aten.conv_transpose3d.input: 1,

@@ -25,11 +25,13 @@ Skipped = Callable[[Node], bool]
 @dataclass(frozen=True)
 class SharedScale:
     """Tensors with one scale and zero point: `tensors` get a pair of nodes each, `observed` say which values
-    there are. `fixed` is the range where the operator leaves no choice."""
+    there are. `fixed` is the range where the operator leaves no choice; `is_input` says that all of them are
+    inputs of the network, as they are or moved."""
 
     tensors: tuple[Node, ...]
     observed: tuple[Node, ...]
     fixed: Range | None = None
+    is_input: bool = False
 
 
 @dataclass(frozen=True)
@@ -160,7 +162,8 @@ class _Draft:
         observed = tuple(node for node in tensors if any(not self._moves(user) for user in node.users))
         sources = [node for node in members if not self._moves(node)]
         fixed = FIXED_RANGES.get(graph.op_name(sources[0])) if len(sources) == 1 else None
-        return SharedScale(tensors, observed or tensors, fixed)
+        is_input = all(node.op == "placeholder" for node in sources)
+        return SharedScale(tensors, observed or tensors, fixed, is_input)
 
     def _moves(self, node: Node) -> bool:
         return node in self.ends and role(node) is Role.MOVES

@@ -11,7 +11,7 @@ from torch.nn import functional
 from edgepress.compress._ranges import SMALLEST_SCALE, Range
 
 Granularity = Literal["per_channel", "per_tensor"]
-Headroom = Literal["none", "signed", "all"]
+Headroom = Literal["none", "auto", "all"]
 
 WEIGHT_LIMIT = 127
 """-128 stays unused: then the negative of every weight has an integer too, as integer kernels want it."""
@@ -29,7 +29,7 @@ class WeightOptions:
     """One scale for each channel or for all; and for which inputs the weights keep `headroom` (see QuantizeStatic)."""
 
     granularity: Granularity = "per_channel"
-    headroom: Headroom = "signed"
+    headroom: Headroom = "auto"
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,8 @@ def quantize_weight(
     """
     weight = weight.detach().double()
     scales = weight.flatten(1).abs().amax(1) / WEIGHT_LIMIT
-    if options.headroom == "all" or (options.headroom == "signed" and inputs.minimum < 0):
+    needed = options.headroom == "all" or (options.headroom == "auto" and inputs.minimum < 0)
+    if needed and not inputs.low_half:
         # Half a step for each of the two: rounding must not lift a pair over its limit.
         scales = torch.maximum(scales, _largest_pair(weight) / (PAIR_LIMIT - 1))
     if options.granularity == "per_tensor":

@@ -14,10 +14,14 @@ SMALLEST_SCALE = 2.0**-60
 
 @dataclass(frozen=True)
 class Range:
-    """The float values that int8 covers: `minimum` becomes about -128, `maximum` about 127, and zero is exact."""
+    """The float values that int8 covers: `minimum` becomes about -128, `maximum` about 127, and zero is exact.
+
+    With `low_half` only the lower 128 integers are used: products with them leave int16 room for a sum.
+    """
 
     minimum: float
     maximum: float
+    low_half: bool = False
 
     def __post_init__(self) -> None:
         # Zero has an integer of its own, always: padding and dead channels must stay zero.
@@ -27,7 +31,8 @@ class Range:
     @property
     def scale(self) -> float:
         """The float32 step between neighbouring integers; never zero."""
-        return float(np.float32(max((self.maximum - self.minimum) / STEPS, SMALLEST_SCALE)))
+        steps = STEPS // 2 if self.low_half else STEPS
+        return float(np.float32(max((self.maximum - self.minimum) / steps, SMALLEST_SCALE)))
 
     @property
     def zero_point(self) -> int:

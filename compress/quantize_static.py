@@ -7,6 +7,7 @@ The steps, each a function that can be called and looked at by itself:
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -44,8 +45,9 @@ class QuantizeStatic(Stage):
     weights: a scale for each output channel, or one for the whole tensor (less accurate, for simple hardware).
 
     headroom: x86 processors without VNNI add two products in an int16, which saturates when neighbouring weights
-        and their uint8 activations are all large. Weights of half the size where this occurs prevent it: behind a
-        ReLU it is rare enough, so by default only layers whose input takes both signs (`signed`) keep it.
+        and their uint8 activations are all large. To prevent it, inputs of the network use 7 of their 8 bits, and
+        weights stay smaller: in `all` layers, or (`auto`) in those whose input takes both signs, since behind a
+        ReLU two large values side by side are rare. Processors with VNNI, and ARM, need `none`.
 
     bias_correction: take what rounding the weights adds to a channel on average off its bias.
 
@@ -60,7 +62,7 @@ class QuantizeStatic(Stage):
     samples: Annotated[int, Gt(0)] = 200
     batch_size: Annotated[int, Gt(0)] = 16
     weights: Granularity = "per_channel"
-    headroom: Headroom = "signed"
+    headroom: Headroom = "auto"
     bias_correction: bool = True
 
     def needs(self) -> frozenset[Split]:
@@ -147,7 +149,8 @@ class _OptionsOfLayers:
 
     def choose(self, scale: SharedScale, histogram: Histogram) -> Range:
         stage = self._of_scale(scale)
-        return calibrator(stage.calibration, stage.percentile)(histogram)
+        range = calibrator(stage.calibration, stage.percentile)(histogram)
+        return dataclasses.replace(range, low_half=scale.is_input and stage.headroom != "none")
 
     def of_weight(self, layer: Node) -> WeightOptions:
         stage = self._required(layer)

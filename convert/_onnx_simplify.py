@@ -18,6 +18,7 @@ def simplified(model: onnx.ModelProto, signature: Signature) -> onnx.ModelProto:
     require("onnxsim", "onnxruntime", extra="")
     import onnxsim
 
+    result: onnx.ModelProto
     result, accepted = onnxsim.simplify(model)
     if not accepted:
         raise UnsupportedModel("onnxsim could not simplify this network.", hint="convert with simplify=false")

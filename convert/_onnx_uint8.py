@@ -22,8 +22,9 @@ def shift_activations_to_uint8(model: onnx_ir.Model) -> None:
         is_activation = node.op_type == QUANTIZE or (
             node.op_type == DEQUANTIZE and not _is_constant(node.inputs[0])
         )
-        if is_activation and node.inputs[2].dtype == onnx_ir.DataType.INT8:
-            node.replace_input_with(2, _shifted(model, node.inputs[2], shifted))
+        zero_point = node.inputs[2] if is_activation else None
+        if zero_point is not None and zero_point.dtype == onnx_ir.DataType.INT8:
+            node.replace_input_with(2, _shifted(model, zero_point, shifted))
         if node.op_type == QUANTIZE:
             node.outputs[0].dtype = onnx_ir.DataType.UINT8
     for name in shifted:

@@ -142,6 +142,6 @@ def _node_like(name: str, program: Program) -> Node | None:
 
 
 def _innermost(error: BaseException) -> str:
-    while error.__cause__ is not None:
-        error = error.__cause__
+    while (cause := error.__cause__) is not None:
+        error = cause
     return str(error).strip().splitlines()[0]

@@ -53,7 +53,7 @@ def test_rounds_to_half_a_step_with_the_largest_at_127(shape: tuple[int, ...]) -
 
 
 @pytest.mark.parametrize(("inputs", "headroom", "kept"), [
-    (SIGNED, "signed", True), (POSITIVE, "signed", False), (POSITIVE, "all", True), (SIGNED, "none", False),
+    (SIGNED, "auto", True), (POSITIVE, "auto", False), (Range(-1.0, 1.0, low_half=True), "auto", False), (POSITIVE, "all", True), (SIGNED, "none", False),
 ])  # fmt: skip
 def test_neighbours_keep_headroom_where_asked(inputs: Range, headroom: str, kept: bool) -> None:
     weight = torch.rand(8, 6, 3, 3) + 0.5
@@ -104,13 +104,19 @@ def test_the_shift_is_what_the_outputs_move_by(layer: nn.Module, shape: tuple[in
 
 
 @pytest.mark.parametrize("layer", [nn.Conv2d(3, 8, 7), nn.Conv2d(8, 8, 3), nn.Conv2d(8, 8, 3, groups=8)])
-def test_onnxruntime_does_not_saturate_where_headroom_is_kept(layer: nn.Conv2d, tmp_path: Path) -> None:
+@pytest.mark.parametrize("hidden", [False, True], ids=["network input", "hidden"])
+def test_onnxruntime_does_not_saturate_where_headroom_is_kept(
+    layer: nn.Conv2d, hidden: bool, tmp_path: Path
+) -> None:
     """The worst case: all weights of a filter as large as they go, and inputs at the end of their range."""
     with torch.no_grad():
         layer.weight.copy_(
             torch.sign(torch.randn(len(layer.weight))).view(-1, 1, 1, 1).expand_as(layer.weight)
         )
-    program = Program.capture(layer, (torch.zeros(2, layer.in_channels, 9, 9),))
+    same = nn.Conv2d(layer.in_channels, layer.in_channels, 1, bias=False)
+    nn.init.dirac_(same.weight)
+    network = nn.Sequential(same, layer) if hidden else layer
+    program = Program.capture(network, (torch.zeros(2, layer.in_channels, 9, 9),))
     pictures = np.ones((4, layer.in_channels, 9, 9), np.float32)
     pictures[2:] = -1
 
