@@ -9,20 +9,36 @@ import numpy as np
 from edgepress.compress._channel_structure import Amount
 from edgepress.errors import BudgetMissed
 
+SAVING_EXPONENT = 0.5
+"""Importance is paid for by the power of what it saves: 0 would only rank by importance, 1 would empty the
+layers that compute most, because scores fall and costs rise by different laws."""
+
 
 @dataclass(frozen=True, eq=False)
-class Group:
-    """Channels that lie on the same axes. `scores` ascends: the first goes first. Counts are multiples of
-    `step` as far as there are that many. `usage[axis]`: entries that one channel takes up."""
+class Bundle:
+    """Channels that the same layers make, the least important first; `classes` and `scores` go together.
 
+    Counts are multiples of `step`.
+    """
+
+    classes: np.ndarray
     scores: np.ndarray
     step: int
-    usage: np.ndarray
+
+    def removable(self, kept: int) -> np.ndarray:
+        """The places of those that go next when `kept` stay: down to the next multiple of the step."""
+        removed = len(self.scores) - kept
+        return np.arange(removed, removed + (kept % self.step or self.step) if kept else removed)
+
+    def returnable(self, kept: int) -> np.ndarray:
+        """The places of those that went last."""
+        removed = len(self.scores) - kept
+        return np.arange(max(0, removed - self.step), removed)
 
 
 @dataclass(frozen=True, eq=False)
 class Limit:
-    """`amount` must not exceed `most`; `text` says it in the user's words."""
+    """`amount` must not exceed `most`; `text` names it in the user's words."""
 
     amount: Amount
     most: float
@@ -31,54 +47,72 @@ class Limit:
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """`floors[axis]` entries stay at least, and `base[axis]` always do."""
+    """`members[axis, class]` as in Structure; `floors[axis]` entries stay at least."""
 
-    groups: tuple[Group, ...]
-    base: np.ndarray
+    bundles: tuple[Bundle, ...]
+    members: np.ndarray
     floors: np.ndarray
     limits: tuple[Limit, ...]
 
-    @property
-    def usage(self) -> np.ndarray:
-        """axes x groups."""
-        return np.stack([group.usage for group in self.groups], axis=1).astype(np.int64)
+    def everything(self) -> np.ndarray:
+        """How many channels each bundle has."""
+        return np.array([len(bundle.scores) for bundle in self.bundles])
+
+    def classes_kept(self, kept: np.ndarray) -> np.ndarray:
+        """Which classes stay (bool) when each bundle keeps its `kept[bundle]` most important."""
+        stays = np.ones(self.members.shape[1], bool)
+        for bundle, count in zip(self.bundles, kept.tolist(), strict=True):
+            stays[bundle.classes[: len(bundle.classes) - count]] = False
+        return stays
 
     def counts(self, kept: np.ndarray) -> np.ndarray:
-        counts: np.ndarray = self.base + self.usage @ kept
+        """How many entries of each axis stay."""
+        counts: np.ndarray = self.members @ self.classes_kept(kept).astype(self.members.dtype)
         return counts
+
+    def usage(self, bundle: int, places: np.ndarray) -> np.ndarray:
+        """How many entries of each axis these channels of a bundle take up."""
+        usage: np.ndarray = self.members[:, self.bundles[bundle].classes[places]].sum(1)
+        return usage
 
     def is_within(self, counts: np.ndarray) -> bool:
         return all(limit.amount(counts) <= limit.most for limit in self.limits)
 
 
 def search_global(problem: Problem) -> np.ndarray:
-    """How many channels of each group stay: whatever costs the least importance for what it saves goes first.
+    """How many channels of each bundle stay: whatever matters least for what it saves goes first.
 
     Raises BudgetMissed with the least that can be reached.
     """
-    usage = problem.usage
-    kept = np.array([len(group.scores) for group in problem.groups])
-    counts = problem.counts(kept)
+    kept, counts = problem.everything(), problem.counts(problem.everything())
+    blocks = [bundle.removable(count) for bundle, count in zip(problem.bundles, kept.tolist(), strict=True)]
+    usage = np.stack([problem.usage(number, block) for number, block in enumerate(blocks)], axis=1)
+    loss = np.array(
+        [bundle.scores[block].sum() for bundle, block in zip(problem.bundles, blocks, strict=True)]
+    )
     while not problem.is_within(counts):
-        block = np.array([_block(group, k) for group, k in zip(problem.groups, kept, strict=True)])
-        price = _prices(problem, kept, block) / _savings(problem, counts)
-        possible = (counts[:, None] - usage * block >= problem.floors[:, None]) | (usage == 0)
-        price[~possible.all(0) | (block == 0)] = np.inf
+        price = loss / _saved(problem, counts, usage) ** SAVING_EXPONENT
+        is_open = (counts[:, None] - usage >= problem.floors[:, None]) | (usage == 0)
+        price[~is_open.all(0) | ~usage.any(0)] = np.inf
         cheapest = int(price.argmin())
         if not np.isfinite(price[cheapest]):
             raise _missed(problem, counts)
-        kept[cheapest] -= block[cheapest]
-        counts = counts - usage[:, cheapest] * block[cheapest]
+        counts = counts - usage[:, cheapest]
+        kept[cheapest] -= len(blocks[cheapest])
+        bundle = problem.bundles[cheapest]
+        blocks[cheapest] = bundle.removable(int(kept[cheapest]))
+        usage[:, cheapest] = problem.usage(cheapest, blocks[cheapest])
+        loss[cheapest] = bundle.scores[blocks[cheapest]].sum()
     return _filled(problem, kept)
 
 
 def search_uniform(problem: Problem) -> np.ndarray:
-    """How many channels of each group stay when every group loses the same share, as far as rounding lets it."""
+    """How many channels of each bundle stay when every bundle loses the same share, as far as rounding lets it."""
     least = _uniform(problem, 0.0)
     if not problem.is_within(problem.counts(least)):
         raise _missed(problem, problem.counts(least))
     low, high = 0.0, 1.0
-    for _ in range(30):
+    for _ in range(20):
         middle = (low + high) / 2
         if problem.is_within(problem.counts(_uniform(problem, middle))):
             low = middle
@@ -87,59 +121,40 @@ def search_uniform(problem: Problem) -> np.ndarray:
     return _filled(problem, _uniform(problem, low))
 
 
-def _block(group: Group, kept: int) -> int:
-    """How many channels go next: down to the next multiple of the group's step."""
-    return int((kept % group.step or group.step) if kept > 0 else 0)
-
-
-def _prices(problem: Problem, kept: np.ndarray, block: np.ndarray) -> np.ndarray:
-    """The mean importance of the channels that would go next."""
-    found = np.full(len(kept), np.inf)
-    for number, group in enumerate(problem.groups):
-        removed = len(group.scores) - kept[number]
-        if block[number]:
-            found[number] = group.scores[removed : removed + block[number]].mean()
-    return found
-
-
-def _savings(problem: Problem, counts: np.ndarray) -> np.ndarray:
-    """What one channel of each group costs, as a share of the limits that are not kept yet."""
-    total = np.zeros(len(problem.groups))
+def _saved(problem: Problem, counts: np.ndarray, usage: np.ndarray) -> np.ndarray:
+    """What each block saves, as a share of the limits that are still exceeded."""
+    total = np.zeros(usage.shape[1])
     for limit in problem.limits:
         if limit.amount(counts) > limit.most:
-            total += limit.amount.slopes(counts) @ problem.usage / limit.amount.before
+            total += limit.amount.slopes(counts) @ usage / limit.amount.before
     return np.maximum(total, 1e-12)
 
 
 def _filled(problem: Problem, kept: np.ndarray) -> np.ndarray:
-    """Put back whatever still fits, the most important first: the last block taken often saved too much."""
+    """Put back whatever still fits, the most important first: the last block that went often saved too much."""
     kept = kept.copy()
+    counts = problem.counts(kept)
     while True:
-        best, best_price = -1, 0.0
-        for number, group in enumerate(problem.groups):
-            removed = len(group.scores) - kept[number]
-            back = min(group.step, removed)
-            if not back:
-                continue
-            trial = kept.copy()
-            trial[number] += back
-            price = float(group.scores[removed - back : removed].mean())
-            if price >= best_price and problem.is_within(problem.counts(trial)):
-                best, best_price = number, price
-        if best < 0:
+        choices = []
+        for number, bundle in enumerate(problem.bundles):
+            back = bundle.returnable(int(kept[number]))
+            if len(back):
+                trial = counts + problem.usage(number, back)
+                if problem.is_within(trial):
+                    choices.append((bundle.scores[back].sum(), number, len(back), trial))
+        if not choices:
             return kept
-        kept[best] += min(problem.groups[best].step, len(problem.groups[best].scores) - kept[best])
+        _, number, size, counts = max(choices, key=lambda choice: choice[:2])
+        kept[number] += size
 
 
 def _uniform(problem: Problem, share: float) -> np.ndarray:
-    """Every group with `share` of its channels, rounded down to its step, but over the floors."""
-    kept = np.array([_rounded(len(group.scores), share, group.step) for group in problem.groups])
-    for number, group in enumerate(problem.groups):
-        while (
-            kept[number] < len(group.scores)
-            and ((problem.counts(kept) < problem.floors) & (group.usage > 0)).any()
-        ):
-            kept[number] = min(kept[number] + group.step, len(group.scores))
+    """Every bundle with `share` of its channels, rounded down to its step, but no axis under its floor."""
+    kept = np.array([_rounded(len(bundle.scores), share, bundle.step) for bundle in problem.bundles])
+    for number, bundle in enumerate(problem.bundles):
+        touched = problem.members[:, bundle.classes].any(1)
+        while (problem.counts(kept) < problem.floors)[touched].any() and kept[number] < len(bundle.scores):
+            kept[number] += len(bundle.returnable(int(kept[number])))
     return kept
 
 
@@ -148,11 +163,13 @@ def _rounded(size: int, share: float, step: int) -> int:
 
 
 def _missed(problem: Problem, counts: np.ndarray) -> BudgetMissed:
-    reached = ", ".join(
-        f"{limit.text}: at least {limit.amount(counts) / limit.amount.before:.3f} of this network's {limit.amount.before:,}"
+    reached = "; ".join(
+        f"{limit.text} can be brought to {limit.amount(counts):,.0f}, "
+        f"{limit.amount(counts) / limit.amount.before:.3f} of this network's, and not to {limit.most:,.0f}"
         for limit in problem.limits
+        if limit.amount(counts) > limit.most
     )
     return BudgetMissed(
-        f"The network cannot be pruned that far. Reachable: {reached}.",
+        f"The network cannot be pruned that far: {reached}.",
         hint="a larger budget, a smaller round_to or min_channels, or a larger max_ratio",
     )

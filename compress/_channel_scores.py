@@ -71,10 +71,11 @@ def role_of(labelling: Labelling, binding: Binding) -> Role | None:
     arguments = graph.arguments(binding.node)
     if binding.constant is arguments.get("running_mean") or binding.constant is arguments.get("running_var"):
         return None
-    if binding.constant is arguments.get("bias"):
-        return "shift"
-    if binding.node.target not in graph.WEIGHTED:
-        return "scale"
+    if binding.node.target not in graph.WEIGHTED or binding.constant is arguments.get("bias"):
+        is_scale = (
+            binding.node.target is graph.aten.batch_norm.default and binding.constant is arguments["weight"]
+        )
+        return "scale" if is_scale else "shift"
     own = labelling.channels[binding.node]
     is_made = own is not None and np.isin(binding.labels, own.labels).all()
     return "filter" if is_made else "reader"

@@ -10,7 +10,7 @@ import numpy as np
 from torch.fx import Node
 
 from edgepress import cost, graph
-from edgepress.compress._channel_labels import Binding, Labelling
+from edgepress.compress._channel_labels import Binding, Flow, Labelling
 from edgepress.compress._channel_normalise import normalise, shape_at_batch_one
 from edgepress.compress._channel_rules import label
 from edgepress.program import Program
@@ -28,6 +28,8 @@ class Layer:
     node: Node
     outputs: np.ndarray | None
     inputs: np.ndarray | None
+    makes_channels: bool
+    """False for a depthwise layer, whose outputs are its inputs."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +83,10 @@ class Structure:
         """The row of `members` for an axis whose entries have these classes."""
         return self.axis_of[classes.tobytes()]
 
+    def makers_of(self, number: int) -> list[Layer]:
+        """The layers that make the channels of a class, and do not only pass them on one by one."""
+        return [layer for layer in self.layers if layer.makes_channels and number in layer.outputs]  # type: ignore[operator]
+
     def counts(self, kept: np.ndarray) -> np.ndarray:
         """How many entries of each axis stay when the classes in `kept` (bool) stay."""
         counts: np.ndarray = self.members @ kept.astype(self.members.dtype)
@@ -90,6 +96,7 @@ class Structure:
 def read_structure(program: Program) -> Structure:
     """Label `program`; raises UnsupportedModel for a graph that cannot be labelled safely."""
     graph_module = program.graph_module()
+    before = cost.measure(graph_module)
     normalise(graph_module)
     labelling = label(graph_module)
     axis_of = {classes.tobytes(): number for number, classes in enumerate(_distinct(_axes(labelling)))}
@@ -97,7 +104,6 @@ def read_structure(program: Program) -> Structure:
     for data, number in axis_of.items():
         members[number] = np.bincount(np.frombuffer(data, np.int64), minlength=labelling.count)
     whole = members.sum(1)
-    before = cost.measure(program)
     stored = _stored_tensors(labelling, axis_of)
     owned = {name for name, _ in labelling.graph_module.named_parameters()}
     return Structure(
@@ -108,6 +114,20 @@ def read_structure(program: Program) -> Structure:
         macs=_amount(before.macs, whole, list(_products(labelling, stored))),
         parameters=_amount(before.parameters, whole, [stored[name] for name in stored if name in owned]),
     )
+
+
+def bundles_of_classes(structure: Structure) -> list[np.ndarray]:
+    """The classes that can go, those with the same makers together: whose counts are worth rounding."""
+    makers = np.zeros((len(structure.layers), structure.labelling.count), bool)
+    for row, layer in zip(makers, structure.layers, strict=True):
+        if layer.makes_channels and layer.outputs is not None:
+            row[layer.outputs] = True
+    is_free = makers.any(0)
+    is_free[list(structure.labelling.reasons)] = False
+    free = np.flatnonzero(is_free)
+    marks = np.random.default_rng(0).integers(1, 2**40, len(makers)) @ makers[:, free].astype(np.int64)
+    found = [free[marks == mark] for mark in np.unique(marks)]
+    return sorted(found, key=lambda classes: int(classes[0]))
 
 
 def _amount(before: int, whole: np.ndarray, terms: list[Term]) -> Amount:
@@ -180,6 +200,7 @@ def _layers(labelling: Labelling) -> Iterator[Layer]:
             node=node,
             outputs=_classes(labelling, node),
             inputs=_classes(labelling, source),
+            makes_channels=labelling.flows[node] is not Flow.KEEPS,
         )
 
 

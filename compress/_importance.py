@@ -6,7 +6,7 @@ that would go with it, so that a channel shared by a whole residual stage is jud
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,7 +17,8 @@ Role = Literal["filter", "reader", "scale", "shift"]
 
 @dataclass(frozen=True, eq=False)
 class Slices:
-    """The slices of one stored tensor that go with the channels of a group.
+    """The slices of one stored tensor that go with the channels of a group: the filters that make them, what
+    reads them, a batch-norm's scale, or any other value a channel (shift).
 
     `values` is rows x elements; row r belongs to channel `places[r]` of the group. `gradients`, of the same
     shape with the batches in front, is the loss's gradient where the criterion asked for it.
@@ -81,8 +82,3 @@ CRITERIA: dict[str, Callable[[Group], np.ndarray]] = {
     "bn_scale": bn_scale,
     "taylor": taylor,
 }
-
-
-def relative(scores: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Scores of several groups on one scale: each divided by its group's mean (Molchanov et al., 2017, normalise alike)."""
-    return [score / mean if (mean := score.mean()) > 0 else score for score in scores]

@@ -13,12 +13,13 @@ from annotated_types import Ge, Gt, Le, Lt
 
 from edgepress import cost
 from edgepress.compress import _batch_norm
-from edgepress.compress._channel_budget import Group, Limit, Problem, search_global, search_uniform
+from edgepress.compress._channel_alignment import aligned
+from edgepress.compress._channel_budget import Bundle, Limit, Problem, search_global, search_uniform
 from edgepress.compress._channel_plan import LayerPlan, Plan, classes_kept, plan_for, reasons_to_stay
 from edgepress.compress._channel_rewrite import remove
 from edgepress.compress._channel_scores import groups_for, loss_gradients
-from edgepress.compress._channel_structure import Structure, read_structure
-from edgepress.compress._importance import CRITERIA, relative
+from edgepress.compress._channel_structure import Structure, bundles_of_classes, read_structure
+from edgepress.compress._importance import CRITERIA
 from edgepress.data import Batch, Split
 from edgepress.errors import BadOption, UnsupportedModel
 from edgepress.program import Program
@@ -53,7 +54,7 @@ class PruneChannels(Stage):
     scope: Literal["global", "uniform"] = "global"
     round_to: Annotated[int, Ge(1)] = 8
     min_channels: Annotated[int, Ge(1)] = 1
-    max_ratio: Annotated[float, Gt(0), Le(1)] = 0.9
+    max_ratio: Annotated[float, Gt(0), Le(1)] = 0.75
     recalibrate_batch_norm: bool = True
     samples: Annotated[int, Ge(1)] = 1024
     batch_size: Annotated[int, Ge(1)] = 128
@@ -93,24 +94,23 @@ class PruneChannels(Stage):
                 for number in layer.outputs.tolist():
                     structure.labelling.reasons.setdefault(number, f"a rule leaves {layer.name} alone")
         _check_prunable(structure)
-        members = _groups(structure)
-        scores = self._scores(program, structure, members, context)
-        problem = self._problem(structure, members, scores, rules, self._limits(structure, context))
+        bundles = self._bundles(program, structure, rules, context)
+        floors = self._floors(structure, rules)
+        problem = Problem(bundles, structure.members, floors, self._limits(program, structure, context))
         search = search_global if self.scope == "global" else search_uniform
-        kept = np.ones(structure.labelling.count, bool)
-        for classes, score, count in zip(members, scores, search(problem), strict=True):
-            kept[classes[np.argsort(score, kind="stable")][: len(classes) - count]] = False
+        kept = aligned(problem, search(problem), _input_axes(structure))
         return plan_for(structure, kept, _why(structure, kept, problem))
 
-    def _limits(self, structure: Structure, context: Context) -> tuple[Limit, ...]:
-        original = cost.measure(context.original)
+    def _limits(self, program: Program, structure: Structure, context: Context) -> tuple[Limit, ...]:
+        whole = (structure.macs.before, structure.parameters.before)
+        if context.original is not program:
+            original = cost.measure(context.original)
+            whole = (original.macs, original.parameters)
         limits = []
-        for name, share, whole in (
-            ("macs", self.macs, original.macs),
-            ("parameters", self.parameters, original.parameters),
-        ):
-            if share is not None:
-                limits.append(Limit(getattr(structure, name), share * whole, name))
+        if self.macs is not None:
+            limits.append(Limit(structure.macs, self.macs * whole[0], "the multiply-accumulates"))
+        if self.parameters is not None:
+            limits.append(Limit(structure.parameters, self.parameters * whole[1], "the parameters"))
         if all(limit.amount.before <= limit.most for limit in limits):
             raise BadOption(
                 "The network is within this budget already, so there is nothing to remove.",
@@ -119,15 +119,42 @@ class PruneChannels(Stage):
             )
         return tuple(limits)
 
-    def _scores(
-        self, program: Program, structure: Structure, members: Sequence[np.ndarray], context: Context
-    ) -> list[np.ndarray]:
+    def _bundles(
+        self,
+        program: Program,
+        structure: Structure,
+        rules: Mapping[str, PruneChannels | None],
+        context: Context,
+    ) -> tuple[Bundle, ...]:
         gradients = {}
         if self.criterion == "taylor":
             gradients = loss_gradients(program, self._batches(program, context), _loss)
+        members = bundles_of_classes(structure)
         groups = groups_for(structure.labelling, members, gradients)
-        scores = [CRITERIA[self.criterion](group) for group in groups]
-        return scores if self.criterion == "taylor" else relative(scores)
+        bundles = []
+        for classes, group in zip(members, groups, strict=True):
+            if self.criterion == "bn_scale" and not any(slices.role == "scale" for slices in group.slices):
+                raise UnsupportedModel(
+                    "The criterion bn_scale needs a batch-norm behind the layer.",
+                    where=structure.makers_of(classes[0])[0].name,
+                    hint="criterion=l2, or a rule that skips this layer",
+                )
+            scores = CRITERIA[self.criterion](group)
+            order = np.argsort(scores, kind="stable")
+            steps = {(rules[layer.name] or self).round_to for layer in structure.makers_of(classes[0])}
+            step = math.lcm(*steps)
+            bundles.append(Bundle(classes[order], scores[order], step if len(classes) >= step else 1))
+        return tuple(bundles)
+
+    def _floors(self, structure: Structure, rules: Mapping[str, PruneChannels | None]) -> np.ndarray:
+        floors: np.ndarray = np.minimum(structure.members.sum(1), 1)
+        for layer in structure.layers:
+            options = rules[layer.name] or self
+            if layer.outputs is not None:
+                size, axis = len(layer.outputs), structure.axis(layer.outputs)
+                least = max(options.min_channels, math.ceil(size * (1 - options.max_ratio)))
+                floors[axis] = max(floors[axis], min(size, least))
+        return floors
 
     def _batches(self, program: Program, context: Context) -> list[Batch]:
         data = context.required_data()
@@ -135,33 +162,6 @@ class PruneChannels(Stage):
             "calibrate", program.preprocess, batch_size=self.batch_size, limit=self.samples
         )
         return list(batches)
-
-    def _problem(
-        self,
-        structure: Structure,
-        members: Sequence[np.ndarray],
-        scores: Sequence[np.ndarray],
-        rules: Mapping[str, PruneChannels | None],
-        limits: tuple[Limit, ...],
-    ) -> Problem:
-        floors = np.minimum(structure.members.sum(1), 1)
-        steps = np.ones(structure.labelling.count, np.int64)
-        for layer in structure.layers:
-            options = rules[layer.name] or self
-            if layer.outputs is not None:
-                size, axis = len(layer.outputs), structure.axis(layer.outputs)
-                least = max(options.min_channels, math.ceil(size * (1 - options.max_ratio)))
-                floors[axis] = max(floors[axis], min(size, least))
-                steps[layer.outputs] = np.lcm(steps[layer.outputs], options.round_to)
-        groups = tuple(
-            Group(
-                np.sort(score), _step(int(steps[classes[0]]), len(classes)), structure.members[:, classes[0]]
-            )
-            for classes, score in zip(members, scores, strict=True)
-        )
-        fixed = np.ones(structure.labelling.count, bool)
-        fixed[np.concatenate(members)] = False
-        return Problem(groups, structure.counts(fixed), floors, limits)
 
 
 def plan_exactly(program: Program, removed: Mapping[str, Sequence[int]]) -> Plan:
@@ -193,25 +193,9 @@ def _check_prunable(structure: Structure) -> None:
         )
 
 
-def _groups(structure: Structure) -> list[np.ndarray]:
-    """The classes that can go and that some layer makes, grouped by the axes they lie on."""
-    made = np.zeros(structure.labelling.count, bool)
-    for layer in structure.layers:
-        if layer.outputs is not None:
-            made[layer.outputs] = True
-    made[list(structure.labelling.reasons)] = False
-    free = np.flatnonzero(made)
-    random = np.random.default_rng(0).integers(1, 2**40, len(structure.members))
-    signatures = random @ structure.members[:, free].astype(np.int64)
-    _, groups = np.unique(signatures, return_inverse=True)
-    order = np.argsort(groups, kind="stable")
-    parts: list[np.ndarray] = np.split(free[order], np.flatnonzero(np.diff(groups[order])) + 1)
-    return sorted(parts, key=lambda classes: int(classes[0]))
-
-
-def _step(round_to: int, size: int) -> int:
-    """Groups smaller than the rounding (parts of a layer's output, or tiny layers) go channel by channel."""
-    return round_to if size >= round_to else 1
+def _input_axes(structure: Structure) -> list[int]:
+    """The axes along which layers read their channels."""
+    return sorted({structure.axis(layer.inputs) for layer in structure.layers if layer.inputs is not None})
 
 
 def _loss(output: torch.Tensor, batch: Batch) -> torch.Tensor:

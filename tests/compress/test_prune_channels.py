@@ -1,0 +1,233 @@
+"""The stage: budgets, rounding, criteria, rules, the printed plan, and every way in which it refuses."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+from awkward_networks import NETWORKS
+from torch import nn
+
+from edgepress import cost
+from edgepress.compress.prune_channels import PruneChannels, plan_exactly, rewrite
+from edgepress.data import Batch, Data, Split
+from edgepress.errors import BadOption, BudgetMissed, UnknownName, UnsupportedModel
+from edgepress.preprocess import Preprocess
+from edgepress.program import Program
+from edgepress.rules import Rule, Rules
+from edgepress.stage import Context
+
+
+class Noise(Data):
+    """Labelled noise of twice the usual spread, so that batch-norm statistics have something to correct."""
+
+    name = "noise"
+
+    def count(self, split: Split) -> int:
+        return 64
+
+    def batches(
+        self,
+        split: Split,
+        preprocess: Preprocess | None,
+        *,
+        batch_size: int = 64,
+        limit: int | None = None,
+        shuffle_seed: int | None = None,
+    ) -> Iterator[Batch]:
+        random = np.random.default_rng(0)
+        pictures = 2 * random.standard_normal((64, 3, 8, 8)).astype(np.float32)
+        labels = random.integers(0, 4, 64)
+        for start in range(0, min(limit or 64, 64), batch_size):
+            yield Batch((pictures[start : start + batch_size],), labels[start : start + batch_size])
+
+
+def _network() -> nn.Module:
+    def block(inputs: int, outputs: int) -> list[nn.Module]:
+        return [nn.Conv2d(inputs, outputs, 3, padding=1), nn.BatchNorm2d(outputs), nn.ReLU()]
+
+    layers = [*block(3, 32), *block(32, 48), *block(48, 64)]
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 4))
+
+
+@pytest.fixture
+def program() -> Program:
+    return Program.capture(_network(), (torch.randn(2, 3, 8, 8),))
+
+
+def _context(program: Program, data: Data | None = None, rules: tuple[Rule, ...] = ()) -> Context:
+    return Context(original=program, load_model=lambda name: program, data=data, rules=Rules(rules))
+
+
+@pytest.mark.parametrize("scope", ["global", "uniform"])
+@pytest.mark.parametrize("share", [0.3, 0.5, 0.8])
+def test_the_budget_is_met_closely_with_aligned_channels(program: Program, scope: str, share: float) -> None:
+    stage = PruneChannels(macs=share, scope=scope, round_to=4)  # type: ignore[arg-type]
+    outcome = stage.apply(program, _context(program))
+    measured = cost.measure(outcome.program)
+    # The coarsest step here, 4 of the 48 channels, is 8 % of the network.
+    assert share - 0.1 < measured.macs / cost.measure(program).macs <= share
+    assert outcome.results["macs"] == measured.macs
+    assert outcome.results["parameters"] == measured.parameters
+    assert all(after % 4 == 0 for _, after in list(outcome.results["channels"].values())[:-1])  # type: ignore[union-attr]
+
+
+def test_parameters_are_a_budget_of_their_own(program: Program) -> None:
+    pruned = PruneChannels(parameters=0.4).apply(program, _context(program)).program
+    assert cost.measure(pruned).parameters <= 0.4 * cost.measure(program).parameters
+
+
+def test_the_share_is_of_the_original_network(program: Program) -> None:
+    once = PruneChannels(macs=0.7).apply(program, _context(program)).program
+    twice = PruneChannels(macs=0.4).apply(once, _context(program)).program
+    assert 0.3 < cost.measure(twice).macs / cost.measure(program).macs <= 0.4
+    with pytest.raises(BadOption, match="within this budget already"):
+        PruneChannels(macs=0.8).plan(once, _context(program))
+
+
+@pytest.mark.parametrize("criterion", ["l1", "l2", "bn_scale", "taylor"])
+def test_each_criterion_removes_the_channels_that_do_nothing(program: Program, criterion: str) -> None:
+    module = program.graph_module()
+    with torch.no_grad():
+        for name, value in module.named_parameters():
+            if name.startswith(("0.", "1.")):
+                value[::2] = 0
+    weak = program.replace(module)
+    stage = PruneChannels(macs=0.9, criterion=criterion, batch_size=16)  # type: ignore[arg-type]
+    first, *_ = stage.plan(weak, _context(weak, Noise())).layers
+    assert first.removed
+    assert all(channel % 2 == 0 for channel in first.removed)
+
+
+def test_a_rule_leaves_a_layer_alone_or_gives_it_other_options(program: Program) -> None:
+    rules = (
+        Rule(layer="0", skip=True),
+        Rule(layer="3", stage="prune_channels", options={"min_channels": 40}),
+        Rule(layer="6", options={"round_to": 5}),
+    )
+    first, second, third, _ = PruneChannels(macs=0.7).plan(program, _context(program, rules=rules)).layers
+    assert not first.removed
+    assert first.reason == "a rule leaves 0 alone"
+    assert second.outputs_after >= 40
+    assert third.outputs_after % 5 == 0
+
+
+def test_limits_of_a_single_layer_hold(program: Program) -> None:
+    plan = PruneChannels(macs=0.45, max_ratio=0.5).plan(program, _context(program))
+    assert all(layer.outputs_after >= math.ceil(layer.outputs / 2) for layer in plan.layers)
+
+
+def test_the_plan_prints_every_layer_and_announces_itself(program: Program) -> None:
+    told: list[str] = []
+    context = Context(original=program, load_model=lambda name: program, announce=told.append)
+    PruneChannels(macs=0.5).apply(program, context)
+    (text,) = told
+    lines = text.splitlines()
+    assert len(lines) == 1 + 4 + 2
+    assert "its channels are the network's output" in lines[4]
+    assert "->" in text
+    assert "multiply-accumulates" in lines[5]
+
+
+def test_batch_norm_statistics_are_measured_anew_when_there_is_data(program: Program) -> None:
+    stage = PruneChannels(macs=0.5, batch_size=16)
+    context = _context(program, Noise())
+    plan = stage.plan(program, context)
+    kept_statistics = rewrite(program, plan)
+    corrected = stage.apply(program, context).program
+    inputs = next(Noise().batches("calibrate", None, batch_size=64)).inputs[0]
+    first_layer = [value for name, value in corrected.exported.state_dict.items() if "0.weight" in name][0]
+    before = kept_statistics.exported.state_dict["1.running_var"]
+    after = corrected.exported.state_dict["1.running_var"]
+    bias = corrected.exported.state_dict["0.bias"]
+    made = nn.functional.conv2d(torch.from_numpy(inputs), first_layer, bias, padding=1)
+    assert not torch.allclose(before, after, rtol=0.1)
+    # Float32 sums in another order.
+    torch.testing.assert_close(after, made.var((0, 2, 3), unbiased=False), rtol=1e-4, atol=1e-5)
+    plain = PruneChannels(macs=0.5, recalibrate_batch_norm=False).apply(program, context).program
+    torch.testing.assert_close(plain.exported.state_dict["1.running_var"], before)
+
+
+def test_exactly_the_named_channels_and_their_ties_go() -> None:
+    program = Program.capture(*NETWORKS["residual"]())
+    plan = plan_exactly(program, {"first.0": [3, 5]})
+    assert {layer.name: layer.removed for layer in plan.layers if layer.removed} == {
+        "first.0": (3, 5),
+        "inner.1": (3, 5),
+    }
+    assert rewrite(program, plan).exported.state_dict["inner.0.0.weight"].shape == (12, 14, 3, 3)
+
+
+def test_what_cannot_be_removed_by_name_is_an_error(program: Program) -> None:
+    with pytest.raises(UnknownName, match="'6x'.*Did you mean '6'"):
+        plan_exactly(program, {"6x": [0]})
+    with pytest.raises(BadOption, match="channels 0 to 31"):
+        plan_exactly(program, {"0": [32]})
+    with pytest.raises(UnsupportedModel, match="network's output"):
+        plan_exactly(program, {"11": [0]})
+    with pytest.raises(BadOption, match="every channel"):
+        plan_exactly(program, {"0": list(range(32))})
+    with pytest.raises(UnsupportedModel, match="No channel"):
+        plan_exactly(program, {})
+
+
+def test_a_budget_out_of_reach_says_what_is_in_reach(program: Program) -> None:
+    with pytest.raises(BudgetMissed, match=r"can be brought to [\d,]+, 0\.\d+ of") as raised:
+        PruneChannels(macs=0.01).plan(program, _context(program))
+    assert raised.value.exit_code == 5
+    with pytest.raises(BudgetMissed):
+        PruneChannels(macs=0.01, scope="uniform").plan(program, _context(program))
+
+
+def test_bn_scale_names_the_layer_that_has_no_batch_norm() -> None:
+    program = Program.capture(*NETWORKS["flattened"]())
+    with pytest.raises(UnsupportedModel, match="bn_scale needs a batch-norm") as raised:
+        PruneChannels(macs=0.5, criterion="bn_scale").plan(program, _context(program))
+    assert raised.value.where == "hidden"
+
+
+def test_a_stage_without_a_budget_is_refused(program: Program) -> None:
+    with pytest.raises(BadOption, match="needs a budget"):
+        PruneChannels().check(program)
+
+
+def test_a_network_with_nothing_to_prune_lists_the_reasons() -> None:
+    program = Program.capture(nn.Sequential(nn.Flatten(), nn.Linear(12, 4)), (torch.randn(2, 3, 4),))
+    with pytest.raises(UnsupportedModel) as raised:
+        PruneChannels(macs=0.5).check(program)
+    assert raised.value.exit_code == 3
+    assert "1: its channels are the network's output" in str(raised.value)
+
+
+def test_rules_that_leave_everything_alone_leave_nothing_to_prune(program: Program) -> None:
+    with pytest.raises(UnsupportedModel, match="a rule leaves"):
+        PruneChannels(macs=0.5).plan(program, _context(program, rules=(Rule(type="conv2d", skip=True),)))
+
+
+def test_a_write_into_a_part_that_is_read_later_is_refused() -> None:
+    class Writes(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 8, 1)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = self.conv(x)
+            x[:, :4].relu_()
+            return x.mean((2, 3))
+
+    with pytest.raises(UnsupportedModel, match="writes into a part"):
+        PruneChannels(macs=0.5).check(Program.capture(Writes(), (torch.randn(2, 3, 8, 8),)))
+
+
+def test_a_pruned_network_is_saved_loaded_and_trained(program: Program, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    pruned = PruneChannels(macs=0.5).apply(program, _context(program)).program
+    pruned.save(tmp_path / "pruned.pt2")
+    loaded = Program.load(tmp_path / "pruned.pt2")
+    inputs = program.signature.example(3)
+    np.testing.assert_array_equal(pruned.run(*inputs)[0], loaded.run(*inputs)[0])
+    module = loaded.module().train()
+    nn.functional.cross_entropy(module(torch.from_numpy(inputs[0])), torch.tensor([0, 1, 2])).backward()
+    assert all(parameter.grad is not None for parameter in module.parameters())
