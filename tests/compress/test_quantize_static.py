@@ -276,5 +276,5 @@ def test_squeezenet_keeps_its_accuracy_on_onnxruntime(tmp_path: Path) -> None:
     top1 = [100 * float(np.mean(answer.argmax(1) == labels)) for answer in answers]
     assert top1[0] == pytest.approx(66.75, abs=0.13), "one picture of 800 may tip over with the kernels"
     assert top1[0] - top1[1] <= 1.0
-    assert np.mean(before.argmax(1) == after.argmax(1)) >= 0.93
-    assert sqnr_db(before, after) >= 26.0
+    assert np.mean(before.argmax(1) == after.argmax(1)) >= 0.94
+    assert sqnr_db(before, after) >= 27.0
