@@ -55,7 +55,7 @@ class _Meter(Interpreter):
         count, mean, square = self.sums.get(node, (0, torch.zeros(()), torch.zeros(())))
         wide = value.double()
         self.sums[node] = (count + size, mean + wide.sum(axes), square + wide.square().sum(axes))
-        return node.target(value, weight, bias, None, None, True, momentum, eps, cudnn)
+        return aten.batch_norm.default(value, weight, bias, None, None, True, momentum, eps, cudnn)
 
 
 def _keeps_statistics(node: Node) -> bool:

@@ -10,7 +10,6 @@ classes of tied labels are what pruning removes. The idea of grouping dependent 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Literal
@@ -81,11 +80,8 @@ class Labelling:
         """The class of each channel of a node that has channels."""
         channels = self.channels[node]
         assert channels is not None
-        return self.classes[channels.labels]
-
-    def layers(self) -> Iterator[Node]:
-        """The nodes with weights whose output channels are labelled or that make channels."""
-        return (node for node in graph.operators(self.graph_module) if graph.weight_node(node) is not None)
+        classes: np.ndarray = self.classes[channels.labels]
+        return classes
 
 
 class Labeller:

@@ -46,7 +46,8 @@ class Amount:
 
     def __call__(self, counts: np.ndarray) -> float:
         """The cost when `counts[axis]` entries stay."""
-        return float(self.before + self.factors @ (self._terms(counts) - self._terms(self.whole)))
+        change = self._chosen(counts).prod(1) - self._chosen(self.whole).prod(1)
+        return float(self.before + self.factors @ change)
 
     def slopes(self, counts: np.ndarray) -> np.ndarray:
         """How much the cost grows with one more entry on each axis."""
@@ -57,12 +58,9 @@ class Amount:
             np.add.at(slopes, self.axes[:, column], self.factors * others)
         return slopes[:-1]
 
-    def _terms(self, counts: np.ndarray) -> np.ndarray:
-        terms: np.ndarray = self._chosen(counts).prod(1)
-        return terms
-
     def _chosen(self, counts: np.ndarray) -> np.ndarray:
-        return np.append(counts, 1).astype(np.float64)[self.axes]
+        chosen: np.ndarray = np.append(counts, 1).astype(np.float64)[self.axes]
+        return chosen
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +100,7 @@ def read_structure(program: Program) -> Structure:
     axis_of = {classes.tobytes(): number for number, classes in enumerate(_distinct(_axes(labelling)))}
     members = np.zeros((len(axis_of), labelling.count), np.int32)
     for data, number in axis_of.items():
-        members[number] = np.bincount(np.frombuffer(data, np.int64), minlength=labelling.count)
+        members[number, :] = np.bincount(np.frombuffer(data, np.int64), minlength=labelling.count)
     whole = members.sum(1)
     stored = _stored_tensors(labelling, axis_of)
     owned = {name for name, _ in labelling.graph_module.named_parameters()}
@@ -119,9 +117,9 @@ def read_structure(program: Program) -> Structure:
 def bundles_of_classes(structure: Structure) -> list[np.ndarray]:
     """The classes that can go, those with the same makers together: whose counts are worth rounding."""
     makers = np.zeros((len(structure.layers), structure.labelling.count), bool)
-    for row, layer in zip(makers, structure.layers, strict=True):
+    for number, layer in enumerate(structure.layers):
         if layer.makes_channels and layer.outputs is not None:
-            row[layer.outputs] = True
+            makers[number, layer.outputs] = True
     is_free = makers.any(0)
     is_free[list(structure.labelling.reasons)] = False
     free = np.flatnonzero(is_free)
@@ -133,8 +131,8 @@ def bundles_of_classes(structure: Structure) -> list[np.ndarray]:
 def _amount(before: int, whole: np.ndarray, terms: list[Term]) -> Amount:
     width = max((len(axes) for _, axes in terms), default=1)
     axes = np.full((len(terms), width), -1)
-    for row, (_, present) in zip(axes, terms, strict=True):
-        row[: len(present)] = present
+    for number, (_, present) in enumerate(terms):
+        axes[number, : len(present)] = present
     return Amount(before, whole, np.array([factor for factor, _ in terms], np.float64), axes)
 
 

@@ -53,7 +53,8 @@ def l1(group: Group) -> np.ndarray:
 
 def l2(group: Group) -> np.ndarray:
     """The Euclidean norm of the filters (He et al., 2018, Soft Filter Pruning)."""
-    return np.sqrt(group.sum(lambda slices: np.square(slices.values).sum(1), "filter"))
+    squares = group.sum(lambda slices: np.square(slices.values).sum(1), "filter")
+    return np.asarray(np.sqrt(squares))
 
 
 def bn_scale(group: Group) -> np.ndarray:
@@ -66,14 +67,14 @@ def taylor(group: Group) -> np.ndarray:
 
     def change(slices: Slices) -> np.ndarray:
         assert slices.gradients is not None, "the stage computes gradients for this criterion"
-        return (slices.gradients * slices.values).sum(-1)
+        return np.asarray((slices.gradients * slices.values).sum(-1))
 
     batches = [slices.gradients.shape[0] for slices in group.slices if slices.gradients is not None]
-    total = np.zeros((max(batches, default=1), group.size))
+    total = np.zeros((group.size, max(batches, default=1)))
     for slices in group.slices:
         if slices.role != "reader" and slices.gradients is not None:
-            np.add.at(total, (slice(None), slices.places), change(slices))
-    return np.square(total).mean(0)
+            np.add.at(total, slices.places, change(slices).T)
+    return np.asarray(np.square(total).mean(1))
 
 
 CRITERIA: dict[str, Callable[[Group], np.ndarray]] = {

@@ -1,0 +1,156 @@
+"""How operators without weights carry channel labels: sums, pooling, joins, slices, and whatever rearranges."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch.fx import Node
+
+from edgepress import graph
+from edgepress.compress._channel_labels import Channels, Flow, Labeller
+from edgepress.compress._channel_normalise import rearranged, shape_at_batch_one
+from edgepress.compress._channel_rule import Result, describe, freeze, on_axis, unknown
+
+
+def pointwise(labeller: Labeller, node: Node) -> Result:
+    shape = shape_at_batch_one(node)
+    operands = [
+        (source, _aligned(labeller.channels(source), source, shape))
+        for source in node.all_input_nodes
+        if isinstance(source.meta.get("val"), torch.Tensor)
+    ]
+    axes = {channels.axis for _, channels in operands if channels is not None}
+    if len(axes) != 1:
+        return unknown(labeller, node) if axes else (None, Flow.KEEPS)
+    (axis,) = axes
+    labels = max((channels.labels for _, channels in operands if channels is not None), key=len)
+    for source, channels in operands:
+        size = (1,) * len(shape) + shape_at_batch_one(source)
+        if channels is not None and len(channels.labels) == shape[axis]:
+            labeller.tie(labels, channels.labels)
+        elif channels is not None:
+            freeze(labeller, source, "it is the only channel, and spread over others")
+        elif size[axis - len(shape)] == 1:
+            continue
+        elif source.op == "get_attr":
+            labeller.bind(node, source, axis - len(shape) + len(shape_at_batch_one(source)), labels, "output")
+        else:
+            labeller.freeze(labels, f"{describe(node)} joins it with channels that cannot be removed")
+    return Channels(axis, labels), Flow.KEEPS
+
+
+def _aligned(channels: Channels | None, source: Node, shape: tuple[int, ...]) -> Channels | None:
+    """The channels with their axis as it is in the broadcast `shape`."""
+    if channels is None:
+        return None
+    return Channels(channels.axis + len(shape) - len(shape_at_batch_one(source)), channels.labels)
+
+
+def window(labeller: Labeller, node: Node) -> Result:
+    return on_axis(labeller, node.all_input_nodes[0], 1, node), Flow.KEEPS
+
+
+def reduction(labeller: Labeller, node: Node) -> Result:
+    source = node.all_input_nodes[0]
+    channels, arguments = labeller.channels(source), graph.arguments(node)
+    if channels is None:
+        return None, Flow.KEEPS
+    rank = len(shape_at_batch_one(source))
+    dims = arguments.get("dim")
+    reduced = {dim % rank for dim in ([dims] if isinstance(dims, int) else dims or range(rank))}
+    if channels.axis in reduced:
+        freeze(labeller, source, f"{describe(node)} works across all channels")
+        return None, Flow.FIXED
+    lost = 0 if len(shape_at_batch_one(node)) == rank else sum(dim < channels.axis for dim in reduced)
+    return Channels(channels.axis - lost, channels.labels), Flow.KEEPS
+
+
+def layer_norm(labeller: Labeller, node: Node) -> Result:
+    source = node.all_input_nodes[0]
+    channels, rank = labeller.channels(source), len(shape_at_batch_one(source))
+    if channels is not None and channels.axis >= rank - len(graph.arguments(node)["normalized_shape"]):
+        freeze(labeller, source, f"{describe(node)} takes mean and variance over all channels")
+        return None, Flow.FIXED
+    return channels, Flow.KEEPS
+
+
+def cat(labeller: Labeller, node: Node) -> Result | None:
+    tensors, rank = graph.arguments(node)["tensors"], len(shape_at_batch_one(node))
+    axis = graph.arguments(node)["dim"] % rank
+    known = [channels for channels in map(labeller.channels, tensors) if channels is not None]
+    if not known:
+        return None, Flow.KEEPS
+    if any(channels.axis != axis for channels in known):
+        return (
+            pointwise(labeller, node)
+            if all(c.axis == known[0].axis for c in known)
+            else unknown(labeller, node)
+        )
+    for tensor in tensors:
+        if labeller.channels(tensor) is None:
+            labels = labeller.fresh(shape_at_batch_one(tensor)[axis])
+            labeller.freeze(labels, "it is no layer's output")
+            labeller.set(tensor, Channels(axis, labels), labeller.result.flows[tensor])
+    labeller.move(node, axis, [(tensor, np.arange(shape_at_batch_one(tensor)[axis])) for tensor in tensors])
+    return None
+
+
+def slice(labeller: Labeller, node: Node) -> Result | None:
+    arguments = graph.arguments(node)
+    channels = labeller.channels(arguments["self"])
+    rank = len(shape_at_batch_one(node))
+    if channels is None or arguments["dim"] % rank != channels.axis:
+        return channels, Flow.KEEPS
+    places = np.arange(len(channels.labels))[arguments["start"] : arguments["end"] : arguments["step"]]
+    labeller.move(node, channels.axis, [(arguments["self"], places)])
+    return None
+
+
+def index_select(labeller: Labeller, node: Node) -> Result | None:
+    arguments = graph.arguments(node)
+    channels, rank = labeller.channels(arguments["self"]), len(shape_at_batch_one(node))
+    if channels is None or arguments["dim"] % rank != channels.axis:
+        return channels, Flow.KEEPS
+    index = graph.constant(labeller.result.graph_module, arguments["index"])
+    if index is None:
+        return unknown(labeller, node)
+    labeller.move(node, channels.axis, [(arguments["self"], index.numpy())])
+    return None
+
+
+def pad(labeller: Labeller, node: Node) -> Result:
+    arguments, source = graph.arguments(node), node.all_input_nodes[0]
+    channels, rank = labeller.channels(source), len(shape_at_batch_one(node))
+    if channels is None:
+        return None, Flow.KEEPS
+    widths = list(arguments["pad"]) + [0] * (2 * rank - len(arguments["pad"]))
+    before, after = widths[2 * (rank - 1 - channels.axis) :][:2]
+    if (before, after) == (0, 0):
+        return channels, Flow.KEEPS
+    if arguments.get("mode", "constant") != "constant" or min(before, after) < 0:
+        return unknown(labeller, node)
+    parts = (labeller.fresh(before), channels.labels, labeller.fresh(after))
+    return Channels(channels.axis, np.concatenate(parts)), Flow.FIXED
+
+
+def copying(labeller: Labeller, node: Node) -> Result:
+    """Run the operator on the labels themselves: whatever it does to the channels shows in what comes out."""
+    source = node.all_input_nodes[0]
+    channels = labeller.channels(source)
+    if channels is None:
+        return None, Flow.FIXED
+    shape = shape_at_batch_one(source)
+    spread = [-1 if axis == channels.axis else 1 for axis in range(len(shape))]
+    moved = rearranged(
+        node, torch.from_numpy(channels.labels).reshape(spread).expand(shape).contiguous()
+    ).numpy()
+    varying = [axis for axis in range(moved.ndim) if (moved != moved.take([0], axis)).any()]
+    if not varying or len(np.unique(moved)) < len(np.unique(channels.labels)):
+        freeze(labeller, source, f"{describe(node)} picks single channels")
+        return None, Flow.FIXED
+    axis = max(varying, key=lambda axis: (moved.shape[axis], axis))
+    lines = np.moveaxis(moved, axis, -1).reshape(-1, moved.shape[axis])
+    if len(varying) > 1:
+        labeller.tie(lines, np.broadcast_to(lines[:1], lines.shape))
+    is_same = np.array_equal(lines[0], channels.labels)
+    return Channels(axis, lines[0]), Flow.KEEPS if is_same else Flow.FIXED
