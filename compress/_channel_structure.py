@@ -120,7 +120,7 @@ def bundles_of_classes(structure: Structure) -> list[np.ndarray]:
     for number, layer in enumerate(structure.layers):
         if layer.makes_channels and layer.outputs is not None:
             makers[number, layer.outputs] = True
-    is_free = makers.any(0)
+    is_free = np.asarray(makers.any(0))
     is_free[list(structure.labelling.reasons)] = False
     free = np.flatnonzero(is_free)
     marks = np.random.default_rng(0).integers(1, 2**40, len(makers)) @ makers[:, free].astype(np.int64)

@@ -116,9 +116,10 @@ def _quiet() -> Iterator[None]:
 def _translated(error: torch.onnx.OnnxExporterError, program: Program) -> UnsupportedModel:
     """The exporter's error, which speaks of a node of its own lowered graph, in terms of the user's layers."""
     chain = str(error)
-    cause: BaseException | None = error
-    while (cause := cause.__cause__) is not None:
+    cause = error.__cause__
+    while cause is not None:
         chain += f"\n{cause}"
+        cause = cause.__cause__
     missing = re.search(r"No ONNX function found for <OpOverload\(op='([^']+)'", chain)
     failed = re.search(r"translating node %(\w+) ", chain)
     what = (

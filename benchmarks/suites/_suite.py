@@ -11,37 +11,15 @@ from types import ModuleType
 
 import click
 
-from edgepress import runtime
-from edgepress.artifact import Artifact
-from edgepress.benchmarks import (
-    MEASUREMENTS_FILE,
-    Measurement,
-    Protocol,
-    append,
-    comparison_table,
-    ratio,
-    report,
-)
-from edgepress.cli._compression import MODEL, ORIGINAL, Compression
-from edgepress.cli._console import print_table, progress_bar, remark
-from edgepress.cli._conversion import convert_all
-from edgepress.cli.benchmark import measure
+from edgepress.benchmarks import Protocol, ratio
+from edgepress.cli._compression import Compression
+from edgepress.cli._console import progress_bar, remark
+from edgepress.cli._road import Finished, Road, show
 from edgepress.data import Data
 from edgepress.program import Program
 from edgepress.recipe import Recipe
-from edgepress.result import RunResult
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-@dataclass(frozen=True)
-class Finished:
-    result: RunResult
-    measurements: tuple[Measurement, ...]
-
-    def of(self, file: str) -> Measurement:
-        (found,) = (measurement for measurement in self.measurements if measurement.name == file)
-        return found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,28 +32,20 @@ class Suite:
     protocol: Protocol = Protocol()
 
     def run(self, program: Program, data: Data, arguments: argparse.Namespace) -> Finished:
-        """Leaves the files, `result.json`, `measurements.jsonl` and `report.html` in the folder and prints the table."""
-        folder = arguments.out / self.name
-        compression = Compression(
-            folder=folder, recipe=self.recipe, data=data, model=self.name, data_text=data.name,
+        """Leaves the files and the report in a folder of the suite's name and prints the table."""
+        run = Compression(
+            folder=arguments.out / self.name,
+            recipe=self.recipe,
+            data=data,
+            model=self.name,
+            data_text=data.name,
             evaluate_limit=arguments.evaluate,
-        )  # fmt: skip
-        (folder / MEASUREMENTS_FILE).unlink(missing_ok=True)
+        )
+        road = Road(compression=run, formats=self.formats, protocol=self.protocol)
         with progress_bar() as progress:
-            result = compression.start(program, progress, remark)
-            artifacts: list[Artifact] = []
-            for name in (ORIGINAL, MODEL):
-                targets = {format: (folder / name).with_suffix(f".{format}") for format in self.formats}
-                artifacts += convert_all(Program.load(folder / name), targets, data=data, progress=progress)
-            runners = [runtime.open(artifact) for artifact in artifacts]
-            measured = measure(runners, self.protocol, data, arguments.evaluate, progress)
-        append(folder / MEASUREMENTS_FILE, measured)
-        table = comparison_table(measured, result)
-        print_table(table.columns, table.cells(), title=self.name)
-        for warning in table.warnings:
-            remark(warning)
-        remark(f"report: {report.write(folder)}")
-        return Finished(result, tuple(measured))
+            finished = road.travel(program, progress)
+        show(finished, road)
+        return finished
 
 
 def arguments(description: str) -> argparse.Namespace:

@@ -13,8 +13,13 @@ from edgepress.compress.fine_tune import FineTune
 from edgepress.compress.prune_channels import PruneChannels
 from edgepress.recipe import Recipe
 
+TUNING = FineTune(epochs=3, learning_rate=0.05, batch_size=128, random_crop=4, flip=True, holdout=0)
+"""The peer's: Nesterov momentum, one cycle to a rate of 0.05, batches of 128, shifted and mirrored pictures."""
+
 SUITE = Suite(
-    name="resnet20_pruning", recipe=Recipe((PruneChannels(macs=0.5), FineTune(epochs=3))), formats=("onnx",)
+    name="resnet20_pruning",
+    recipe=Recipe((PruneChannels(macs=0.5, criterion="taylor"), TUNING)),
+    formats=("onnx",),
 )
 SMALLEST_SPEEDUP = 1.25
 PEER_TOP1 = 85.99

@@ -8,17 +8,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgepress.cli._console import json_option, print_table, progress_bar, remark
+from edgepress.cli._console import json_option, progress_bar
 
 if TYPE_CHECKING:
-    from edgepress.artifact import Artifact
-    from edgepress.benchmarks import Measurement
     from edgepress.data import Data
     from edgepress.program import Program
     from edgepress.progress import Progress
     from edgepress.recipe import Recipe
-
-FORMATS = ("onnx", "tflite")
 
 
 @click.command()
@@ -31,33 +27,22 @@ def command(folder: Path, as_json: bool) -> None:
     the compressed network on PyTorch, ONNX Runtime and LiteRT.
     """
     from edgepress.artifact import encode
-    from edgepress.benchmarks import MEASUREMENTS_FILE, append, comparison_table
-    from edgepress.benchmarks.report import write
+    from edgepress.benchmarks import Protocol
     from edgepress.cli._compression import Compression
     from edgepress.cli._conversion import require_verified
+    from edgepress.cli._road import Road, show
     from edgepress.data import open_data
 
     data = open_data("digits")
-    (folder / MEASUREMENTS_FILE).unlink(missing_ok=True)
+    run = Compression(folder=folder, recipe=_recipe(), data=data, model="mobilenet_v2", data_text="digits")
+    road = Road(compression=run, formats=("onnx", "tflite"), protocol=Protocol(max_seconds=3))
     with progress_bar() as progress:
-        original = _trained(data, progress)
-        compression = Compression(
-            folder=folder, recipe=_recipe(), data=data, model="mobilenet_v2", data_text="digits"
-        )
-        result = compression.start(original, progress, remark)
-        artifacts = _convert(folder, data, progress)
-        measured = _measure(folder, artifacts, data, progress)
-    append(folder / MEASUREMENTS_FILE, measured)
-    page = write(folder)
+        finished = road.travel(_trained(data, progress), progress)
     if as_json:
-        click.echo(encode(result))
+        click.echo(encode(finished.result))
     else:
-        table = comparison_table(measured, result)
-        print_table(table.columns, table.cells())
-        for warning in table.warnings:
-            remark(warning)
-    remark(f"report: {page}")
-    require_verified(artifacts)
+        show(finished, road)
+    require_verified(finished.artifacts)
 
 
 def _trained(data: Data, progress: Progress) -> Program:
@@ -87,29 +72,4 @@ def _recipe() -> Recipe:
     from edgepress.recipe import Recipe
 
     recovery = Distill(epochs=8, optimizer="adamw", learning_rate=2e-3, batch_size=32, holdout=0)
-    return Recipe((PruneChannels(macs=0.5), recovery, QuantizeStatic()))
-
-
-def _convert(folder: Path, data: Data, progress: Progress) -> list[Artifact]:
-    """The original and the compressed network in every format, verified; the .pt2 files first."""
-    from edgepress.artifact import Artifact
-    from edgepress.cli._compression import MODEL, ORIGINAL
-    from edgepress.cli._conversion import convert_all
-    from edgepress.program import Program
-
-    artifacts = []
-    for name in (ORIGINAL, MODEL):
-        path = folder / name
-        artifacts.append(Artifact.open(path))
-        targets = {format: path.with_suffix(f".{format}") for format in FORMATS}
-        artifacts += convert_all(Program.load(path), targets, data=data, progress=progress)
-    return artifacts
-
-
-def _measure(folder: Path, artifacts: list[Artifact], data: Data, progress: Progress) -> list[Measurement]:
-    from edgepress import runtime
-    from edgepress.benchmarks import Protocol
-    from edgepress.cli.benchmark import measure
-
-    runners = [runtime.open(artifact) for artifact in artifacts]
-    return measure(runners, Protocol(max_seconds=3), data, None, progress)
+    return Recipe((PruneChannels(macs=0.5, criterion="taylor"), recovery, QuantizeStatic()))
