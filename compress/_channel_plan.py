@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgepress.compress._channel_structure import Layer, Structure
+from edgepress.compress._channel_structure import Layer, Structure, bundles_of_classes
 from edgepress.errors import BadOption, UnknownName, UnsupportedModel
 
 
@@ -47,6 +47,30 @@ class Plan:
         lines.append(f"multiply-accumulates {_share(self.macs, self.macs_after)}")
         lines.append(f"parameters {_share(self.parameters, self.parameters_after)}")
         return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class ChannelGroup:
+    """Channels that the same layers make: a channel that goes leaves all of these layers."""
+
+    channels: int
+    layers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Prunable:
+    """What pruning can decide about: the groups of removable channels, and why each other layer stays."""
+
+    groups: tuple[ChannelGroup, ...]
+    stays: Mapping[str, str]
+
+
+def prunable_of(structure: Structure) -> Prunable:
+    groups = (
+        ChannelGroup(len(classes), tuple(layer.name for layer in structure.makers_of(classes[0])))
+        for classes in bundles_of_classes(structure)
+    )
+    return Prunable(tuple(groups), reasons_to_stay(structure))
 
 
 def plan_for(structure: Structure, kept: np.ndarray, reasons: Mapping[str, str]) -> Plan:

@@ -15,7 +15,15 @@ from edgepress import cost
 from edgepress.compress import _batch_norm
 from edgepress.compress._channel_alignment import aligned
 from edgepress.compress._channel_budget import Bundle, Limit, Problem, search_global, search_uniform
-from edgepress.compress._channel_plan import LayerPlan, Plan, classes_kept, plan_for, reasons_to_stay
+from edgepress.compress._channel_plan import (
+    LayerPlan,
+    Plan,
+    Prunable,
+    classes_kept,
+    plan_for,
+    prunable_of,
+    reasons_to_stay,
+)
 from edgepress.compress._channel_rewrite import remove
 from edgepress.compress._channel_scores import groups_for, loss_gradients
 from edgepress.compress._channel_structure import Structure, bundles_of_classes, read_structure
@@ -25,7 +33,7 @@ from edgepress.errors import BadOption, UnsupportedModel
 from edgepress.program import Program
 from edgepress.stage import Context, Outcome, Stage
 
-__all__ = ["LayerPlan", "Plan", "PruneChannels", "plan_exactly", "rewrite"]
+__all__ = ["LayerPlan", "Plan", "Prunable", "PruneChannels", "plan_exactly", "prunable", "rewrite"]
 
 Share = Annotated[float, Gt(0), Lt(1)]
 
@@ -162,6 +170,11 @@ class PruneChannels(Stage):
             "calibrate", program.preprocess, batch_size=self.batch_size, limit=self.samples
         )
         return list(batches)
+
+
+def prunable(program: Program) -> Prunable:
+    """The groups of channels that can be removed, and of each layer that cannot lose any, why."""
+    return prunable_of(_structure(program))
 
 
 def plan_exactly(program: Program, removed: Mapping[str, Sequence[int]]) -> Plan:

@@ -10,6 +10,7 @@ from edgepress.cli._console import json_option, print_json, print_table
 from edgepress.cli._inputs import ModelInput, model_argument
 
 if TYPE_CHECKING:
+    from edgepress.compress.prune_channels import Prunable
     from edgepress.cost import Cost, LayerCost
     from edgepress.program import Program
 
@@ -19,19 +20,26 @@ if TYPE_CHECKING:
 @click.option("--to", "formats", metavar="FORMAT,...", help="Formats to check.  [default: all]")
 @json_option
 def command(model: ModelInput, formats: str | None, as_json: bool) -> None:
-    """Print parameters, MACs, bytes and memory access of MODEL, per layer and in total, and, for each
-    format, whether every operator can be written. Operators that cannot be counted are listed apart."""
+    """Print parameters, MACs, bytes and memory access of MODEL, per layer and in total; the groups of
+    channels that pruning can remove; and for each format whether every operator can be written.
+    Operators that cannot be counted are listed apart."""
     from edgepress import convert, cost
+    from edgepress.compress.prune_channels import prunable
 
     program = model.load()
     for format in (wanted := formats.split(",") if formats else convert.formats()):
         convert.route(format)
     measured = cost.measure(program)
     support = {format: _support(program, format) for format in wanted}
+    channels = None if program.precision == "int8" else prunable(program)
     if as_json:
-        print_json(_json(program, measured, support))
+        print_json(_json(program, measured, channels) | {"formats": support})
         return
-    _show(program, measured, support)
+    _show(program, measured)
+    if channels is not None:
+        _show_channels(channels)
+    for format, answer in support.items():
+        click.echo(f"{format:<24} {answer}")
 
 
 def _support(program: Program, format: str) -> str:
@@ -46,7 +54,7 @@ def _support(program: Program, format: str) -> str:
     return "yes"
 
 
-def _show(program: Program, measured: Cost, support: dict[str, str]) -> None:
+def _show(program: Program, measured: Cost) -> None:
     columns = ["layer", "type", "output", "parameters", "MACs", "weight bytes", "accessed bytes"]
     print_table(columns, [_row(layer) for layer in measured.layers])
     for specs, kind in ((program.signature.inputs, "input"), (program.signature.outputs, "output")):
@@ -57,8 +65,13 @@ def _show(program: Program, measured: Cost, support: dict[str, str]) -> None:
     click.echo(f"{'history':<24} {', '.join(program.history.names()) or 'captured only'}")
     for layer in measured.uncounted:
         click.echo(f"not counted: {layer.name} ({layer.type})")
-    for format, answer in support.items():
-        click.echo(f"{format:<24} {answer}")
+
+
+def _show_channels(channels: Prunable) -> None:
+    rows = [[str(group.channels), ", ".join(group.layers)] for group in channels.groups]
+    print_table(["channels", "made together by"], rows, title="Channels that pruning can remove")
+    for name, reason in channels.stays.items():
+        click.echo(f"stays: {name}: {reason}")
 
 
 def _row(layer: LayerCost) -> list[str]:
@@ -83,7 +96,7 @@ def _totals(measured: Cost) -> dict[str, int]:
     }
 
 
-def _json(program: Program, measured: Cost, support: dict[str, str]) -> dict[str, Any]:
+def _json(program: Program, measured: Cost, channels: Prunable | None) -> dict[str, Any]:
     from edgepress.options import to_mapping
 
     return {
@@ -93,5 +106,5 @@ def _json(program: Program, measured: Cost, support: dict[str, str]) -> dict[str
         **_totals(measured),
         "layers": [to_mapping(layer) for layer in measured.layers],
         "uncounted": [layer.name for layer in measured.uncounted],
-        "formats": support,
+        "prunable": to_mapping(channels) if channels else None,
     }
