@@ -9,7 +9,7 @@ from edgepress.artifact import PROGRAM_FORMAT
 from edgepress.benchmarks import _numbers as numbers
 from edgepress.benchmarks._measurement import Measurement
 from edgepress.benchmarks._ratio import Ratio, ratio
-from edgepress.benchmarks._warnings import cost_warning, of_disturbed_ratio
+from edgepress.benchmarks._warnings import EMULATED, cost_warning, is_emulated, of_disturbed_ratio
 from edgepress.result import NetworkFacts, RunResult, StageResult
 
 COLUMNS = (
@@ -165,6 +165,8 @@ def _findings(row: Row, all_measured: Sequence[Measurement], result: RunResult |
     original = original_of(row.measurement, all_measured)
     if row.ratio is None or original is None or original is row.measurement:
         return []
+    if is_emulated(row.runtime, row.precision):
+        return [EMULATED]
     found = of_disturbed_ratio(row.ratio, original, row.measurement)
     if result is not None and row.macs is not None:
         found += cost_warning(result.original.macs, row.macs, row.ratio)

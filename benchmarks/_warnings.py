@@ -58,6 +58,14 @@ def of_environment(environment: Environment) -> list[str]:
     return [f"The machine was busy: load average {load[0]:.1f} on {environment.usable_cores:g} cores."]
 
 
+def is_emulated(runner: str, precision: str) -> bool:
+    """PyTorch executes quantize and dequantize nodes one by one, and everything between them in float."""
+    return (runner, precision) == ("torch", "int8")
+
+
+EMULATED = "PyTorch only emulates int8, so its latency tells nothing about the network's."
+
+
 def cost_warning(macs_before: int, macs_after: int, latency: Ratio) -> list[str]:
     """The sentence to show when MACs fell by a tenth or more and latency did not; nothing otherwise.
 
