@@ -1,0 +1,126 @@
+"""Across all folders: the zoo pruned, quantized and converted, and a saved program that needs nobody's code."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny_networks
+
+from edgepress import compress, convert, cost, models, plugins, runtime
+from edgepress.artifact import Artifact
+from edgepress.compress.prune_channels import PruneChannels, prunable
+from edgepress.compress.quantize_static import QuantizeStatic
+from edgepress.program import Program
+from edgepress.recipe import Recipe
+from edgepress.runtime import compare
+
+SMALL = {
+    "lenet5": (1, 32, 32),
+    "resnet20": (3, 32, 32),
+    "resnet56": (3, 32, 32),
+    "mobilenet_v1": (3, 64, 64),
+    "mobilenet_v2": (3, 64, 64),
+    "shufflenet_v2": (3, 64, 64),
+    "squeezenet1_0": (3, 64, 64),
+    "squeezenet1_1": (3, 64, 64),
+}
+FAST = ("lenet5", "shufflenet_v2")
+
+
+def zoo(name: str) -> Program:
+    return models.load(name, input_shape=SMALL[name], options={"classes": 10})
+
+
+def pictures(program: Program, count: int) -> list[tuple[np.ndarray, ...]]:
+    return [program.signature.example(count, seed=1)]
+
+
+def parity(program: Program, format: str, folder: Path) -> float:
+    """The SQNR in dB of the converted file against the program."""
+    plugins.require(*runtime.find(runtime.runners_of(format)[0]).requires, extra=format)
+    artifact = convert.to(program, format, folder / f"model.{format}")
+    with runtime.open(artifact) as runner:
+        return compare(program.run, runner.run, pictures(program, 4)).sqnr_db
+
+
+def test_every_network_of_the_zoo_is_tried() -> None:
+    assert set(SMALL) == set(models.names())
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in FAST else pytest.param(name, marks=pytest.mark.slow) for name in SMALL]
+)
+def test_a_pruned_network_converts(name: str, tmp_path: Path) -> None:
+    """Half of the MACs gone, and the files still give the program's outputs, to the order of float sums."""
+    original = zoo(name)
+    pruned = compress.apply(original, Recipe((PruneChannels(macs=0.5),)))
+    assert 0.3 < cost.measure(pruned).macs / cost.measure(original).macs <= 0.5
+    for format in ("onnx", "tflite"):
+        assert parity(pruned, format, tmp_path) > 80
+
+
+def test_every_channel_of_shufflenet_is_free() -> None:
+    """No whole-stage tie: each group of channels is made by one layer alone, and only the outputs stay."""
+    found = prunable(zoo("shufflenet_v2"))
+    assert all(len(group.layers) == 1 for group in found.groups)
+    assert list(found.stays) == ["fc"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SMALL)
+def test_a_quantized_network_converts(name: str, tmp_path: Path) -> None:
+    """Random weights amplify a rounding on the border more than trained ones do: 8 dB shows a wrong file
+    (0 dB and less) and not more; networks with trained weights are held to their accuracy elsewhere."""
+    original = zoo(name)
+    data = Samples(original)
+    quantized = compress.apply(original, Recipe((QuantizeStatic(samples=32),)), data)
+    assert quantized.precision == "int8"
+    assert cost.measure(quantized).weight_bytes < 0.3 * cost.measure(original).weight_bytes
+    for format in ("onnx", "tflite"):
+        assert parity(quantized, format, tmp_path) > 8
+
+
+class Samples(tiny_networks.Patches):
+    """Random inputs of any program's own shape."""
+
+    name = "random"
+    class_names = ()
+
+    def __init__(self, program: Program) -> None:
+        (self.pictures,) = program.signature.example(32, seed=2)
+        self.labels = np.zeros(32, np.int64)
+
+
+STRANGER = """
+import sys
+from edgepress.cli import run
+
+data = ["--data", "npz:data.npz"]
+assert "tiny_networks" not in sys.modules
+assert run(["compress", "model.pt2", *data, "--fine-tune", "epochs=1", "--quantize", "int8", "-o", "out"]) == 0
+assert run(["convert", "out/model.pt2", *data, "--to", "onnx,tflite", "-o", "out"]) == 0
+assert run(["verify", "out/model.pt2", "out/model.tflite", *data]) == 0
+"""
+
+
+def test_a_saved_program_needs_none_of_the_models_code(tmp_path: Path) -> None:
+    """Loaded in a process that never saw the class: trained, quantized, converted and verified there."""
+    tiny_networks.capture(tiny_networks.Residual).save(tmp_path / "model.pt2")
+    patches = tiny_networks.Patches(128)
+    np.savez(tmp_path / "data.npz", x=patches.pictures, y=patches.labels)
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    finished = subprocess.run(
+        [sys.executable, "-c", STRANGER],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stderr
+    assert Artifact.open(tmp_path / "out" / "model.tflite").manifest.precision == "int8"
