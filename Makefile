@@ -24,7 +24,7 @@ check: $(READY) .typing
 	$(BIN)/mypy
 
 bench: $(READY)
-	for suite in benchmarks/suites/*.py; do $(BIN)/python $$suite || exit 1; done
+	for suite in benchmarks/suites/[!_]*.py; do $(BIN)/python $$suite || exit 1; done
 
 wheel-test: $(READY)
 	rm -rf build dist && $(BIN)/python -m build --outdir dist .
