@@ -21,8 +21,8 @@ OUTPUT_AXIS: dict[Any, int] = {
 def fold_batch_norms(graph_module: GraphModule) -> tuple[str, ...]:
     """Fold in place wherever the network computes the same without the batch norm; the names of the layers changed.
 
-    A batch norm stays whose input is no layer's output, is read elsewhere too, or comes from a layer whose
-    weight another layer shares.
+    A batch norm stays whose input is no layer's output, is read elsewhere too, comes from a layer whose
+    weight another layer shares, or has its channels on another axis than the batch norm's.
     """
     folded = []
     for node in list(graph.operators(graph_module)):
@@ -41,6 +41,11 @@ def _can_fold(graph_module: GraphModule, norm: Node) -> bool:
         return False
     if statistics["training"] or graph.constant(graph_module, statistics["running_mean"]) is None:
         return False
+    if layer.target is aten.linear.default and layer.meta["val"].dim() != 2:
+        return False  # a linear layer's outputs are the last axis, the channels of a batch norm the second
+    weight = graph.constant(graph_module, graph.arguments(layer)["weight"])
+    if weight is None or len(graph.shape(layer)) != weight.dim():
+        return False  # a linear layer over the last of three axes: batch norm works on the second
     groups = graph.arguments(layer).get("groups", 1)
     return (layer.target not in OUTPUT_AXIS or groups == 1) and all(
         node is None or _readers(graph_module, node) == 1
@@ -65,11 +70,10 @@ def _fold(graph_module: GraphModule, layer: Node, norm: Node) -> None:
     bias = graph.constant(graph_module, bias_node)
     shift = shift if bias is None else shift + bias.detach().double() * factor
     graph.set_constant(graph_module, str(weight_node.target), folded.to(weight.dtype))
-    name = str(bias_node.target) if bias is not None else f"{graph.layer_name(layer)}.bias"
-    graph.set_constant(graph_module, name, torch.nn.Parameter(shift.to(weight.dtype)))
     if bias is None:
-        with graph_module.graph.inserting_before(layer):
-            layer.args = (*layer.args[:2], graph_module.graph.get_attr(name), *layer.args[3:])
+        graph.add_bias(graph_module, layer, shift.to(weight.dtype))
+    else:
+        graph.set_constant(graph_module, str(bias_node.target), shift.to(weight.dtype))
     norm.replace_all_uses_with(layer)
 
 

@@ -82,8 +82,20 @@ class SharedWeight(nn.Module):
         return self.norm(self.layer(x)) + self.layer(x.relu())
 
 
+class OtherAxis(nn.Module):
+    """The linear layer makes the last axis, the batch norm works on the second: both have nine entries."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.norm = nn.Linear(9, 9), nn.BatchNorm1d(9)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.norm(self.layer(x.mean(1)))
+
+
 @pytest.mark.parametrize(
-    "network", [ReadTwice(), SharedWeight(), nn.Sequential(nn.BatchNorm2d(4), nn.Conv2d(4, 4, 1))]
+    "network",
+    [ReadTwice(), SharedWeight(), OtherAxis(), nn.Sequential(nn.BatchNorm2d(4), nn.Conv2d(4, 4, 1))],
 )
 def test_stays_where_folding_would_change_the_answer(network: nn.Module) -> None:
     module = captured(network)
@@ -91,6 +103,33 @@ def test_stays_where_folding_would_change_the_answer(network: nn.Module) -> None
     assert fold_batch_norms(module) == ()
     assert "batch_norm" in types(module)
     torch.testing.assert_close(module(INPUT), before)
+
+
+class BareWeights(nn.Module):
+    """Weights without biases that belong to one module, the root, which has a `bias` for something else."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.randn(4, 4, 1, 1)), nn.Parameter(torch.randn(4, 1, 1))
+        self.other_weight, self.third = (
+            nn.Parameter(torch.randn(4, 4, 1, 1)),
+            nn.Parameter(torch.randn(4, 4, 1, 1)),
+        )
+        self.norms = nn.ModuleList(nn.BatchNorm2d(4) for _ in range(3))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for weight, norm in zip((self.weight, self.other_weight, self.third), self.norms, strict=True):
+            x = norm(nn.functional.conv2d(x, weight))
+        return x + self.bias
+
+
+def test_new_biases_take_no_name_that_is_in_use() -> None:
+    module = captured(BareWeights())
+    before = module(INPUT)
+    assert len(fold_batch_norms(module)) == 3
+    module.recompile()
+    assert "batch_norm" not in types(module)
+    torch.testing.assert_close(module(INPUT), before, rtol=1e-4, atol=1e-4)
 
 
 class InPlace(nn.Module):
@@ -132,3 +171,29 @@ class IntoView(nn.Module):
 def test_writing_into_a_view_is_refused() -> None:
     with pytest.raises(UnsupportedModel, match="relu_ changes its input in place"):
         make_functional(captured(IntoView()))
+
+
+class ConstantInForward(nn.Module):
+    """torch.tensor() in a forward: captured as a constant, a copy of it, and a detach in place."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        offset = torch.tensor([1.0, 2.0, 3.0, 4.0]).view(4, 1, 1)
+        offset += 1
+        return x.detach() * offset
+
+
+def test_copies_of_constants_and_aliases_are_left_out() -> None:
+    module = captured(ConstantInForward())
+    for _ in range(2):
+        before = module(INPUT)
+    make_functional(module)
+    module.recompile()
+    assert types(module) == ["view", "add", "mul"]
+    torch.testing.assert_close(module(INPUT), before, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("features", [5, 9], ids=["other size", "same size"])
+def test_a_batch_norm_over_tokens_stays(features: int) -> None:
+    """The linear layer's outputs are the last axis, the channels of the batch norm the second."""
+    module = captured(nn.Sequential(nn.Flatten(2), nn.Linear(81, features), nn.BatchNorm1d(4)))
+    assert fold_batch_norms(module) == ()
