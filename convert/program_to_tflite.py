@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
+from weakref import WeakKeyDictionary
 
 from annotated_types import Gt
 
@@ -14,6 +15,9 @@ from edgepress.convert._converter import Converter
 from edgepress.errors import BadOption
 from edgepress.program import Program, tool_versions
 from edgepress.signature import Signature, TensorSpec
+
+if TYPE_CHECKING:
+    from edgepress.convert._tflite_model import Model
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,14 +51,17 @@ class ProgramToTflite(Converter[Program]):
                 where="--to tflite",
                 hint="leave the option out",
             )
-        lowered(source, self.batch, self.io)
+        waiting = _checked.setdefault(source, {})
+        if self not in waiting:
+            waiting[self] = lowered(source, self.batch, self.io)
 
     def write(self, source: Program, path: Path) -> Manifest:
         from edgepress.convert._tflite_file import serialize
-        from edgepress.convert._tflite_lowered import holds_images, lowered
+        from edgepress.convert._tflite_lowered import holds_images
         from edgepress.convert._tflite_tidy import with_half_weights
 
-        model = lowered(source, self.batch, self.io)
+        self.check(source)
+        model = _checked[source].pop(self)
         if self.weights == "float16":
             model = with_half_weights(model)
         path.write_bytes(serialize(model))
@@ -70,6 +77,10 @@ class ProgramToTflite(Converter[Program]):
 
     def _precision(self, source: Program) -> Precision:
         return "int8" if source.precision == "int8" else self.weights
+
+
+_checked: WeakKeyDictionary[Program, dict[ProgramToTflite, Model]] = WeakKeyDictionary()
+"""What `check` has lowered and `write` has not yet written: lowering is the check, and not done twice."""
 
 
 def _with_batch(signature: Signature, batch: int) -> Signature:
