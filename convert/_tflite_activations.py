@@ -11,7 +11,7 @@ import numpy as np
 from edgepress.convert._tflite_calls import BOUNDED, CLAMPS, Call, bounds
 from edgepress.convert._tflite_draft import Draft, Value, lower, options
 from edgepress.convert._tflite_model import Op, Quantization, Tensor, per_tensor
-from edgepress.convert._tflite_quantize import as_float, quantized_constant, read
+from edgepress.convert._tflite_quantize import quantized_constant, read, real
 from edgepress.graph import aten
 
 SIGMOID = (aten.sigmoid.default, aten.sigmoid_.default)
@@ -49,7 +49,7 @@ TANH_CODE = per_tensor(1 / 128, 0)
 @lower(*BOUNDED, int8="moves")
 def clamp(call: Call, draft: Draft) -> Value:
     """RELU and its like where the interval is one of theirs, else MAXIMUM and MINIMUM; int8 keeps its scale."""
-    value = draft.value(call.source)
+    value = real(draft, draft.value(call.source))
     interval = bounds(call.node)
     assert interval is not None
     if interval in CLAMPS:
@@ -142,7 +142,7 @@ def prelu(call: Call, draft: Draft) -> Value:
 
 @lower(*UNARY)
 def unary(call: Call, draft: Draft) -> Value:
-    value = as_float(draft, draft.value(call.source))
+    value = read(draft, call.source)
     return value.holding(draft.compute(UNARY[call.target], [value.tensor], value.tensor.shape))
 
 

@@ -44,7 +44,13 @@ def subtract(call: Call, draft: Draft) -> Value:
 
 @lower(*REVERSED_SUBTRACT, int8="computes", fuses=True)
 def reversed_subtract(call: Call, draft: Draft) -> Value:
-    return _binary(call, draft, Op.SUB, _scaled_other(call), call.source)
+    """other - self x alpha"""
+    alpha, other = call.arguments["alpha"], call.arguments["other"]
+    if alpha != 1 and not isinstance(other, Node):
+        raise draft.unsupported(
+            "TFLite has no number minus a multiple of a tensor.", "multiply first, then subtract"
+        )
+    return _binary(call, draft, Op.SUB, other, call.source)
 
 
 @lower(*MULTIPLY, int8="computes", fuses=True)

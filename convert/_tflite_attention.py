@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from torch.fx import Node
 
 from edgepress.convert._tflite_calls import Call
 from edgepress.convert._tflite_draft import Draft, Value, lower, options
@@ -59,7 +60,7 @@ def attention(call: Call, draft: Draft) -> Value:
     shape = weights.shape
     tensor = draft.compute(Op.MUL, [weights.tensor, scale], shape, options("MulOptions"))
     if call.arguments["attn_mask"] is not None:
-        mask = read(draft, call.arguments["attn_mask"])
+        mask = _summand(draft, call.arguments["attn_mask"])
         mask = reordered(draft, mask, plain(len(mask.order)))
         tensor = draft.compute(Op.ADD, [tensor, mask.tensor], shape, options("AddOptions"))
     tensor = draft.compute(Op.SOFTMAX, [tensor], shape, options("SoftmaxOptions", beta=1.0))
@@ -94,6 +95,15 @@ def layer_norm(call: Call, draft: Draft) -> Value:
             array = array.reshape([1] * (rank - array.ndim) + list(array.shape)).transpose(value.order)
             result = binary(code, kind, result, draft.constant(array, str(call.arguments[name].target)))
     return value.holding(result)
+
+
+def _summand(draft: Draft, mask: Node) -> Value:
+    """The mask as numbers to add: of truth values, nothing where true and the lowest number where false."""
+    allowed = draft.array(mask)
+    if allowed is None or allowed.dtype != np.bool_:
+        return read(draft, mask)
+    summand = np.where(allowed, 0, np.finfo(np.float32).min).astype(np.float32)
+    return Value(draft.constant(summand, str(mask.target)), plain(summand.ndim))
 
 
 def _product(draft: Draft, left: Value, right: Value) -> Value:

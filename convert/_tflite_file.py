@@ -25,7 +25,9 @@ TENSOR_TYPES = {
     np.dtype(np.bool_): schema.TensorType.BOOL,
 }
 
-UNVERSIONED = {Op.QUANTIZE, Op.PRELU, Op.HARD_SWISH, Op.GELU, Op.ELU, Op.BATCH_MATMUL, Op.RESHAPE}
+UNVERSIONED = {
+    Op.QUANTIZE, Op.PRELU, Op.HARD_SWISH, Op.GELU, Op.ELU, Op.BATCH_MATMUL, Op.RESHAPE, Op.RELU_N1_TO_1,
+}  # fmt: skip
 """Operations whose first version takes int8 already; the others took it up in their second."""
 INT8_VERSIONS = {Op.CONV_2D: 3, Op.DEPTHWISE_CONV_2D: 3, Op.FULLY_CONNECTED: 4, Op.TRANSPOSE_CONV: 3}
 

@@ -33,6 +33,11 @@ def reordered(draft: Draft, value: Value, order: Sequence[int]) -> Value:
     order = tuple(order)
     if order == value.order:
         return value
+    if len(order) != len(value.order):
+        raise draft.unsupported(
+            f"TFLite does this on tensors of {len(order)} axes, not of {len(value.order)}.",
+            "reshape to samples, channels, height, width",
+        )
     permutation = tuple(value.order.index(axis) for axis in order)
     tensor = value.tensor
     if tensor.data is not None:

@@ -11,7 +11,8 @@ from edgepress.convert._tflite_calls import Call
 from edgepress.convert._tflite_draft import Draft, Value, lower, options
 from edgepress.convert._tflite_layout import NHWC, reordered
 from edgepress.convert._tflite_model import Op, Tensor
-from edgepress.convert._tflite_quantize import quantized_constant, read
+from edgepress.convert._tflite_quantize import as_float, read
+from edgepress.convert._tflite_slices import chosen
 from edgepress.convert._tflite_window import SAME, VALID, Window, Windows, pad_all, padded, pair
 from edgepress.graph import aten
 
@@ -43,12 +44,12 @@ def avg_pool2d(call: Call, draft: Draft) -> Value:
     if all(window.is_same() for window in windows) and (divisors == counted).all():
         return Value(_pool(draft, Op.AVERAGE_POOL_2D, value.tensor, windows, SAME), NHWC)
     area = windows[0].size * windows[1].size
+    is_scaled = bool((divisors != area).any())
+    if is_scaled:  # in int8 the factor would multiply the rounding as well
+        value = as_float(draft, value)
     pooled = _pool(draft, Op.AVERAGE_POOL_2D, pad_all(draft, value.tensor, windows), windows, VALID)
-    if (divisors != area).any():
-        factors = (area / divisors).astype(np.float32)[None, :, :, None]
-        factor = (
-            draft.constant(factors) if pooled.quantization is None else quantized_constant(draft, factors)
-        )
+    if is_scaled:
+        factor = draft.constant((area / divisors).astype(np.float32)[None, :, :, None])
         pooled = draft.move(Op.MUL, [pooled, factor], pooled.shape, options("MulOptions"))
     return Value(pooled, NHWC)
 
@@ -85,16 +86,43 @@ def reduce(call: Call, draft: Draft) -> Value:
 
 @lower(*NEAREST, int8="moves")
 def upsample_nearest(call: Call, draft: Draft) -> Value:
+    """RESIZE_NEAREST_NEIGHBOR, which goes by the sizes; where the network goes by its factors, the entries are chosen."""
     value = reordered(draft, draft.value(call.source), NHWC)
-    return _resized(call, draft, value, Op.RESIZE_NEAREST_NEIGHBOR, options("ResizeNearestNeighborOptions"))
+    factors = _factors(call)
+    if _go_by_sizes(call, value, factors):
+        return _resized(
+            call, draft, value, Op.RESIZE_NEAREST_NEIGHBOR, options("ResizeNearestNeighborOptions")
+        )
+    for axis, factor in zip((2, 3), factors, strict=True):
+        numbers = np.floor(np.arange(call.result[axis], dtype=np.float32) * np.float32(1 / factor))
+        index = np.minimum(numbers.astype(np.int64), value.shape[axis] - 1)
+        value = chosen(draft, value, value.axis(axis), index)
+    return value
 
 
 @lower(*BILINEAR, int8="computes")
 def upsample_bilinear(call: Call, draft: Draft) -> Value:
     value = reordered(draft, read(draft, call.source), NHWC)
     corners = call.arguments["align_corners"]
+    if not corners and not _go_by_sizes(call, value, _factors(call)):
+        raise draft.unsupported(
+            "The scale factor does not give a whole size, and TFLite interpolates by sizes.",
+            "give interpolate `size`, or recompute_scale_factor=True",
+        )
     made = options("ResizeBilinearOptions", alignCorners=corners, halfPixelCenters=not corners)
     return _resized(call, draft, value, Op.RESIZE_BILINEAR, made)
+
+
+def _factors(call: Call) -> tuple[float, ...]:
+    """The scale factors of rows and columns that the network gives; empty where it gives sizes."""
+    given = call.arguments.get("scale_factors") or [call.arguments.get(f"scales_{side}") for side in "hw"]
+    return () if None in given else tuple(given)
+
+
+def _go_by_sizes(call: Call, value: Value, factors: tuple[float, ...]) -> bool:
+    """Whether new size over old is the factor itself: PyTorch steps through the image by the factor it is given."""
+    ratios = (new / old for new, old in zip(call.result[2:], value.shape[2:], strict=True))
+    return not factors or bool(np.allclose(list(ratios), factors, rtol=1e-6, atol=0))
 
 
 def _resized(call: Call, draft: Draft, value: Value, code: int, made: Any) -> Value:

@@ -66,7 +66,7 @@ def requantized(draft: Draft, value: Value, wanted: Quantization) -> Value:
 def read(draft: Draft, operand: Node | float) -> Value:
     """What an operator that computes reads: in an int8 call int8, else float32; constants included."""
     if isinstance(operand, Node):
-        value = draft.value(operand)
+        value = real(draft, draft.value(operand))
     else:
         value = Value(draft.constant(np.array(operand, np.float32)), ())
     if not draft.int8:
@@ -74,6 +74,19 @@ def read(draft: Draft, operand: Node | float) -> Value:
     if value.tensor.data is not None and value.tensor.quantization is None:
         return value.holding(quantized_constant(draft, value.tensor.data, value.tensor.name))
     return value
+
+
+def real(draft: Draft, value: Value) -> Value:
+    """`value` unless it holds integers that stand for themselves: of those, constants become float32."""
+    tensor = value.tensor
+    if tensor.dtype == np.float32 or tensor.quantization is not None:
+        return value
+    if tensor.data is None or tensor.dtype == np.bool_:
+        raise draft.unsupported(
+            f"The TFLite writer computes with real numbers only, and {tensor.name} is {tensor.dtype}.",
+            "let the network take this input as float32, or as what an embedding looks up",
+        )
+    return value.holding(draft.constant(tensor.data.astype(np.float32), tensor.name))
 
 
 def quantized_constant(draft: Draft, array: np.ndarray, name: str = "") -> Tensor:

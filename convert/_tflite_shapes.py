@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 
 import numpy as np
@@ -70,7 +71,8 @@ def channel_shuffle(call: Call, draft: Draft) -> Value:
 def pixel_shuffle(call: Call, draft: Draft) -> Value:
     """(channels, rows in a block, columns in a block) -> blocks of pixels, by one TRANSPOSE."""
     value = draft.value(call.source)
-    factor, (samples, channels, height, width) = call.arguments["upscale_factor"], value.shape
+    factor, (*stack, channels, height, width) = call.arguments["upscale_factor"], value.shape
+    samples = math.prod(stack)
     blocks = reshaped(draft, value, (samples, channels // factor**2, factor, factor, height, width))
     interleaved = Value(blocks.tensor, tuple((0, 1, 3, 5, 2, 4)[axis] for axis in blocks.order))
     return reshaped(draft, interleaved, call.result)

@@ -118,12 +118,15 @@ def fold_constants(graph_module: GraphModule, batch: int) -> None:
         elif isinstance(size := node.meta.get("val"), (int, torch.SymInt)):
             known[node] = size_at(size, batch)
         elif node.target in SHAPE_ONLY:
-            like = torch.empty([size_at(length, batch) for length in node.args[0].meta["val"].shape])
+            value = node.args[0].meta["val"]
+            like = torch.empty([size_at(length, batch) for length in value.shape], dtype=value.dtype)
             known[node] = node.target(
                 like, *_pytree.tree_map_only(Node, known.__getitem__, node.args[1:]), **node.kwargs
             )
-        elif node.op == "call_function" and all(
-            known.get(source) is not None for source in node.all_input_nodes
+        elif (
+            node.op == "call_function"
+            and not _draws(node)
+            and all(known.get(source) is not None for source in node.all_input_nodes)
         ):
             args, kwargs = _pytree.tree_map_only(Node, known.__getitem__, (node.args, node.kwargs))
             with torch.no_grad():
@@ -143,7 +146,7 @@ def fold_batch_norms(graph_module: GraphModule) -> None:
         if norm.target is not aten.batch_norm.default:
             continue
         layer = norm.args[0]
-        if isinstance(layer, Node) and layer.target in NORMALIZED and len(layer.users) == 1:
+        if isinstance(layer, Node) and _gives_channels(layer) and len(layer.users) == 1:
             weight = constant(graph_module, arguments(layer)["weight"])
             if weight is not None:
                 _fold(graph_module, layer, norm, weight)
@@ -165,6 +168,13 @@ def batch_norm_affine(graph_module: GraphModule, norm: Node) -> tuple[torch.Tens
     shift = -mean.double() * scale
     shift = shift if bias is None else shift + bias.double()
     return scale.detach(), shift.detach()
+
+
+def _gives_channels(layer: Node) -> bool:
+    """Whether the layer's outputs lie on axis 1, the one that batch-norm scales: a linear layer's are the last axis."""
+    return layer.target in NORMALIZED and (
+        layer.target is not aten.linear.default or layer.meta["val"].dim() == 2
+    )
 
 
 def _fold(graph_module: GraphModule, layer: Node, norm: Node, weight: torch.Tensor) -> None:
@@ -199,6 +209,11 @@ def _constant_before(graph_module: GraphModule, node: Node, name: str, value: to
         made = graph_module.graph.get_attr(unique)
     made.meta["val"] = value
     return made
+
+
+def _draws(node: Node) -> bool:
+    """Whether the operator gives other numbers each time: computed here, one draw would be in the file for good."""
+    return torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())
 
 
 def _is_identity(node: Node, source: Node) -> bool:

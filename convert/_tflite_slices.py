@@ -25,7 +25,7 @@ def slice_axis(call: Call, draft: Draft) -> Value:
     count = call.result[values["dim"]]
     if step == 1:
         return _part(draft, value, axis, start, count)
-    return _chosen(draft, value, axis, np.arange(start, start + count * step, step))
+    return chosen(draft, value, axis, np.arange(start, start + count * step, step))
 
 
 @lower(aten.select.int, int8="moves")
@@ -63,7 +63,7 @@ def index_select(call: Call, draft: Draft) -> Value:
             "The index is computed from the input.", "choose with an index that is a constant"
         )
     value = draft.value(call.source)
-    return _chosen(draft, value, value.axis(call.arguments["dim"]), index.reshape(-1))
+    return chosen(draft, value, value.axis(call.arguments["dim"]), index.reshape(-1))
 
 
 @lower(aten.index.Tensor, int8="moves")
@@ -77,7 +77,7 @@ def index_tensor(call: Call, draft: Draft) -> Value:
         raise draft.unsupported(
             "Only one axis can be indexed, with a constant vector of numbers.", "use torch.index_select"
         )
-    return _chosen(draft, value, value.axis(dim), index)
+    return chosen(draft, value, value.axis(dim), index)
 
 
 @lower(aten.embedding.default)
@@ -104,13 +104,7 @@ def sliced(draft: Draft, tensor: Tensor, begin: Sequence[int], size: Sequence[in
     return draft.move(Op.SLICE, inputs, size, options("SliceOptions"))
 
 
-def _part(draft: Draft, value: Value, axis: int, start: int, count: int) -> Value:
-    begin, size = [0] * len(value.order), list(value.tensor.shape)
-    begin[axis], size[axis] = start, count
-    return value.holding(sliced(draft, value.tensor, begin, size))
-
-
-def _chosen(draft: Draft, value: Value, axis: int, index: np.ndarray) -> Value:
+def chosen(draft: Draft, value: Value, axis: int, index: np.ndarray) -> Value:
     """The entries `index` of the file's `axis`: slices where they are a few runs, else a GATHER."""
     index = index % value.tensor.shape[axis]
     runs = np.split(index, np.flatnonzero(np.diff(index) != 1) + 1)
@@ -126,3 +120,9 @@ def _chosen(draft: Draft, value: Value, axis: int, index: np.ndarray) -> Value:
     shape = list(value.tensor.shape)
     shape[axis] = len(index)
     return value.holding(draft.move(code, inputs, shape, made))
+
+
+def _part(draft: Draft, value: Value, axis: int, start: int, count: int) -> Value:
+    begin, size = [0] * len(value.order), list(value.tensor.shape)
+    begin[axis], size[axis] = start, count
+    return value.holding(sliced(draft, value.tensor, begin, size))

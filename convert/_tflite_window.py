@@ -90,7 +90,7 @@ def pad(draft: Draft, tensor: Tensor, amounts: list[tuple[int, int]], fill: floa
     if fill == 0.0:
         return draft.move(Op.PAD, [tensor, sizes], shape, options("PadOptions"))
     code = tensor.quantization
-    entry = np.array(fill, np.float32) if code is None else np.array(code.integer(fill), np.int8)
+    entry = np.array(fill, tensor.dtype) if code is None else np.array(code.integer(fill), np.int8)
     return draft.move(
         Op.PADV2, [tensor, sizes, draft.constant(entry, quantization=code)], shape, options("PadV2Options")
     )

@@ -58,6 +58,13 @@ def test_batch_norms_without_a_convolution_and_of_features(tmp_path: Path) -> No
     assert operations(artifact) == ["MUL", "ADD", "MEAN", "FULLY_CONNECTED"]
 
 
+@pytest.mark.parametrize("features", [5, 9], ids=["other_size", "same_size"])
+def test_a_batch_norm_over_tokens_is_not_folded_into_the_features(features: int, tmp_path: Path) -> None:
+    """The linear layer's outputs are the last axis, the batch-norm's channels the middle one."""
+    module = network(lambda x, mix, norm: norm(mix(x.mean(1))), nn.Linear(12, features), nn.BatchNorm1d(9))
+    assert_same(*converted(module, IMAGE, tmp_path))
+
+
 def test_a_weight_that_two_layers_share_is_normalized_once(tmp_path: Path) -> None:
     def twice(x: Tensor, convolution: nn.Module, norm: nn.Module) -> Tensor:
         return norm(convolution(x)) + convolution(x)
@@ -128,15 +135,50 @@ def test_an_unknown_operator_is_refused_by_layer_before_anything_is_written(tmp_
         (lambda x: F.adaptive_avg_pool2d(x, (4, 5)), "evenly"),
         (lambda x: F.max_pool2d(x, 2, dilation=2), "dilation"),
         (lambda x: F.elu(x, alpha=0.5), "alpha"),
+        (lambda x: F.interpolate(x, scale_factor=1.3, mode="bilinear"), "whole size"),
+        (lambda x: torch.rsub(x, 2.0, alpha=3), "multiple of a tensor"),
+        (lambda x: F.max_pool2d(x[:, 0], 2), "4 axes, not of 3"),
+        (lambda x: x + torch.rand(12), "lowering of rand"),
         (lambda x: F.conv2d(x, x[:1, :, :3, :3].mean(0, keepdim=True)), "computed from the input"),
     ],
-    ids=["replicate", "uneven", "dilated_maximum", "elu", "computed_weight"],
+    ids=[
+        "replicate",
+        "uneven",
+        "dilated_maximum",
+        "elu",
+        "bilinear_fraction",
+        "rsub",
+        "unbatched",
+        "random",
+        "computed_weight",
+    ],
 )
 def test_uses_that_tflite_lacks_are_refused(
     function: Callable[[Tensor], Tensor], what: str, tmp_path: Path
 ) -> None:
     with pytest.raises(UnsupportedModel, match=what):
         converted(network(function), IMAGE, tmp_path)
+
+
+class Positions(nn.Module):
+    """Looks numbers up; with `shift`, computes with them first."""
+
+    def __init__(self, shift: int) -> None:
+        super().__init__()
+        self.shift = shift
+        self.table = nn.Embedding(8, 5)
+
+    def forward(self, words: Tensor) -> Tensor:
+        padded = torch.cat([words, torch.zeros_like(words)], 1)
+        return self.table(padded + self.shift if self.shift else padded)
+
+
+def test_whole_numbers_are_moved_and_looked_up_but_not_computed_with(tmp_path: Path) -> None:
+    words = (torch.zeros(2, 6, dtype=torch.int64),)
+    program = Program.capture(Positions(0), words)
+    assert_same(program, convert.to(program, "tflite", tmp_path / "words.tflite"))
+    with pytest.raises(UnsupportedModel, match="is int64"):
+        convert.check(Program.capture(Positions(1), words), "tflite")
 
 
 class Two(nn.Module):
@@ -186,6 +228,15 @@ def test_half_weights_halve_the_file_and_round_like_float16(tmp_path: Path) -> N
     for parameter in module.parameters():
         parameter.data = parameter.data.half().float()
     assert_same(Program.capture(module, (torch.randn(2, *IMAGE),)), half)
+
+
+def test_what_was_lowered_to_check_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from edgepress.convert import _tflite_lowered
+
+    program, first = converted(network(lambda x, layer: layer(x), nn.Conv2d(4, 6, 3)), IMAGE, tmp_path)
+    convert.check(program, "tflite")
+    monkeypatch.setattr(_tflite_lowered, "lowered", None)
+    assert convert.to(program, "tflite", tmp_path / "second.tflite").manifest.sha256 == first.manifest.sha256
 
 
 def test_int8_inputs_need_a_quantized_network(tmp_path: Path) -> None:

@@ -82,6 +82,7 @@ MOVING: dict[str, Callable[[Tensor], Tensor]] = {
     "tokens": lambda x: x.flatten(2).transpose(1, 2), "chunk": lambda x: torch.cat(x.chunk(2, 1)[::-1], 1),
     "split": lambda x: x.split([1, 3], 1)[1], "slice": lambda x: x[:, 1:3, ::2, -4:], "select": lambda x: x[:, 2],
     "permute": lambda x: x.permute(0, 2, 3, 1), "nearest": lambda x: F.interpolate(x, scale_factor=2.0),
+    "nearest_fraction": lambda x: F.interpolate(x, scale_factor=0.7),
     "shuffle": lambda x: F.channel_shuffle(x, 2),
     "shuffle_spelt": lambda x: x.view(x.size(0), 2, 2, 9, 12).transpose(1, 2).reshape(x.size(0), 4, 9, 12),
 }  # fmt: skip
@@ -96,6 +97,15 @@ def test_operators_behind_a_layer(name: str, tmp_path: Path) -> None:
     assert apart.max() < (3.01 if name in COMPUTING else 1.01)
     assert np.mean(apart > 0.5) < (0.1 if name in COMPUTING else RARELY)
     assert not {"QUANTIZE", "DEQUANTIZE"} & set(operations(artifact))
+
+
+def test_averages_of_fewer_entries_are_as_precise_as_others(tmp_path: Path) -> None:
+    """At the corner a window holds one entry of nine: a rounded ninth, times nine, would be some steps off."""
+
+    def average(x: Tensor, layer: nn.Module) -> Tensor:
+        return F.avg_pool2d(layer(x), 3, 2, 1, ceil_mode=True, count_include_pad=False)
+
+    assert steps_apart(*int8(network(average, nn.Conv2d(4, 4, 1)), tmp_path)).max() < 1.01
 
 
 def test_float_ends_are_converted_inside_the_file(tmp_path: Path) -> None:

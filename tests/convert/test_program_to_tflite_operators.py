@@ -87,6 +87,7 @@ ARITHMETIC: dict[str, Callable[[Tensor], Tensor]] = {
     "add_row": lambda x: x + torch.arange(12.0), "add_channel": lambda x: x + torch.arange(4.0).view(4, 1, 1),
     "add_and_relu": lambda x: F.relu(x + 1), "maximum": lambda x: torch.maximum(x, x * x),
     "add_one_row": lambda x: x + x[:, :1, :1], "negate": lambda x: -x,
+    "add_integers": lambda x: x + torch.arange(12), "subtract_alpha": lambda x: torch.rsub(x, x * x, alpha=3),
     "in_place": lambda x: (x * 2).add_(1).mul_(3),
 }  # fmt: skip
 
@@ -107,7 +108,7 @@ POOLS: dict[str, Callable[[Tensor], Tensor]] = {
     "adaptive": lambda x: F.adaptive_avg_pool2d(x, (3, 4)), "mean": lambda x: x.mean((2, 3)), "mean_channel": lambda x: x.mean(1),
     "mean_kept": lambda x: x.mean((-1,), keepdim=True), "sum": lambda x: x.sum((2, 3)), "amax": lambda x: x.amax((2, 3)),
     "nearest": lambda x: F.interpolate(x, scale_factor=2.0), "nearest_size": lambda x: F.interpolate(x, size=(13, 7)),
-    "bilinear": lambda x: F.interpolate(x, scale_factor=2.0, mode="bilinear"),
+    "nearest_fraction": lambda x: F.interpolate(x, scale_factor=0.7), "bilinear": lambda x: F.interpolate(x, scale_factor=2.0, mode="bilinear"),
     "bilinear_corners": lambda x: F.interpolate(x, size=(17, 23), mode="bilinear", align_corners=True),
 }  # fmt: skip
 
@@ -128,8 +129,8 @@ SHAPES: dict[str, Callable[[Tensor], object]] = {
     "select": lambda x: x[:, 2], "select_last": lambda x: x[..., -1], "unbind": lambda x: sum(x.unbind(1)),
     "gather": lambda x: x.index_select(3, torch.arange(11, -1, -1)), "index_select": lambda x: x.index_select(1, torch.tensor([3, 0, 0, 2])), "index": lambda x: x[:, [1, 2]],
     "cat_rows": lambda x: torch.cat([x, x * 2], 2), "cat_constant": lambda x: torch.cat([x, torch.ones(1, 4, 9, 1).expand(x.size(0), -1, -1, -1)], 3),
-    "pixel_shuffle": lambda x: F.pixel_shuffle(x, 2), "pixel_shuffle_many": lambda x: F.pixel_shuffle(torch.cat([x, 2 * x], 1), 2),
-    "attention": lambda x: F.scaled_dot_product_attention(x, x * 2, x - 1), "zeros_like": lambda x: torch.cat([x, torch.zeros_like(x)], 2), "layer_norm": lambda x: F.layer_norm(x, (12,)), "layer_norm_axes": lambda x: F.layer_norm(x, (9, 12)), "zeros": lambda x: torch.cat([x, torch.zeros(x.size(0), 1, 9, 12)], 1), "pad": lambda x: F.pad(x, (1, 2, 0, 1)), "pad_channels": lambda x: F.pad(x, (0, 0, 0, 0, 1, 3)), "pad_value": lambda x: F.pad(x, (1, 1), value=-2.5),
+    "pixel_shuffle": lambda x: F.pixel_shuffle(x, 2), "pixel_shuffle_stack": lambda x: F.pixel_shuffle(x.unsqueeze(1), 2), "pixel_shuffle_many": lambda x: F.pixel_shuffle(torch.cat([x, 2 * x], 1), 2),
+    "attention_mask": lambda x: F.scaled_dot_product_attention(x, x * 2, x - 1, torch.ones(9, 9).tril() > 0), "attention": lambda x: F.scaled_dot_product_attention(x, x * 2, x - 1), "zeros_like": lambda x: torch.cat([x, torch.zeros_like(x)], 2), "layer_norm": lambda x: F.layer_norm(x, (12,)), "layer_norm_axes": lambda x: F.layer_norm(x, (9, 12)), "zeros": lambda x: torch.cat([x, torch.zeros(x.size(0), 1, 9, 12)], 1), "pad": lambda x: F.pad(x, (1, 2, 0, 1)), "pad_channels": lambda x: F.pad(x, (0, 0, 0, 0, 1, 3)), "pad_value": lambda x: F.pad(x, (1, 1), value=-2.5),
     "reflect": lambda x: F.pad(x, (1, 2, 2, 1), mode="reflect"), "shuffle": lambda x: F.channel_shuffle(x, 2),
     "shuffle_spelt": lambda x: x.view(x.size(0), 2, 2, 9, 12).transpose(1, 2).reshape(x.size(0), 4, 9, 12),
     "dropout": lambda x: F.dropout(x, training=False) + 0, "contiguous": lambda x: x.transpose(1, 2).contiguous().clone(),
