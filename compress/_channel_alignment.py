@@ -16,7 +16,7 @@ from edgepress.compress._channel_budget import Bundle, Problem
 
 def aligned(problem: Problem, kept: np.ndarray, axes: Sequence[int]) -> np.ndarray:
     """Which classes stay (bool) when each bundle keeps `kept` and the counts on `axes` are rounded as far as
-    exchanges can; the limits still hold."""
+    exchanges can; the limits and floors still hold."""
     stays = problem.classes_kept(kept)
     step = max((bundle.step for bundle in problem.bundles), default=1)
     rows = problem.members[[axis for axis in axes if problem.members[axis].sum() >= step]]
@@ -30,7 +30,7 @@ def aligned(problem: Problem, kept: np.ndarray, axes: Sequence[int]) -> np.ndarr
         if pair is None:
             break
         exchange = _exchange(mixed, rows, stays, *pair)
-        if exchange is None or not _still_within(problem, stays, *exchange):
+        if exchange is None or not _is_allowed(problem, stays, *exchange):
             given_up.add(pair)
             continue
         stays[exchange[0]], stays[exchange[1]] = False, True
@@ -63,7 +63,8 @@ def _exchange(
     return None if best is None else best[1:]
 
 
-def _still_within(problem: Problem, stays: np.ndarray, out: int, back: int) -> bool:
+def _is_allowed(problem: Problem, stays: np.ndarray, out: int, back: int) -> bool:
     trial = stays.copy()
     trial[out], trial[back] = False, True
-    return problem.is_within(problem.members @ trial.astype(problem.members.dtype))
+    counts = problem.members @ trial.astype(problem.members.dtype)
+    return problem.is_within(counts) and bool((counts >= problem.floors).all())

@@ -108,7 +108,16 @@ class Labeller:
         self._frozen.append((labels.ravel(), reason))
 
     def bind(self, node: Node, constant: Node, axis: int, labels: np.ndarray, side: Side) -> None:
-        """Let `axis` of the stored tensor follow `labels`; another use of the same tensor must agree."""
+        """Let `axis` of the stored tensor follow `labels`; another use of the same tensor must agree.
+
+        What is no stored tensor, but computed in the forward, cannot be cut, and keeps the channels.
+        """
+        if constant.op != "get_attr":
+            reason = (
+                f"{graph.layer_name(node)} has one value for each channel that is computed in the forward"
+            )
+            self.freeze(labels, reason)
+            return
         binding = Binding(node, constant, axis, labels, side)
         earlier = self._bound[binding.name, axis]
         if earlier:

@@ -62,7 +62,12 @@ class _Rewriter:
         source = graph.arguments(node)["input"]
         inputs = None
         if self.reader.is_labelled(source):
-            inputs = self.reader.read(source, node, self._settled_order(node, "input"))
+            wanted = self._settled_order(node, "input")
+            if not any(binding.side == "input" for binding in self.bindings.get(node, ())):
+                wanted = self.reader.ascending(
+                    source
+                )  # no weight follows these channels, so they must not move
+            inputs = self.reader.read(source, node, wanted)
         made = self._settled_order(node, "output")
         if made is None:
             made = self.reader.grouped_by_reader(node)

@@ -23,20 +23,21 @@ def pointwise(labeller: Labeller, node: Node) -> Result:
     if len(axes) != 1:
         return unknown(labeller, node) if axes else (None, Flow.KEEPS)
     (axis,) = axes
-    labels = max((channels.labels for _, channels in operands if channels is not None), key=len)
+    known = [channels.labels for _, channels in operands if channels is not None]
+    labels = next((found for found in known if len(found) == shape[axis]), None)
     for source, channels in operands:
         size = (1,) * len(shape) + shape_at_batch_one(source)
-        if channels is not None and len(channels.labels) == shape[axis]:
-            labeller.tie(labels, channels.labels)
-        elif channels is not None:
+        if channels is not None and len(channels.labels) != shape[axis]:
             freeze(labeller, source, "it is the only channel, and spread over others")
-        elif size[axis - len(shape)] == 1:
+        elif labels is None or size[axis - len(shape)] == 1:
             continue
+        elif channels is not None:
+            labeller.tie(labels, channels.labels)
         elif source.op == "get_attr":
             labeller.bind(node, source, axis - len(shape) + len(shape_at_batch_one(source)), labels, "output")
         else:
             labeller.freeze(labels, f"{describe(node)} joins it with channels that cannot be removed")
-    return Channels(axis, labels), Flow.KEEPS
+    return None if labels is None else Channels(axis, labels), Flow.KEEPS
 
 
 def _aligned(channels: Channels | None, source: Node, shape: tuple[int, ...]) -> Channels | None:
@@ -47,7 +48,11 @@ def _aligned(channels: Channels | None, source: Node, shape: tuple[int, ...]) ->
 
 
 def window(labeller: Labeller, node: Node) -> Result:
-    return on_axis(labeller, node.all_input_nodes[0], 1, node), Flow.KEEPS
+    source, dimensions = node.all_input_nodes[0], int(graph.op_name(node)[-2])
+    if len(shape_at_batch_one(source)) != dimensions + 2:
+        # PyTorch takes this for one sample without a batch, so the window runs over the channels.
+        return unknown(labeller, node)
+    return on_axis(labeller, source, 1, node), Flow.KEEPS
 
 
 def reduction(labeller: Labeller, node: Node) -> Result:
@@ -147,6 +152,9 @@ def copying(labeller: Labeller, node: Node) -> Result:
     varying = [axis for axis in range(moved.ndim) if (moved != moved.take([0], axis)).any()]
     if not varying or len(np.unique(moved)) < len(np.unique(channels.labels)):
         freeze(labeller, source, f"{describe(node)} picks single channels")
+        return None, Flow.FIXED
+    if any(graph.shape(node)[axis] is None for axis in varying):
+        freeze(labeller, source, f"{describe(node)} mixes its channels with the batch")
         return None, Flow.FIXED
     axis = max(varying, key=lambda axis: (moved.shape[axis], axis))
     lines = np.moveaxis(moved, axis, -1).reshape(-1, moved.shape[axis])

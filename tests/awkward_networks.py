@@ -638,3 +638,64 @@ class Auxiliary(_Classifier):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         middle = self.second(self.first(x))
         return middle, self.head(self.third(middle).mean((2, 3)))
+
+
+@_network(PICTURE)
+class GatedPicture(_Classifier):
+    """A gate of one channel is spread over the network's input, whose channels no layer makes."""
+
+    def __init__(self) -> None:
+        super().__init__(16)
+        self.gate = nn.Conv2d(3, 1, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.first(x * torch.sigmoid(self.gate(x))).mean((2, 3)))
+
+
+@_network((12,))
+class Maxout(nn.Module):
+    """Pooling in one dimension takes a matrix for one sample without a batch, and so its channels for a signal."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wide, self.narrow, self.out = nn.Linear(12, 32), nn.Linear(16, 16), nn.Linear(16, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out(functional.relu(self.narrow(functional.max_pool1d(self.wide(x), 2))))
+
+
+@_network(PICTURE)
+class ComputedBias(_Classifier):
+    def __init__(self) -> None:
+        super().__init__(12)
+        self.middle, self.gain, self.conv = nn.Conv2d(16, 16, 1), nn.Parameter(torch.randn(16)), _conv(16, 12)
+
+    def body(self, x: Tensor) -> Tensor:
+        return self.conv(functional.conv2d(x, self.middle.weight, self.gain * 2))
+
+
+@_network(PICTURE)
+class ChannelsInTheBatch(_Classifier):
+    """Every channel is treated as a sample of its own."""
+
+    def __init__(self) -> None:
+        super().__init__(12)
+        self.hidden, self.out = nn.Linear(16, 12), nn.Linear(12, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows = self.first(x).reshape(x.shape[0] * 16, 64)
+        return self.out(functional.relu(self.hidden(rows.mean(1).reshape(x.shape[0], 16))))
+
+
+@_network((3, 8))
+class ShuffledBeforeLastAxis(nn.Module):
+    """A layer that works along another axis than the shuffled channels': they arrive in their order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.last = nn.Conv1d(3, 16, 1), nn.Linear(8, 6)
+        self.hidden, self.out = nn.Linear(96, 16), nn.Linear(16, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.conv(x).view(-1, 2, 8, 8).transpose(1, 2).reshape(-1, 16, 8)
+        return self.out(functional.relu(self.hidden(self.last(y).flatten(1))))

@@ -22,6 +22,11 @@ STAYS = {
     "picked_channel": {"first.0": "picks single channels"},
     "standardised_weight": {"first.0": "conv2d"},
     "tied_decoder": {"second.0": "encode.weight is also used", "encode": "linear"},
+    "gated_picture": {"gate": "only channel"},
+    "maxout": {"wide": "max_pool1d"},
+    "computed_bias": {"middle": "computed"},
+    "channels_in_the_batch": {"first.0": "with the batch"},
+    "shuffled_before_last_axis": {"conv": "another axis"},
     "auxiliary": {"second.0": "network's output"},
     "shuffled_head": {"a.0": "network's output", "b.0": "network's output"},
 }
