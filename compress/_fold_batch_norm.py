@@ -41,8 +41,6 @@ def _can_fold(graph_module: GraphModule, norm: Node) -> bool:
         return False
     if statistics["training"] or graph.constant(graph_module, statistics["running_mean"]) is None:
         return False
-    if layer.target is aten.linear.default and layer.meta["val"].dim() != 2:
-        return False  # a linear layer's outputs are the last axis, the channels of a batch norm the second
     weight = graph.constant(graph_module, graph.arguments(layer)["weight"])
     if weight is None or len(graph.shape(layer)) != weight.dim():
         return False  # a linear layer over the last of three axes: batch norm works on the second

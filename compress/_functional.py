@@ -31,12 +31,17 @@ FUNCTIONAL = {
 }
 
 
+ALIASES = (aten.detach.default, aten.detach_.default, aten.alias.default)
+"""What hands on the very tensor it is given: torch.tensor() in a forward leaves one behind."""
+
+
 def make_functional(graph_module: GraphModule) -> None:
-    """Rewrite the graph in place; its results stay as they are.
+    """Rewrite the graph in place; its results stay as they are. Aliases and copies of constants go.
 
     Raises UnsupportedModel for an operator that writes into its input and has no known twin, and where
     the tensor written into is a view: its base changes too, which a new tensor would not do.
     """
+    _leave_out(graph_module, ALIASES)
     order = {node: position for position, node in enumerate(graph_module.graph.nodes)}
     for node in graph.operators(graph_module):
         schema = getattr(node.target, "_schema", None)
@@ -52,6 +57,16 @@ def make_functional(graph_module: GraphModule) -> None:
         node.target = FUNCTIONAL[node.target]
         for user in [user for user in written.users if order[user] > order[node]]:
             user.replace_input_with(written, node)
+    # Only now: an operator that wrote into the copy would have written into the constant.
+    _leave_out(graph_module, (aten.lift_fresh_copy.default,))
+
+
+def _leave_out(graph_module: GraphModule, targets: tuple[object, ...]) -> None:
+    """Let the readers of these nodes read what the nodes read."""
+    for node in list(graph.operators(graph_module)):
+        if node.target in targets:
+            node.replace_all_uses_with(node.args[0])  # type: ignore[arg-type]
+            graph_module.graph.erase_node(node)
 
 
 def _is_view(node: Node) -> bool:

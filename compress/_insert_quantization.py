@@ -62,15 +62,11 @@ def _insert_pair(graph_module: GraphModule, tensor: Node, range: Range, readers:
 def _shift_bias(
     graph_module: GraphModule, layer: Node, bias: torch.Tensor | None, shift: torch.Tensor
 ) -> None:
-    if bias is not None:
-        graph.set_constant(
-            graph_module, str(graph.arguments(layer)["bias"].target), (bias + shift).to(bias.dtype)
-        )
-        return
-    name = f"{graph.layer_name(layer)}.bias"
-    graph.set_constant(graph_module, name, torch.nn.Parameter(shift.float()))
-    with graph_module.graph.inserting_before(layer):
-        layer.args = (*layer.args[:2], graph_module.graph.get_attr(name), *layer.args[3:])
+    if bias is None:
+        graph.add_bias(graph_module, layer, shift.float())
+    else:
+        name = str(graph.arguments(layer)["bias"].target)
+        graph.set_constant(graph_module, name, (bias + shift).to(bias.dtype))
 
 
 def _replace_weight(graph_module: GraphModule, layer: Node, result: QuantizedWeight) -> None:

@@ -90,6 +90,20 @@ def set_constant(graph_module: GraphModule, name: str, value: torch.Tensor) -> N
         module.register_buffer(leaf, value)
 
 
+def add_bias(graph_module: GraphModule, layer: Node, bias: torch.Tensor) -> None:
+    """Give a convolution or linear layer that has none a bias, under a name that nothing in its module has."""
+    weight = weight_node(layer)
+    assert weight is not None, "the layers that get a bias have a stored weight"
+    owner, _, leaf = str(weight.target).rpartition(".")
+    leaf = leaf.removesuffix("weight") + "bias" if leaf.endswith("weight") else f"{leaf}_bias"
+    while getattr(graph_module.get_submodule(owner), leaf, None) is not None:
+        leaf = f"{leaf}_"
+    name = f"{owner}.{leaf}".removeprefix(".")
+    set_constant(graph_module, name, torch.nn.Parameter(bias))
+    with graph_module.graph.inserting_before(layer):
+        layer.args = (*layer.args[:2], graph_module.graph.get_attr(name), *layer.args[3:])
+
+
 def weight_node(node: Node) -> Node | None:
     """The `get_attr` node of the weight of a convolution or linear layer, seen through a dequantize."""
     weight = arguments(node).get("weight")
