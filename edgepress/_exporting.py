@@ -27,6 +27,9 @@ OTHER_BATCHES = (3, 7)
 """Odd and prime: a forward that fixes the batch does not run on these."""
 
 GENERAL_HINT = "replace what PyTorch names by operators of torch; the forward must not depend on values"
+INPUT_HINT = (
+    "wrap it in a module that takes tensors with a batch in front, and keeps what is the same for all samples"
+)
 CALL_HINT = "check the example inputs (--input): the forward fails on them in plain PyTorch, too"
 
 
@@ -35,6 +38,11 @@ def export(module: torch.nn.Module, example: tuple[torch.Tensor, ...]) -> Export
 
     Raises UnsupportedModel with PyTorch's reason and the user's line.
     """
+    for position, tensor in enumerate(example):
+        if not isinstance(tensor, torch.Tensor) or not tensor.ndim or not len(tensor):
+            raise UnsupportedModel(
+                f"Input {position} of the network is no tensor with a batch axis.", hint=INPUT_HINT
+            )
     batch = torch.export.Dim("batch", min=1)
     dynamic = tuple({0: batch} for _ in example)
     inputs = _two_samples(example)

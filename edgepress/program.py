@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import functools
+import importlib.metadata
 import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -54,7 +55,16 @@ class Program:
 
         Raises UnsupportedModel with PyTorch's reason and the source line when it cannot be exported.
         """
-        exported = export(copy.deepcopy(module).eval(), tuple(example_inputs))
+        try:
+            copied = copy.deepcopy(module)
+        except RuntimeError as error:
+            # Weights made from others in a hook of the forward, as the old torch.nn.utils.weight_norm does.
+            raise UnsupportedModel(
+                f"PyTorch cannot copy this network: {str(error).partition('. ')[0]}.",
+                where=type(module).__name__,
+                hint="remove weight_norm or spectral_norm (torch.nn.utils.remove_weight_norm) before",
+            ) from error
+        exported = export(copied.eval(), tuple(example_inputs))
         return cls(exported, _signature(exported), preprocess, tuple(labels))
 
     @classmethod
@@ -142,8 +152,6 @@ class Program:
 
 def tool_versions(*modules: str) -> dict[str, str]:
     """The versions of edgepress, Python and the named modules, as manifests record them."""
-    import importlib.metadata
-
     found = {"edgepress": __version__, "python": platform.python_version()}
     return found | {module: importlib.metadata.version(module) for module in modules}
 
@@ -162,7 +170,15 @@ def _spec(name: Any, value: object) -> TensorSpec:
             hint="wrap it in a module whose forward takes and returns tensors only",
         )
     shape = tuple(size if isinstance(size, int) else None for size in value.shape)
-    return TensorSpec(name, shape, str(value.dtype).removeprefix("torch."))
+    dtype = str(value.dtype).removeprefix("torch.")
+    try:
+        np.dtype(dtype)
+    except TypeError:
+        raise UnsupportedModel(
+            f"The network takes or returns {name!r} as {dtype}, which arrays cannot hold.",
+            hint="convert the network: model.float()",
+        ) from None
+    return TensorSpec(name, shape, dtype)
 
 
 def _agree(found: Signature, stated: Signature) -> bool:

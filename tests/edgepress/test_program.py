@@ -196,3 +196,22 @@ class WithNumber(torch.nn.Module):
 def test_outputs_that_are_no_tensors() -> None:
     with pytest.raises(UnsupportedModel, match="no tensor but int"):
         Program.capture(WithNumber(), (torch.ones(2, 3),))
+
+
+def test_inputs_without_a_batch_are_refused() -> None:
+    with pytest.raises(UnsupportedModel, match="Input 1 .* no tensor with a batch axis"):
+        Program.capture(torch.nn.Bilinear(3, 3, 2), (torch.ones(2, 3), torch.tensor(1.0)))
+
+
+def test_types_that_numpy_lacks_are_refused() -> None:
+    with pytest.raises(UnsupportedModel, match="as bfloat16") as caught:
+        Program.capture(torch.nn.Linear(3, 2).bfloat16(), (torch.ones(2, 3, dtype=torch.bfloat16),))
+    assert "float()" in caught.value.hint
+
+
+def test_a_network_that_cannot_be_copied_is_refused() -> None:
+    network = torch.nn.Linear(3, 2)
+    network.derived = network.weight * 2  # what torch.nn.utils.weight_norm leaves behind
+    with pytest.raises(UnsupportedModel, match="cannot copy") as caught:
+        Program.capture(network, (torch.ones(2, 3),))
+    assert "remove_weight_norm" in caught.value.hint
