@@ -26,11 +26,33 @@ def name_as_in_program(model: onnx_ir.Model, program: Program) -> None:
     """
     owners = {node.name: graph.layer_name(node) for node in graph.operators(program.graph_module())}
     _name_nodes(model, owners)
-    specs = (*program.signature.inputs, *program.signature.outputs)
-    for value, spec in zip([*model.graph.inputs, *model.graph.outputs], specs, strict=True):
-        value.name = spec.name
+    _separate_outputs(model)
+    _name_ends(model, program)
     _name_batch(model)
     _drop_notes(model)
+
+
+def _separate_outputs(model: onnx_ir.Model) -> None:
+    """An output that is an input as well, or another output, becomes a value of its own, to bear its own name."""
+    import onnx_ir
+
+    ends = list(model.graph.inputs)
+    for position, value in enumerate(list(model.graph.outputs)):
+        if any(value is end for end in ends):
+            copy = onnx_ir.node("Identity", [value])
+            copy.outputs[0].shape, copy.outputs[0].type = value.shape, value.type
+            model.graph.append(copy)
+            model.graph.outputs[position] = copy.outputs[0]
+        ends.append(value)
+
+
+def _name_ends(model: onnx_ir.Model, program: Program) -> None:
+    """As the signature does; a name that stands there twice, which ONNX forbids, ends on `_2` the second time."""
+    specs = (*program.signature.inputs, *program.signature.outputs)
+    seen: Counter[str] = Counter()
+    for value, spec in zip([*model.graph.inputs, *model.graph.outputs], specs, strict=True):
+        seen[spec.name] += 1
+        value.name = spec.name if seen[spec.name] == 1 else f"{spec.name}_{seen[spec.name]}"
 
 
 def _name_nodes(model: onnx_ir.Model, owners: dict[str, str]) -> None:

@@ -249,6 +249,22 @@ def test_an_operator_onnx_lacks_is_named_with_its_layer(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+class Echo(nn.Module):
+    def forward(self, pictures: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        doubled = pictures * 2
+        return pictures, doubled, doubled
+
+
+def test_an_output_may_be_an_input_or_another_output(tmp_path: Path) -> None:
+    program = Program.capture(Echo(), (torch.zeros(2, 3, 4, 4),))
+    artifact = convert.to(program, "onnx", tmp_path / "model.onnx")
+    inputs = program.signature.example(2)
+    with runtime.open(artifact) as runner:
+        found = runner.run(*inputs)
+    for have, want in zip(found, program.run(*inputs), strict=True):
+        np.testing.assert_array_equal(have, want)
+
+
 def test_weights_beyond_one_protobuf_are_refused_before_any_work(
     program: Program, monkeypatch: pytest.MonkeyPatch
 ) -> None:
