@@ -25,11 +25,12 @@ Skipped = Callable[[Node], bool]
 @dataclass(frozen=True)
 class SharedScale:
     """Tensors with one scale and zero point: `tensors` get a pair of nodes each, `observed` say which values
-    there are. `fixed` is the range where the operator leaves no choice; `is_input` says that all of them are
+    there are, and `maker`, the first operator (or input) that makes them, whose options count. `fixed` is the range where the operator leaves no choice; `is_input` says that all of them are
     inputs of the network, as they are or moved."""
 
     tensors: tuple[Node, ...]
     observed: tuple[Node, ...]
+    maker: Node
     fixed: Range | None = None
     is_input: bool = False
 
@@ -163,7 +164,8 @@ class _Draft:
         sources = [node for node in members if not self._moves(node)]
         fixed = FIXED_RANGES.get(graph.op_name(sources[0])) if len(sources) == 1 else None
         is_input = all(node.op == "placeholder" for node in sources)
-        return SharedScale(tensors, observed or tensors, fixed, is_input)
+        maker = next((node for node, end in self.ends.items() if end is sources[0]), sources[0])
+        return SharedScale(tensors, observed or tensors, maker, fixed, is_input)
 
     def _moves(self, node: Node) -> bool:
         return node in self.ends and role(node) is Role.MOVES
