@@ -1,6 +1,6 @@
 """The charts of the report: each takes plain data and gives an inline SVG.
 
-Bars and latencies begin at zero. Grey is always the original, colour what compression made of it.
+Bars begin at zero, and latencies do unless they span more than LOGARITHMIC_SPAN. Grey is always the original, colour what compression made of it.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 MARKERS = "os^Dv<>P"
 SHOWN_SAMPLES = 160
+LOGARITHMIC_SPAN = 10
+"""From this factor between the fastest and the slowest on, the faster ones would all lie at zero."""
 NETWORK_COLOURS = {"original": ORIGINAL, "compressed": COMPRESSED}
 
 
@@ -83,11 +85,11 @@ def accuracy_against_latency(points: Sequence[Point]) -> str:
                 point.latency_ms, point.top1, MARKERS[runtimes.index(point.runtime) % len(MARKERS)],
                 color=_colour(point.network), markersize=10, markeredgecolor=PAPER, markeredgewidth=1.2, clip_on=False, zorder=3,
             )  # fmt: skip
-        axes.set_xlim(0, max(point.latency_ms for point in points) * 1.08)
+        latencies_ms = [point.latency_ms for point in points]
+        _latency_axis(axes, "median latency", min(latencies_ms), max(latencies_ms))
         low, high = min(point.top1 for point in points), max(point.top1 for point in points)
         margin = max(0.15 * (high - low), 0.5)
         axes.set_ylim(low - margin, high + margin)
-        axes.set_xlabel("median latency, ms")
         axes.set_ylabel("top-1, %")
         axes.grid(True)
         axes.spines[:].set_visible(False)
@@ -113,8 +115,8 @@ def latency_distributions(rows: Sequence[Samples]) -> str:
         for position, row in enumerate(rows):
             _distribution(axes, position, row, random)
         _named_rows(axes, [row.label for row in rows])
-        axes.set_xlim(0, max(float(np.percentile(row.latency_ms, 99)) for row in rows) * 1.06)
-        axes.set_xlabel("latency, ms")
+        edges_ms = np.array([np.percentile(row.latency_ms, (1, 99)) for row in rows])
+        _latency_axis(axes, "latency", float(edges_ms.min()), float(edges_ms.max()))
         return inline(figure, "latency", "Distribution of the latencies of each network on each runtime")
 
 
@@ -174,6 +176,22 @@ def _distribution(axes: Axes, position: int, row: Samples, random: np.random.Gen
     axes.plot([low, high], [position, position], color=colour, linewidth=1.4, zorder=3)
     axes.barh(position, third - first, left=first, height=0.44, color=colour, alpha=0.85, zorder=4)
     axes.plot([median, median], [position - 0.3, position + 0.3], color=INK, linewidth=2, zorder=5)
+
+
+def _latency_axis(axes: Axes, title: str, least_ms: float, most_ms: float) -> None:
+    """From zero; or logarithmic, and so labelled, where the latencies are too far apart for that."""
+    if most_ms <= LOGARITHMIC_SPAN * least_ms:
+        axes.set_xlim(0, most_ms * 1.08)
+        axes.set_xlabel(f"{title}, ms")
+        return
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    axes.set_xscale("log")
+    axes.set_xlim(least_ms / 1.3, most_ms * 1.3)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.set_xlabel(f"{title}, ms (logarithmic)")
 
 
 def _value_behind(axes: Axes, end: float, position: int, text: str) -> None:
