@@ -31,20 +31,22 @@ def reestimated(program: Program, batches: Iterable[Batch]) -> Program:
     with torch.no_grad():
         for batch in batches:
             meter.run(*(torch.from_numpy(array) for array in batch.inputs))
-    for node, (count, mean, square) in meter.sums.items():
-        arguments = graph.arguments(node)
-        variance = square / count - (mean / count).square()
-        for name, value in (("running_mean", mean / count), ("running_var", variance.clamp_min(0))):
-            graph.set_constant(graph_module, str(arguments[name].target), value.float())
+    for names, (count, mean, square) in meter.sums.items():
+        variance = (square / count - (mean / count).square()).clamp_min(0)
+        for name, value in zip(names, (mean / count, variance), strict=True):
+            graph.set_constant(graph_module, name, value.float())
     return program.replace(graph_module)
 
 
 class _Meter(Interpreter):
-    """Runs the graph and sums, for every batch-norm, what it reads and its square."""
+    """Runs the graph and sums what every batch-norm reads, and its square.
+
+    `sums` has them under the names of its statistics: a batch-norm that is called twice has one pair of them.
+    """
 
     def __init__(self, graph_module: torch.fx.GraphModule) -> None:
         super().__init__(graph_module)
-        self.sums: dict[Node, tuple[int, torch.Tensor, torch.Tensor]] = {}
+        self.sums: dict[tuple[str, str], tuple[int, torch.Tensor, torch.Tensor]] = {}
 
     def run_node(self, node: Node) -> object:
         if not _keeps_statistics(node):
@@ -52,9 +54,11 @@ class _Meter(Interpreter):
         (value, weight, bias, *_, momentum, eps, cudnn), _ = self.fetch_args_kwargs_from_env(node)
         axes = [axis for axis in range(value.ndim) if axis != 1]
         size = value.numel() // value.shape[1]
-        count, mean, square = self.sums.get(node, (0, torch.zeros(()), torch.zeros(())))
+        stored = graph.arguments(node)
+        names = (str(stored["running_mean"].target), str(stored["running_var"].target))
+        count, mean, square = self.sums.get(names, (0, torch.zeros(()), torch.zeros(())))
         wide = value.double()
-        self.sums[node] = (count + size, mean + wide.sum(axes), square + wide.square().sum(axes))
+        self.sums[names] = (count + size, mean + wide.sum(axes), square + wide.square().sum(axes))
         return aten.batch_norm.default(value, weight, bias, None, None, True, momentum, eps, cudnn)
 
 
