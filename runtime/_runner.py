@@ -12,6 +12,7 @@ import numpy as np
 
 from edgepress import plugins
 from edgepress.artifact import Artifact
+from edgepress.errors import BadInput
 from edgepress.runtime._target import Target
 
 
@@ -80,8 +81,12 @@ class Runner(ABC):
         return ()
 
     def run(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Check, load, invoke, read. A file with a fixed batch is run as often as the arrays need."""
+        """Check, load, invoke, read. A file with a fixed batch is run as often as the arrays need.
+
+        Raises BadInput for arrays that do not fit the signature, or hold no samples or not equally many.
+        """
         signature = self.artifact.manifest.signature
+        _check_counts(arrays)
         fixed = signature.inputs[0].shape[0]
         if fixed is None or len(arrays[0]) == fixed:
             signature.check_inputs(arrays)
@@ -93,6 +98,15 @@ class Runner(ABC):
             for start in range(0, len(arrays[0]), fixed)
         ]
         return tuple(np.concatenate(parts)[: len(arrays[0])] for parts in zip(*pieces, strict=True))
+
+
+def _check_counts(arrays: Sequence[np.ndarray]) -> None:
+    counts = sorted({len(array) if array.ndim else 0 for array in arrays})
+    if len(counts) != 1 or not counts[0]:
+        raise BadInput(
+            f"The inputs hold {' and '.join(map(str, counts)) or 'no'} samples.",
+            hint="give every input the same number of samples, at least one, along its first axis",
+        )
 
 
 def _padded(array: np.ndarray, size: int) -> np.ndarray:

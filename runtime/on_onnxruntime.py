@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from edgepress.errors import BadInput
+from edgepress.errors import BadInput, DeviceFailed
 from edgepress.runtime._runner import LayerTime, Runner
 
 PROFILED_NODE = "_kernel_time"
@@ -40,7 +40,14 @@ class OnnxRuntimeRunner(Runner):
             self._binding.bind_output(node.name, "cpu")
 
     def invoke(self) -> None:
-        self._session.run_with_iobinding(self._binding)
+        try:
+            self._session.run_with_iobinding(self._binding)
+        except Exception as error:  # the errors of ONNX Runtime share no base class
+            raise DeviceFailed(
+                f"ONNX Runtime failed to execute: {error}",
+                where=str(self.artifact.path),
+                hint="edgepress verify compares the file with the network it was made from",
+            ) from None
 
     def read_outputs(self) -> tuple[np.ndarray, ...]:
         return tuple(self._binding.copy_outputs_to_cpu())

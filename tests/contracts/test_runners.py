@@ -72,6 +72,13 @@ def test_refuses_inputs_of_another_shape(runner: Runner) -> None:
         runner.run(np.zeros((1, 3, 8, 8), np.float32))
 
 
+@pytest.mark.parametrize("counts", [(), (0,), (2, 1)], ids=["no inputs", "no samples", "not equally many"])
+def test_refuses_inputs_without_samples_or_not_equally_many(runner: Runner, counts: tuple[int, ...]) -> None:
+    shape = runner.artifact.manifest.signature.inputs[0].with_batch(1)[1:]
+    with runner, pytest.raises(BadInput, match="samples"):
+        runner.run(*(np.zeros((count, *shape), np.float32) for count in counts))
+
+
 def test_refuses_a_damaged_file(runner: Runner, tmp_path: Path) -> None:
     """Cut short, with a manifest that vouches for it: the runtime itself must refuse, in our words."""
     path = tmp_path / runner.artifact.path.name

@@ -11,7 +11,7 @@ import tiny_networks
 
 from edgepress import convert, runtime
 from edgepress.artifact import Artifact
-from edgepress.errors import BadInput
+from edgepress.errors import BadInput, DeviceFailed
 from edgepress.program import Program
 from edgepress.runtime.on_onnxruntime import OnnxRuntimeRunner
 
@@ -69,6 +69,12 @@ def test_a_file_it_refuses_is_bad_input(program: Program, tmp_path: Path) -> Non
     artifact.path.write_bytes(artifact.path.read_bytes()[:2000])
     with pytest.raises(BadInput, match="ONNX Runtime .* refuses the file"), OnnxRuntimeRunner(artifact):
         pass
+
+
+def test_a_failing_run_is_told_with_the_file(runner: runtime.Runner) -> None:
+    runner.load_inputs((np.zeros((1, 3, 5, 5), np.float32),))
+    with pytest.raises(DeviceFailed, match="ONNX Runtime failed to execute"):
+        runner.invoke()
 
 
 def test_profile_names_the_users_layers(
