@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from edgepress import graph, models
 from edgepress import options as option_values
 from edgepress.data import Data
-from edgepress.errors import BadInput, UsageError
+from edgepress.errors import BadInput, UnsupportedModel, UsageError
 from edgepress.history import Step
 from edgepress.program import Program
 from edgepress.progress import Progress, silent
@@ -60,7 +60,12 @@ def check(program: Program, recipe: Recipe, data: Data | None) -> None:
     that match nothing."""
     if not recipe.stages:
         raise UsageError("The recipe has no stages.", hint="edgepress stages lists them")
-    recipe.rules.check(graph.layers(program.graph_module()))
+    for stage in recipe.stages:
+        # Stages built in Python come unchecked; a recipe's have been through this.
+        values = {field.name: getattr(stage, field.name) for field in dataclasses.fields(stage)}
+        option_values.build(type(stage), values, where=stage.name())
+    recipe.rules.check(recipe.stages, graph.layers(program.graph_module()))
+    _check_order(program, recipe)
     for stage in recipe.stages:
         for split in sorted(stage.needs()):
             if data is None:
@@ -70,4 +75,30 @@ def check(program: Program, recipe: Recipe, data: Data | None) -> None:
                 )
             if data.count(split) == 0:
                 raise BadInput(f"The data holds nothing to {split} with.", where=data.name)
+        if stage.needs_labels and data is not None:
+            _check_labelled(stage, program, data)
         stage.check(program)
+
+
+def _check_order(program: Program, recipe: Recipe) -> None:
+    """Raise UnsupportedModel when a stage that works on float weights would get a quantized network."""
+    quantized_by = "the network already is" if program.precision == "int8" else ""
+    for number, stage in enumerate(recipe.stages, 1):
+        if quantized_by and not stage.takes_int8:
+            raise UnsupportedModel(
+                f"{stage.name()} works on float weights, not on a quantized network.",
+                where=f"stage {number} of the recipe; quantized: {quantized_by}",
+                hint=f"put {stage.name()} before the quantization, which goes last, or start from the float network",
+            )
+        if stage.makes_int8:
+            quantized_by = f"by stage {number}, {stage.name()}"
+
+
+def _check_labelled(stage: Stage, program: Program, data: Data) -> None:
+    first = next(iter(data.batches("train", program.preprocess, batch_size=1, limit=1)))
+    if first.labels is None:
+        raise BadInput(
+            f"The stage {stage.name()} needs labels, and this data has none.",
+            where=data.name,
+            hint="use class folders, or distill from a teacher, which needs no labels",
+        )

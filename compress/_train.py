@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import torch
-from annotated_types import Ge, Gt, Lt
+from annotated_types import Ge, Gt, Le, Lt
 
 from edgepress.compress._augment import augment
+from edgepress.compress._classification import check_scores
 from edgepress.data import Batch, Split
 from edgepress.errors import BadInput, BadOption, UnsupportedModel
+from edgepress.history import Value
 from edgepress.program import Program
 from edgepress.stage import Context, Outcome, Stage
 from edgepress.trainable import Trainable
@@ -34,7 +36,7 @@ class TrainingStage(Stage):
     """
 
     epochs: Annotated[int, Ge(1)] = 5
-    learning_rate: Annotated[float, Gt(0)] = 0.02
+    learning_rate: Annotated[float, Gt(0), Le(1000)] = 0.02
     optimizer: Literal["sgd", "adamw"] = "sgd"
     momentum: Annotated[float, Ge(0), Lt(1)] = 0.9
     weight_decay: Annotated[float, Ge(0)] = 5e-4
@@ -51,26 +53,31 @@ class TrainingStage(Stage):
         return frozenset({"train"})
 
     def check(self, program: Program) -> None:
-        if program.precision == "int8":
-            raise UnsupportedModel(
-                "A quantized network cannot be trained: its weights are integers.",
-                hint=f"put {self.name()} before the quantization",
+        """Raise BadOption for patience that no held-out sample could ever try."""
+        if self.patience and not self.holdout:
+            raise BadOption(
+                "patience needs held-out samples to judge an epoch by.",
+                where=f"{self.name()} patience={self.patience}, holdout=0",
+                hint="holdout=0.05, or patience=0",
             )
 
 
 @dataclass(frozen=True)
 class _Epoch:
-    """`accuracy` in percent and `loss` on the held-out samples (nan without any)."""
+    """`loss` on the held-out samples (None without any) and `accuracy` there in percent (None without labels)."""
 
     number: int
     training_loss: float
-    loss: float
-    accuracy: float
+    loss: float | None
+    accuracy: float | None
 
     def beats(self, other: _Epoch | None) -> bool:
-        if other is None or math.isnan(self.loss):
-            return True
-        return (self.accuracy, -self.loss) > (other.accuracy, -other.loss)
+        """Without held-out samples, the later epoch; else the more accurate, and among equals the smaller loss."""
+        return other is None or self.loss is None or self._rank(self.loss) > other._rank(other.loss)
+
+    def _rank(self, loss: float | None) -> tuple[bool, float, float]:
+        is_sound = loss is not None and math.isfinite(loss)
+        return is_sound, self.accuracy or 0.0, -loss if is_sound and loss is not None else 0.0
 
 
 def train(program: Program, options: TrainingStage, context: Context, loss: Loss) -> Outcome:
@@ -96,8 +103,13 @@ def train(program: Program, options: TrainingStage, context: Context, loss: Loss
         if options.patience and number - best.number >= options.patience:
             break
     assert best is not None
+    loop.check_finite(best.loss or 0.0, best.number, loop.steps_per_epoch)
     module.load_state_dict(best_weights)
-    results = {"epochs": number, "best_epoch": best.number, "training_loss": best.training_loss}
+    results: dict[str, Value] = {
+        "epochs": number,
+        "best_epoch": best.number,
+        "training_loss": best.training_loss,
+    }
     if loop.held_out:
         results |= {"holdout_loss": best.loss, "holdout_accuracy": best.accuracy}
     return Outcome(program.replace(module), results)
@@ -139,32 +151,37 @@ class _Loop:
             schedule.step()
             averaged.update()
             total, samples = total + value.item() * len(batch), samples + len(batch)
-            self._check_finite(total, number, done)
+            self.check_finite(total, number, done)
             task = f"{self.options.name()}: epoch {number} of {self.options.epochs}"
             self.context.progress(task, (number - 1) * self.steps_per_epoch + done, self.steps)
         return total / samples
 
-    def validate(self, module: Trainable) -> tuple[float, float]:
-        """Mean loss and accuracy in percent on the held-out samples; nan where there is nothing to tell."""
+    def validate(self, module: Trainable) -> tuple[float | None, float | None]:
+        """Mean loss and accuracy in percent on the held-out samples; None where there is nothing to tell."""
         if not self.held_out:
-            return math.nan, math.nan
+            return None, None
         module.eval()
         total, correct, labelled = 0.0, 0, 0
         with torch.no_grad():
             for batch in self.data.batches("train", self.preprocess, batch_size=128, limit=self.held_out):
                 inputs, labels = _tensors(batch)
-                logits = _first(module(*inputs))
+                logits = self._checked(_first(module(*inputs)), labels)
                 total += self.loss(inputs, logits, labels).item() * len(batch)
                 if labels is not None:
                     correct += int((logits.argmax(1) == labels).sum())
                     labelled += len(batch)
-        return total / self.held_out, 100 * correct / labelled if labelled else math.nan
+        return total / self.held_out, 100 * correct / labelled if labelled else None
 
     def _forward(self, module: Trainable, inputs: Tensors, labels: torch.Tensor | None) -> torch.Tensor:
         device = inputs[0].device.type
         with torch.autocast(device, torch.bfloat16, enabled=self.options.precision == "bfloat16"):
-            logits = _first(module(*inputs))
+            logits = self._checked(_first(module(*inputs)), labels)
         return self.loss(inputs, logits.float(), labels)
+
+    def _checked(self, logits: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:
+        if labels is not None:
+            check_scores(logits, labels, self.data.name)
+        return logits
 
     def _training_batches(self, number: int) -> Iterator[Batch]:
         batches = self.data.batches(
@@ -177,7 +194,7 @@ class _Loop:
         # Batch-norm cannot learn from a single sample.
         return (batch for batch in batches if len(batch) > 1)
 
-    def _check_finite(self, total: float, number: int, step: int) -> None:
+    def check_finite(self, total: float, number: int, step: int) -> None:
         if not math.isfinite(total):
             raise BadOption(
                 "The training diverged: its loss is not finite.",

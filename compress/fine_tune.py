@@ -18,15 +18,12 @@ class FineTune(TrainingStage):
     """Supervised training with cross-entropy on the network's first output."""
 
     shorthand = "epochs"
+    needs_labels = True
 
     def apply(self, program: Program, context: Context) -> Outcome:
         def loss(inputs: Tensors, logits: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:
             if labels is None:
-                raise BadInput(
-                    "Fine-tuning needs labels, and this data has none.",
-                    where=context.required_data().name,
-                    hint="use class folders, or distill from a teacher, which needs no labels",
-                )
+                raise BadInput("Some batches have no labels.", where=context.required_data().name)
             return functional.cross_entropy(logits, labels)
 
         return train(program, self, context, loss)

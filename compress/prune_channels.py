@@ -27,6 +27,7 @@ from edgepress.compress._channel_plan import (
 from edgepress.compress._channel_rewrite import remove
 from edgepress.compress._channel_scores import groups_for, loss_gradients
 from edgepress.compress._channel_structure import Structure, bundles_of_classes, read_structure
+from edgepress.compress._classification import check_scores
 from edgepress.compress._importance import CRITERIA
 from edgepress.data import Batch, Split
 from edgepress.errors import BadOption, UnsupportedModel
@@ -52,9 +53,12 @@ class PruneChannels(Stage):
     max_ratio: a layer loses at most this share of its channels.
     recalibrate_batch_norm: measure batch-norm statistics anew afterwards, when there is data.
     samples, batch_size: how much data taylor and the batch-norm statistics use.
+
+    Rules can set round_to, min_channels and max_ratio for single layers; one with `skip` keeps all outputs of a layer.
     """
 
     shorthand = "macs"
+    per_layer = frozenset({"round_to", "min_channels", "max_ratio"})
 
     macs: Share | None = None
     parameters: Share | None = None
@@ -136,7 +140,10 @@ class PruneChannels(Stage):
     ) -> tuple[Bundle, ...]:
         gradients = {}
         if self.criterion == "taylor":
-            gradients = loss_gradients(program, self._batches(program, context), _loss)
+            name = context.required_data().name
+            gradients = loss_gradients(
+                program, self._batches(program, context), lambda output, batch: _loss(output, batch, name)
+            )
         members = bundles_of_classes(structure)
         groups = groups_for(structure.labelling, members, gradients)
         bundles = []
@@ -198,8 +205,8 @@ def _structure(program: Program) -> Structure:
 
 
 def _check_prunable(structure: Structure) -> None:
-    reasons = reasons_to_stay(structure)
-    if len(reasons) == len(structure.layers):
+    if not bundles_of_classes(structure):
+        reasons = reasons_to_stay(structure)
         raise UnsupportedModel(
             "No channel of this network can be removed.",
             where="; ".join(f"{name}: {reason}" for name, reason in reasons.items()) or "it has no layers",
@@ -211,9 +218,10 @@ def _input_axes(structure: Structure) -> list[int]:
     return sorted({structure.axis(layer.inputs) for layer in structure.layers if layer.inputs is not None})
 
 
-def _loss(output: torch.Tensor, batch: Batch) -> torch.Tensor:
+def _loss(output: torch.Tensor, batch: Batch, data_name: str) -> torch.Tensor:
     """Cross-entropy with the labels; where there are none, with what the network itself says."""
     labels = output.argmax(1) if batch.labels is None else torch.from_numpy(batch.labels)
+    check_scores(output, labels, data_name)
     return torch.nn.functional.cross_entropy(output, labels)
 
 

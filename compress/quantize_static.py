@@ -51,10 +51,13 @@ class QuantizeStatic(Stage):
 
     bias_correction: take what rounding the weights adds to a channel on average off its bias.
 
-    Options other than samples and batch_size can be set for single layers by rules; a rule with `skip` keeps a layer in float.
+    Rules can set calibration and percentile (of what the layer makes), weights, headroom and bias_correction for
+    single layers; one with `skip` keeps a layer in float.
     """
 
     shorthand = "scheme"
+    per_layer = frozenset({"calibration", "percentile", "weights", "headroom", "bias_correction"})
+    makes_int8 = True
 
     scheme: Literal["int8"] = "int8"
     calibration: Calibration = "mse"
@@ -69,10 +72,6 @@ class QuantizeStatic(Stage):
         return frozenset({"calibrate"})
 
     def check(self, program: Program) -> None:
-        if program.precision == "int8":
-            raise UnsupportedModel(
-                "This network is quantized already.", hint="quantize the float program that it was made from"
-            )
         if program.precision != "float32":
             raise UnsupportedModel(
                 f"Quantization starts from float32, but the weights are {program.precision}.",
@@ -140,12 +139,14 @@ class _OptionsOfLayers:
         }
 
     def means(self, made: Plan) -> dict[Node, ChannelMean]:
-        """An empty mean of the input of every layer whose bias is to be corrected."""
-        return {
-            layer: ChannelMean(-1 if graph.op_name(layer) == "linear" else 1)
-            for layer in made.layers
-            if self._required(layer).bias_correction
-        }
+        """An empty mean of the input of every layer whose bias is to be corrected; one for all that share a weight."""
+        found: dict[Node, ChannelMean] = {}
+        shared: dict[str, ChannelMean] = {}
+        for layer in made.layers:
+            if self._required(layer).bias_correction:
+                mean = ChannelMean(-1 if graph.op_name(layer) == "linear" else 1)
+                found[layer] = shared.setdefault(str(graph.weight_node(layer).target), mean)  # type: ignore[union-attr]
+        return found
 
     def choose(self, scale: SharedScale, histogram: Histogram) -> Range:
         stage = self._of_scale(scale)
@@ -157,7 +158,7 @@ class _OptionsOfLayers:
         return WeightOptions(stage.weights, stage.headroom)
 
     def _of_scale(self, scale: SharedScale) -> QuantizeStatic:
-        return self._required(scale.observed[0])
+        return self._required(scale.maker)
 
 
 def _results(made: Plan, ranges: Mapping[Node, Range]) -> dict[str, Value]:

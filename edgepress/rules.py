@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, TypeVar
 
 from edgepress import options
-from edgepress.errors import BadOption
+from edgepress.errors import BadOption, UnknownName
 from edgepress.history import Value
 
 if TYPE_CHECKING:
@@ -59,15 +59,38 @@ class Rules:
         known = {field.name: getattr(stage, field.name) for field in dataclasses.fields(stage)}
         return options.build(stage.__class__, {**known, **changes}, where=f"rule for {layer}")
 
-    def check(self, layers: Iterable[tuple[str, str]]) -> None:
-        """Raise BadOption when a rule matches none of `layers` (pairs of name and type)."""
+    def check(self, stages: Sequence[Stage], layers: Iterable[tuple[str, str]]) -> None:
+        """Raise what would keep a rule from having its effect when `stages` run on `layers` (pairs of name and type).
+
+        BadOption when it matches no layer, no stage is ruled by it, or its options do not fit; UnknownName for
+        an option that cannot be set for single layers.
+        """
         layers = list(layers)
         for rule in self.rules:
+            pattern = rule.layer or rule.type
             if not any(rule.matches(*layer) for layer in layers):
-                pattern = rule.layer or rule.type
                 names = ", ".join(name for name, _ in layers[:8])
                 raise BadOption(
                     f"The rule for {pattern!r} matches no layer.",
                     where="rules of the recipe",
                     hint=f"edgepress inspect lists the layers: {names}, ...",
                 )
+            _check_reach(rule, pattern, stages)
+        for stage in stages:
+            for layer in layers if stage.per_layer else ():
+                self.apply(stage, *layer)
+
+
+def _check_reach(rule: Rule, pattern: str, stages: Sequence[Stage]) -> None:
+    ruled = [stage for stage in stages if stage.per_layer and rule.stage in ("", stage.name())]
+    if not ruled:
+        raise BadOption(
+            f"The rule for {pattern!r} changes no stage of the recipe.",
+            where="rules of the recipe",
+            hint="rules are for stages that go layer by layer, as pruning and quantization; training is one for all",
+        )
+    for stage in ruled:
+        for key in rule.options:
+            if key not in stage.per_layer:
+                where = f"rule for {pattern}, stage {stage.name()}"
+                raise UnknownName("option of single layers", key, stage.per_layer, where=where)

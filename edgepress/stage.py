@@ -26,9 +26,16 @@ class Stage(ABC):
 
     The module's first line is the help text; the file's name is the stage's name. `shorthand` is the
     option that a bare value on the command line sets: `--distill self` is `--distill teacher=self`.
+    `makes_int8` says that what comes out is quantized, `takes_int8` that this may also go in,
+    `needs_labels` that data without labels will not do: so a recipe is checked before it runs.
     """
 
     shorthand: ClassVar[str] = ""
+    per_layer: ClassVar[frozenset[str]] = frozenset()
+    """The options that rules may change for single layers; none when rules cannot say anything about the stage."""
+    takes_int8: ClassVar[bool] = False
+    makes_int8: ClassVar[bool] = False
+    needs_labels: ClassVar[bool] = False
 
     @classmethod
     def name(cls) -> str:

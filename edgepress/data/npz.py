@@ -39,12 +39,16 @@ def open_source(location: str, options: DataOptions) -> Data:
         train, test = arrays["x_train"], arrays["x_test"]
         if train.shape[1:] != test.shape[1:] or train.dtype != test.dtype:
             raise _unfit(path, f"x_train is {_text(train)} but x_test is {_text(test)}")
+        parts = [
+            _checked_labels(arrays.get(f"y_{part}"), len(x) if x.ndim else 0, path)
+            for part, x in (("train", train), ("test", test))
+        ]
         samples = np.concatenate([train, test])
-        labels = np.concatenate([arrays["y_train"], arrays["y_test"]]) if "y_train" in arrays else None
+        labels = None if parts[0] is None or parts[1] is None else np.concatenate(parts)  # type: ignore[arg-type]
         splits = given(len(train), len(test), options)
     else:
         raise _unfit(path, f"its arrays are called {', '.join(sorted(arrays)) or '(none)'}")
-    labels = _checked_labels(labels, len(samples), path)
+    labels = _checked_labels(labels, len(samples) if samples.ndim else 0, path)
     name = f"npz:{location}"
     if _are_pictures(samples):
         return PictureData(name, lambda index: _picture(samples[index]), splits, labels)
@@ -98,6 +102,8 @@ def _picture(array: np.ndarray) -> Image.Image:
 def _checked_samples(samples: np.ndarray, path: Path) -> np.ndarray:
     if not np.issubdtype(samples.dtype, np.floating) or samples.ndim < 2:
         raise _unfit(path, f"x is {_text(samples)}")
+    if not np.isfinite(samples).all():
+        raise _unfit(path, "x holds NaN or infinite values")
     return samples
 
 

@@ -207,9 +207,9 @@ def test_correcting_the_bias_brings_the_mean_back() -> None:
 
 def test_a_quantized_program_is_refused_with_the_way_out() -> None:
     program, data = tiny_networks.capture(tiny_networks.Residual), tiny_networks.Patches()
-    with pytest.raises(UnsupportedModel, match="quantized already") as caught:
+    with pytest.raises(UnsupportedModel, match="network already is") as caught:
         quantized(quantized(program, data), data)
-    assert "float program" in caught.value.hint
+    assert "float network" in caught.value.hint
 
 
 def test_nothing_to_quantize_is_refused() -> None:
@@ -278,3 +278,47 @@ def test_squeezenet_keeps_its_accuracy_on_onnxruntime(tmp_path: Path) -> None:
     assert top1[0] - top1[1] <= 1.0
     assert np.mean(before.argmax(1) == after.argmax(1)) >= 0.94
     assert sqnr_db(before, after) >= 27.0
+
+
+def test_pooling_to_several_pixels_keeps_the_scale_and_to_one_does_not() -> None:
+    network = nn.Sequential(
+        nn.Conv2d(3, 4, 1), nn.AdaptiveAvgPool2d((2, 4)), nn.Conv2d(4, 4, 1), nn.AdaptiveAvgPool2d(1)
+    )
+    program = quantized(Program.capture(network, (torch.zeros(2, 3, 8, 8),)), Noise((3, 8, 8)))
+    several, one = nodes(program, "adaptive_avg_pool2d")
+    assert pair_behind(several) == several.args[0].args[1:3]  # type: ignore[union-attr]
+    assert pair_behind(one) != one.args[0].args[1:3]  # type: ignore[union-attr]
+
+
+def test_a_rule_for_a_layer_holds_for_its_output_behind_activation_and_pooling() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(4, 4, 1))
+    program, data = Program.capture(network, (torch.zeros(2, 3, 8, 8),)), Noise((3, 8, 8))
+    rule = Rule(layer="0", options={"calibration": "minmax"})
+    options = {"calibration": "percentile", "percentile": 80.0}
+    clipped, whole = (quantized(program, data, *rules, **options) for rules in ((), (rule,)))
+    (before,), (after,) = (nodes(one, "max_pool2d") for one in (clipped, whole))
+    assert pair_behind(after)[0] > 1.5 * pair_behind(before)[0]  # type: ignore[index]
+    assert pair_behind(nodes(whole, "conv2d")[1]) == pair_behind(nodes(clipped, "conv2d")[1])
+
+
+class Siamese(nn.Module):
+    """One layer reads two tensors of different means."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shared, self.head = nn.Conv2d(3, 8, 1), nn.Linear(16, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        both = torch.cat([self.shared(x), self.shared(nn.functional.relu(x))], 1)
+        return self.head(both.mean((2, 3)))
+
+
+def test_the_bias_of_a_shared_layer_is_corrected_for_all_it_reads() -> None:
+    program, data = Program.capture(Siamese(), (torch.zeros(2, 3, 8, 8),)), Noise((3, 8, 8))
+    before, after = program.exported.state_dict, quantized(program, data).exported.state_dict
+    weight = before["shared.weight"].double().flatten(1)
+    error = after["shared.weight"].flatten(1) * after["shared.weight_scale"].double()[:, None] - weight
+    pictures = torch.from_numpy(data.pictures).double()
+    mean = (pictures.mean((0, 2, 3)) + pictures.relu().mean((0, 2, 3))) / 2
+    expected = before["shared.bias"] - error @ mean
+    torch.testing.assert_close(after["shared.bias"].double(), expected, rtol=0, atol=1e-7)

@@ -11,6 +11,7 @@ import torch
 from edgepress import compress
 from edgepress.accuracy import evaluate
 from edgepress.compress._augment import augment
+from edgepress.compress._train import _Epoch as Epoch
 from edgepress.compress.distill import Distill, divergence
 from edgepress.compress.fine_tune import FineTune
 from edgepress.data import Batch
@@ -84,7 +85,7 @@ def test_divergence_of_equal_logits_is_zero_and_of_others_positive() -> None:
 
 def test_a_diverging_training_says_so(untrained: Program, data: tiny_networks.Patches) -> None:
     with pytest.raises(BadOption, match="diverged"):
-        compress.apply(untrained, Recipe((FineTune(epochs=2, learning_rate=1e9),)), data)
+        compress.apply(untrained, Recipe((FineTune(epochs=8, learning_rate=1000.0, warmup=0),)), data)
 
 
 def test_fine_tuning_without_labels_is_refused(untrained: Program) -> None:
@@ -99,6 +100,33 @@ def test_a_teacher_with_other_outputs_is_refused(
     Program.capture(module, (torch.zeros(2, 3, 16, 16),)).save(tmp_path / "teacher.pt2")
     with pytest.raises(BadOption, match="teacher's outputs"):
         compress.apply(untrained, Recipe((Distill(teacher=str(tmp_path / "teacher.pt2")),)), data)
+
+
+def test_labels_that_have_no_score_are_named(untrained: Program) -> None:
+    data = tiny_networks.Patches(64)
+    data.labels = data.labels + 3
+    with pytest.raises(BadInput, match=r"The label \d has no score"):
+        compress.apply(untrained, Recipe((FineTune(epochs=1),)), data)
+
+
+def test_options_that_contradict_each_other_or_are_out_of_range(
+    untrained: Program, data: tiny_networks.Patches
+) -> None:
+    with pytest.raises(BadOption, match="patience needs held-out samples"):
+        compress.apply(untrained, Recipe((FineTune(patience=2, holdout=0),)), data)
+    with pytest.raises(BadOption, match="epochs=0"):
+        compress.apply(untrained, Recipe((FineTune(epochs=0),)), data)
+
+
+def test_an_epoch_whose_loss_is_not_finite_never_wins() -> None:
+    sound, broken = Epoch(1, 1.0, 2.0, 30.0), Epoch(2, 1.0, float("nan"), 90.0)
+    assert not broken.beats(sound)
+    assert sound.beats(broken)
+    assert Epoch(3, 1.0, 1.5, 30.0).beats(sound)
+    assert Epoch(3, 1.0, 1.5, None).beats(Epoch(2, 1.0, 1.6, None)), "without labels the loss decides"
+    assert Epoch(2, 1.0, None, None).beats(Epoch(1, 1.0, None, None)), (
+        "the last one where nothing is held out"
+    )
 
 
 def test_augmentation_moves_and_mirrors() -> None:

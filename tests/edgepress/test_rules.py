@@ -15,8 +15,11 @@ from edgepress.stage import Context, Outcome, Stage
 
 @dataclass(frozen=True, kw_only=True)
 class Shrink(Stage):
+    per_layer = frozenset({"ratio", "steps"})
+
     ratio: Annotated[float, Gt(0)] = 0.5
     steps: int = 1
+    seed: int = 0
 
     @classmethod
     def name(cls) -> str:
@@ -63,6 +66,30 @@ def test_a_rule_names_one_thing_that_exists() -> None:
     with pytest.raises(BadOption, match="either a layer or a type"):
         Rule(layer="a", type="b")
     with pytest.raises(BadOption, match="matches no layer") as caught:
-        rules(Rule(layer="feature.*", skip=True)).check([("features.0", "conv2d")])
+        rules(Rule(layer="feature.*", skip=True)).check([Shrink()], LAYERS)
     assert "features.0" in caught.value.hint
-    rules(Rule(type="conv2d", skip=True)).check([("features.0", "conv2d")])
+    rules(Rule(type="conv2d", skip=True)).check([Shrink()], LAYERS)
+
+
+LAYERS = [("features.0", "conv2d")]
+
+
+class Whole(Shrink):
+    """A stage that does the same to the whole network."""
+
+    per_layer = frozenset()
+
+    @classmethod
+    def name(cls) -> str:
+        return "whole"
+
+
+def test_a_rule_without_effect_is_refused_before_anything_runs() -> None:
+    given = rules(Rule(type="conv2d", stage="whole", skip=True))
+    with pytest.raises(BadOption, match="changes no stage"):
+        given.check([Whole(), Shrink()], LAYERS)
+    with pytest.raises(UnknownName, match="no option of single layers named 'seed'"):
+        rules(Rule(type="conv2d", options={"seed": 1})).check([Whole(), Shrink()], LAYERS)
+    with pytest.raises(BadOption, match="ratio=-1"):
+        rules(Rule(type="conv2d", options={"ratio": -1})).check([Shrink()], LAYERS)
+    rules(Rule(type="conv2d", options={"ratio": 0.1})).check([Whole(), Shrink()], LAYERS)

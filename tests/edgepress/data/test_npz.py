@@ -53,10 +53,17 @@ REFUSED = {
     "x is int64": {"x": X.astype(np.int64)},
     "x is uint8 4 x 3 x 8 x 8": {"x": np.zeros((4, 3, 8, 8), np.uint8)},
     "x is float32 4": {"x": np.zeros(4, np.float32)},
-    "one integer a sample": {"x": X, "y": np.zeros(3, np.int64)},
     "y is float32": {"x": X, "y": np.zeros(4, np.float32)},
     "negative label -1": {"x": X, "y": np.array([0, 1, -1, 2])},
-    "no samples": {"x": X[:0]},
+    "it has no samples": {"x": X[:0]},
+    "no samples": {"x_train": np.float32(1), "x_test": np.float32(2)},
+    "one integer a sample": {
+        "x_train": X,
+        "x_test": X,
+        "y_train": np.zeros(3, np.int64),
+        "y_test": np.zeros(5, np.int64),
+    },
+    "for 4 samples": {"x": X, "y": np.zeros(3, np.int64)},
     "x_train is": {"x_train": X, "x_test": X[:, :1]},
 }
 
