@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from edgepress._archive_zip import read_member
@@ -130,6 +131,27 @@ def _from_program_file(path: Path) -> Manifest:
 
 def _decode(content: bytes, cls: type[Manifest], where: Path) -> Manifest:
     try:
-        return TypeAdapter(cls).validate_python(json.loads(content), strict=False)
-    except (ValidationError, ValueError) as error:
-        raise BadInput(f"The manifest cannot be read: {error}", where=str(where)) from None
+        manifest = TypeAdapter(cls).validate_python(json.loads(content), strict=False)
+        _check_signature(manifest.signature)
+    except ValidationError as error:
+        first = error.errors()[0]
+        reason = f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
+    except (ValueError, TypeError, RecursionError) as error:
+        reason = str(error)
+    else:
+        return manifest
+    raise BadInput(
+        f"The manifest cannot be read: {reason}.",
+        where=str(where),
+        hint="make the file again, or copy both files again",
+    )
+
+
+def _check_signature(signature: Signature) -> None:
+    """Raise ValueError or TypeError for tensors that no network has."""
+    if not signature.inputs or not signature.outputs:
+        raise ValueError("a network without inputs or outputs")
+    for spec in (*signature.inputs, *signature.outputs):
+        np.dtype(spec.dtype)
+        if min(spec.with_batch(1), default=1) < 0:
+            raise ValueError(f"a shape below zero: {spec}")

@@ -26,8 +26,27 @@ def replacing(path: Path) -> Iterator[Path]:
         yield temporary
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
+    except OSError as error:
+        raise BadInput(
+            f"Cannot write {path.name}: {error.strerror or error}.", where=str(path.parent)
+        ) from None
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_writable(folder: Path) -> None:
+    """Raise BadInput when files cannot be written to the folder (made or not yet), without making it: asked
+    before the work, not after it."""
+    try:
+        nearest = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+        writable = nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)
+    except OSError as error:
+        raise BadInput(f"No files can be written here: {error.strerror}.", where=str(folder)) from None
+    if not writable:
+        kind = "it is read-only" if nearest.is_dir() else "it is a file, not a folder"
+        raise BadInput(
+            f"No files can be written to {nearest}: {kind}.", where=str(folder), hint="another folder (-o)"
+        )
 
 
 def write_text(path: Path, text: str) -> None:

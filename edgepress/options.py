@@ -22,6 +22,8 @@ T = TypeVar("T")
 
 def build(cls: type[T], values: Mapping[str, Any], *, where: str = "") -> T:
     """An instance of the dataclass `cls` from `values`, each converted to its field's type and checked."""
+    if not isinstance(values, Mapping):
+        raise BadOption(f"Options are written key: value, not {values!r}.", where=where or cls.__name__)
     known = [field.name for field in dataclasses.fields(cls) if field.init]  # type: ignore[arg-type]
     for key in values:
         if key not in known:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import numpy as np
-from annotated_types import Gt, MinLen
+from annotated_types import Gt, Lt, MinLen
 
 Size = tuple[Annotated[int, Gt(0)], Annotated[int, Gt(0)]]
 
@@ -23,8 +24,12 @@ class Preprocess:
     size: Size = (224, 224)
     shorter_side: Annotated[int, Gt(0)] | None = None
     scale: Annotated[float, Gt(0)] = 1 / 255
-    mean: Annotated[tuple[float, ...], MinLen(1)] = (0.485, 0.456, 0.406)
-    std: Annotated[tuple[float, ...], MinLen(1)] = (0.229, 0.224, 0.225)
+    mean: Annotated[tuple[Annotated[float, Gt(-math.inf), Lt(math.inf)], ...], MinLen(1)] = (
+        0.485,
+        0.456,
+        0.406,
+    )
+    std: Annotated[tuple[Annotated[float, Gt(0), Lt(math.inf)], ...], MinLen(1)] = (0.229, 0.224, 0.225)
     channel_order: Literal["RGB", "BGR", "L"] = "RGB"
 
     def normalise(self, pictures: np.ndarray) -> np.ndarray:

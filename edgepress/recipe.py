@@ -49,11 +49,11 @@ class Recipe:
                 raise UnknownName("recipe key", str(key), KEYS, where=where)
         stages = tuple(
             _stage(entry, f"{where}, stage {number}")
-            for number, entry in enumerate(content.get("stages") or (), 1)
+            for number, entry in enumerate(_listed(content, "stages", where), 1)
         )
         rules = tuple(
             options.build(Rule, entry, where=f"{where}, rule {number}")
-            for number, entry in enumerate(content.get("rules") or (), 1)
+            for number, entry in enumerate(_listed(content, "rules", where), 1)
         )
         for rule in rules:
             if rule.stage and rule.stage not in stage.names():
@@ -73,6 +73,15 @@ class Recipe:
 
     def save(self, path: str | Path) -> None:
         write_text(Path(path), self.to_yaml())
+
+
+def _listed(content: Mapping[str, Any], key: str, where: str) -> list[Any]:
+    entries = content.get(key) or []
+    if not isinstance(entries, list):
+        raise BadOption(
+            f"{key!r} takes a list, not {entries!r}.", where=where, hint="one line each, begun with a dash"
+        )
+    return entries
 
 
 def _stage(entry: Any, where: str) -> Stage:

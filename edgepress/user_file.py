@@ -67,7 +67,7 @@ def _importing_from(folder: Path) -> Iterator[None]:
 
 def _line(error: BaseException, file: Path) -> str:
     """The innermost line that is in the user's file or beside it."""
-    if isinstance(error, SyntaxError):
+    if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}:{error.lineno}: {(error.text or '').strip()}"
     folder = file.resolve().parent
     frames = traceback.extract_tb(error.__traceback__)

@@ -83,6 +83,12 @@ def from_file(location: str, request: Request) -> Program:
     returned = user_file.call(lambda: factory(**request.options), Path(location.rpartition(":")[0]))
     network, examples = _network_and_examples(returned, location)
     examples = _examples(request, examples, location)
+    if any(tensor.is_meta for tensor in (*network.state_dict().values(), *examples)):
+        raise BadInput(
+            "The network's tensors are on the meta device: they have no values.",
+            where=location,
+            hint="build it on the CPU",
+        )
     if request.weights is not None:
         _weights.fit(network, _weights.read(request.weights), where=str(request.weights))
     preprocess = request.preprocess and _resized(request.preprocess, tuple(examples[0].shape[1:]))
@@ -106,7 +112,7 @@ def refuse_other_files(text: str) -> None:
         )
     if suffix == ".py" or "/" in text or Path(text).exists():
         raise BadInput(
-            f"{text} is not a network.",
+            f"{text!r} is not a network.",
             where=text,
             hint=f"{text}:FACTORY" if suffix == ".py" else "a .pt2, a zoo name, or file.py:factory",
         )
@@ -141,6 +147,13 @@ def _resized(preprocess: Preprocess, shape: Shape) -> Preprocess:
             where="--preprocess",
             hint="channel_order is L for one channel, RGB or BGR for three",
         )
+    for key, values in (("mean", preprocess.mean), ("std", preprocess.std)):
+        if len(values) not in (1, shape[0]):
+            raise BadInput(
+                f"{key} has {len(values)} entries for {shape[0]} channels.",
+                where="--preprocess",
+                hint="give one for each channel, or one for all",
+            )
     return dataclasses.replace(preprocess, size=(shape[1], shape[2]))
 
 

@@ -86,7 +86,29 @@ def fit(network: torch.nn.Module, state: State, *, where: str, classes: int | No
             where=where,
             hint="these are the weights of another network or of other options (--set width=..., classes=...)",
         )
+    _check_values(state, wanted, where)
     network.load_state_dict(state, strict=False)
+
+
+def _check_values(state: State, wanted: Mapping[str, torch.Tensor], where: str) -> None:
+    """Raise BadInput for tensors that have the right shape and yet are no weights."""
+    for name in (name for name in wanted if name in state and not _is_counter(name)):
+        found, kind = state[name], wanted[name].dtype
+        if (
+            found.layout != torch.strided
+            or found.is_meta
+            or found.dtype.is_floating_point != kind.is_floating_point
+        ):
+            what = f"is {found.layout} {found.dtype} on {found.device}, not plain {kind}"
+        elif found.is_floating_point() and not bool(found.isfinite().all()):
+            what = "holds values that are not finite"
+        else:
+            continue
+        raise BadInput(
+            f"The weights cannot be used: {name} {what}.".replace("torch.", ""),
+            where=where,
+            hint="save the trained float weights: torch.save(model.state_dict(), ...)",
+        )
 
 
 def _torch(path: Path) -> Any:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
-from annotated_types import Gt, Lt
+from annotated_types import Ge, Gt, Lt
 
 from edgepress import plugins
 from edgepress.errors import BadInput, UnknownName
@@ -40,7 +40,7 @@ class DataOptions:
     permutation trains and calibrates, the rest evaluates."""
 
     train_share: Annotated[float, Gt(0), Lt(1)] = 0.8
-    seed: int = 0
+    seed: Annotated[int, Ge(0), Lt(2**32)] = 0
 
 
 class Data(ABC):

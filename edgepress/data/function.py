@@ -59,7 +59,7 @@ class FunctionData(Data):
         shuffle_seed: int | None = None,
     ) -> Iterator[Batch]:
         end = None if limit is None else skip + limit
-        return _regrouped(_window(self._checked(split), skip, end), batch_size)
+        return _regrouped(_window(self._checked(split), skip, end), batch_size, f"{self.name}, {split}")
 
     def _checked(self, split: Split) -> Iterator[Batch]:
         iterator = call(lambda: iter(self._iterable(split)), self._file)
@@ -111,14 +111,18 @@ def _batch(raw: Any, where: str) -> Batch:
 
 def _array(value: Any, where: str) -> np.ndarray:
     """A NumPy array; a tensor of any framework with `.numpy()` is converted, double precision made single."""
-    array = _numpy(value)
+    array = _numpy(value, where)
     if array.ndim == 0 or not (np.issubdtype(array.dtype, np.number) or array.dtype == bool):
         raise BadInput(f"The x of a batch is {_what(value)}, not an array of numbers.", where=where)
-    return array.astype(np.float32) if np.issubdtype(array.dtype, np.floating) else array
+    if not np.issubdtype(array.dtype, np.floating):
+        return array
+    if not np.isfinite(array).all():
+        raise BadInput("The x of a batch holds NaN or infinite values.", where=where, hint="mend the data")
+    return array.astype(np.float32)
 
 
 def _labels(value: Any, count: int, where: str) -> np.ndarray:
-    labels = _numpy(value)
+    labels = _numpy(value, where)
     if labels.shape != (count,) or not np.issubdtype(labels.dtype, np.integer):
         raise BadInput(
             f"The y of a batch of {count} is {labels.dtype} {labels.shape}: it takes one integer a sample.",
@@ -127,10 +131,13 @@ def _labels(value: Any, count: int, where: str) -> np.ndarray:
     return labels.astype(np.int64)
 
 
-def _numpy(value: Any) -> np.ndarray:
-    if hasattr(value, "detach"):
-        value = value.detach().cpu()
-    return np.asarray(value.numpy() if hasattr(value, "numpy") else value)
+def _numpy(value: Any, where: str) -> np.ndarray:
+    try:
+        if hasattr(value, "detach"):
+            value = value.detach().cpu()
+        return np.asarray(value.numpy() if hasattr(value, "numpy") else value)
+    except Exception as error:  # ragged lists, sparse tensors, objects that only look like arrays
+        raise BadInput(f"A batch holds what is no array: {error}", where=where) from None
 
 
 def _what(value: Any) -> str:
@@ -149,11 +156,11 @@ def _window(batches: Iterable[Batch], start: int, end: int | None) -> Iterator[B
             return
 
 
-def _regrouped(batches: Iterable[Batch], size: int) -> Iterator[Batch]:
+def _regrouped(batches: Iterable[Batch], size: int, where: str) -> Iterator[Batch]:
     """The same samples in batches of `size`, the last one smaller."""
     waiting: Batch | None = None
     for batch in batches:
-        waiting = batch if waiting is None else _joined(waiting, batch)
+        waiting = batch if waiting is None else _joined(waiting, batch, where)
         while waiting is not None and len(waiting) >= size:
             yield _cut(waiting, 0, size)
             waiting = _cut(waiting, size, len(waiting)) if len(waiting) > size else None
@@ -166,7 +173,14 @@ def _cut(batch: Batch, start: int, end: int) -> Batch:
     return Batch(tuple(array[start:end] for array in batch.inputs), labels)
 
 
-def _joined(first: Batch, second: Batch) -> Batch:
+def _joined(first: Batch, second: Batch, where: str) -> Batch:
+    shapes = [[array.shape[1:] for array in batch.inputs] for batch in (first, second)]
+    if shapes[0] != shapes[1]:
+        raise BadInput(
+            f"The samples of different batches differ in shape: {shapes[0]} and {shapes[1]}.",
+            where=where,
+            hint="resize them to what the network takes",
+        )
     inputs = tuple(np.concatenate(pair) for pair in zip(first.inputs, second.inputs, strict=True))
     if first.labels is None or second.labels is None:
         return Batch(inputs)
