@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 REPORT_FILE = "report.html"
 SHORT_HASH = 12
+PACKAGES, EXTRA = ("jinja2", "matplotlib"), "report"
+"""What writing a report imports, and the extra of ours that installs it."""
 
 
 def write(folder: Path) -> Path:
@@ -24,7 +26,7 @@ def write(folder: Path) -> Path:
 
     Raises BadInput for a folder with nothing to report, BackendMissing without the `report` extra.
     """
-    plugins.require("jinja2", "matplotlib", extra="report")
+    plugins.require(*PACKAGES, extra=EXTRA)
     from edgepress.benchmarks._page import page
 
     run = RunFolder.read(Path(folder))

@@ -3,22 +3,29 @@ everything and nobody imports it."""
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Sequence
+from types import FrameType
 
 import click
 
+from edgepress.cli import _failures
 from edgepress.cli._group import Commands
 from edgepress.errors import EdgepressError
 
-INTERRUPTED = 130
+INTERRUPTED, TERMINATED = 130, 143
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM ends a run as Ctrl-C does: what is half written is removed."""
 
 
 @click.command(
     cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Exit codes: 0 done, 2 usage, 3 unsupported model or target, 4 verification failed, "
-    "5 budget missed, 6 backend missing, 7 device failed.",
+    epilog="Exit codes: 0 done, 1 a bug in edgepress, 2 usage, 3 unsupported model or target, 4 verification failed, "
+    "5 budget missed, 6 backend missing, 7 device failed, 130 interrupted, 143 terminated.",
 )
 @click.version_option(package_name="edgepress")
 def edgepress() -> None:
@@ -27,11 +34,12 @@ def edgepress() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its code; errors go to stderr as what, where and what to do."""
+    signal.signal(signal.SIGTERM, _terminate)
     sys.exit(run(arguments))
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit code."""
+    """Run the command line and return its exit code. With EDGEPRESS_DEBUG set, a bug raises."""
     try:
         edgepress.main(args=arguments, prog_name="edgepress", standalone_mode=False)
     except EdgepressError as error:
@@ -40,7 +48,18 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("edgepress: interrupted. What was finished is kept; --resume goes on from it.", err=True)
-        return INTERRUPTED
+    except (click.Abort, KeyboardInterrupt) as stop:
+        terminated = isinstance(stop.__cause__ or stop, Terminated)
+        click.echo(f"edgepress: {'terminated' if terminated else 'interrupted'}.", err=True)
+        return TERMINATED if terminated else INTERRUPTED
+    except Exception as error:
+        if _failures.debugging():
+            raise
+        told = _failures.in_own_words(error)
+        click.echo(f"edgepress: {told}", err=True)
+        return told.exit_code
     return 0
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    raise Terminated

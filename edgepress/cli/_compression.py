@@ -9,13 +9,12 @@ from pathlib import Path
 
 from edgepress import compress, cost, models
 from edgepress.accuracy import Accuracy, can_evaluate, evaluate
-from edgepress.artifact import Artifact
 from edgepress.data import Data, check_labels
-from edgepress.errors import UsageError
+from edgepress.errors import BadInput, UsageError
 from edgepress.program import Program
 from edgepress.progress import Progress
 from edgepress.recipe import Recipe
-from edgepress.result import AccuracyChange, LayerFacts, NetworkFacts, RunResult, StageResult
+from edgepress.result import RESULT_FILE, AccuracyChange, LayerFacts, NetworkFacts, RunResult, StageResult
 from edgepress.stage import Context
 
 ORIGINAL, MODEL, RECIPE = "original.pt2", "model.pt2", "recipe.yaml"
@@ -40,10 +39,11 @@ class Compression:
         if self.data is not None:
             check_labels(self.data, program.signature)
             program = dataclasses.replace(program, labels=program.labels or self.data.class_names)
+        accuracy = self._accuracy(program, progress)
+        (self.folder / MODEL).unlink(missing_ok=True)
         self.recipe.save(self.folder / RECIPE)
-        artifact = program.save(self.folder / ORIGINAL)
-        facts = self._facts(program, artifact, progress)
-        result = RunResult(model=self.model, data=self.data_text, original=facts, compressed=facts)
+        before = facts(program, program.save(self.folder / ORIGINAL).manifest.size_bytes, accuracy)
+        result = RunResult(model=self.model, data=self.data_text, original=before, compressed=before)
         return self._stages(program, program, result, progress, announce)
 
     def resume(self, progress: Progress, announce: Callable[[str], None]) -> RunResult:
@@ -58,9 +58,22 @@ class Compression:
                 where=str(self.folder / RECIPE),
                 hint="give the same stages again, or another folder",
             )
-        original = Program.load(self.folder / ORIGINAL)
         result = RunResult.load(self.folder)
+        if (result.model, result.data) != (self.model, self.data_text):
+            raise UsageError(
+                f"The run in this folder is of {result.model} with {result.data or 'no data'}.",
+                where=str(self.folder),
+                hint="give the same MODEL and --data again, or another folder",
+            )
+        original = Program.load(self.folder / ORIGINAL)
         program = Program.load(self.folder / MODEL) if result.stages else original
+        done = tuple(stage.name for stage in result.stages)
+        if program.history.names() != (*original.history.names(), *done):
+            raise BadInput(
+                f"{MODEL} is not what {RESULT_FILE} says of it.",
+                where=str(self.folder),
+                hint="run again with --overwrite in place of --resume",
+            )
         announce(f"{len(result.stages)} of {len(self.recipe.stages)} stages were finished before")
         return self._stages(original, program, result, progress, announce)
 
@@ -85,21 +98,27 @@ class Compression:
             seed=self.seed,
         )
         for finished in compress.stages(program, left, context):
+            # Evaluating takes long. Between the two files nothing may: interrupted there, they would disagree.
+            accuracy = self._accuracy(finished.program, progress)
             artifact = finished.program.save(self.folder / MODEL)
-            facts = self._facts(finished.program, artifact, progress)
-            stage = _stage_result(finished, result.compressed, facts)
-            result = dataclasses.replace(result, compressed=facts, stages=(*result.stages, stage))
+            after = facts(finished.program, artifact.manifest.size_bytes, accuracy)
+            stage = _stage_result(finished, result.compressed, after)
+            result = dataclasses.replace(result, compressed=after, stages=(*result.stages, stage))
             result.save(self.folder)
             announce(_line(stage))
         return result
 
-    def _facts(self, program: Program, artifact: Artifact, progress: Progress) -> NetworkFacts:
-        accuracy: Accuracy | None = None
-        if self.data is not None and can_evaluate(self.data, program.preprocess):
-            accuracy = evaluate(
-                program.run, self.data, program.preprocess, limit=self.evaluate_limit, progress=progress
-            )
-        return facts(program, artifact.manifest.size_bytes, accuracy)
+    def _accuracy(self, program: Program, progress: Progress) -> Accuracy | None:
+        if self.data is None or not can_evaluate(self.data, program.preprocess):
+            return None
+        return evaluate(
+            program.run, self.data, program.preprocess, limit=self.evaluate_limit, progress=progress
+        )
+
+
+def holds_run(folder: Path) -> bool:
+    """Whether writing a run into the folder would cost something: a finished stage, or files of another origin."""
+    return (folder / MODEL).exists() or ((folder / ORIGINAL).exists() and not (folder / RESULT_FILE).exists())
 
 
 def facts(program: Program, size_bytes: int, accuracy: Accuracy | None = None) -> NetworkFacts:

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColu
 from rich.progress import Progress as Bars
 from rich.table import Table
 
-from edgepress.progress import Progress
+from edgepress.progress import Progress, silent
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
 
@@ -41,14 +41,20 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title:
 
 @contextmanager
 def progress_bar() -> Iterator[Progress]:
-    """A Progress that draws one bar a task on stderr; each new task takes the line of the one before."""
+    """A Progress that draws one bar a task on stderr; each new task takes the line of the one before.
+
+    Where stderr is no terminal, as in a log, nothing is drawn."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield silent
+        return
     bars = Bars(
         SpinnerColumn(),
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        console=Console(stderr=True),
+        console=console,
         transient=True,
     )
     current: dict[str, Any] = {}

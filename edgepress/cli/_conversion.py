@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,8 @@ from edgepress.progress import Progress, silent
 from edgepress.runtime import Comparison, compare, limit_db
 from edgepress.signature import Signature
 
+Arrays = tuple[np.ndarray, ...]
+
 SAMPLES = 32
 """How many samples a conversion is compared on."""
 
@@ -33,26 +35,27 @@ def convert_all(
 ) -> list[Artifact]:
     """Write the program in each format (a key of `paths`) and verify each file on its own runtime.
 
-    What any of the formats cannot express is said before the first is written.
+    What any of the formats cannot express, and what is wrong with the data, is said before the first is written.
     """
     options = options or {}
     for format in paths:
         convert.check(program, format, options.get(format))
+    inputs = tuple(batches(program.signature, program.preprocess, data))
+    for batch in inputs:
+        program.signature.check_inputs(batch)
     made = []
     for done, (format, path) in enumerate(paths.items()):
         progress(f"converting: {format}", done, len(paths))
         artifact = convert.to(program, format, path, options.get(format))
-        made.append(verify(program, artifact, data))
+        made.append(verify(program, artifact, inputs))
     return made
 
 
-def verify(program: Program, artifact: Artifact, data: Data | None = None) -> Artifact:
+def verify(program: Program, artifact: Artifact, inputs: Iterable[Arrays]) -> Artifact:
     """Compare the artifact's outputs with the program's and put the outcome on record in its manifest."""
     try:
         with runtime.open(artifact) as runner:
-            comparison = compare(
-                program.run, runner.run, batches(program.signature, program.preprocess, data)
-            )
+            comparison = compare(program.run, runner.run, inputs)
     except BackendMissing as error:
         return artifact.verified(Verification(status="skipped", results={"reason": str(error)}))
     except EdgepressError as error:
@@ -82,7 +85,7 @@ def require_verified(artifacts: Sequence[Artifact]) -> None:
 
 def batches(
     signature: Signature, preprocess: Preprocess | None, data: Data | None, samples: int = SAMPLES
-) -> Iterator[tuple[np.ndarray, ...]]:
+) -> Iterator[Arrays]:
     """Inputs to compare on: evaluation samples of the data, or random ones."""
     if data is None:
         yield from (signature.example(8, seed) for seed in range(samples // 8))

@@ -52,10 +52,11 @@ class DataInput:
 
     def open(self) -> Data | None:
         from edgepress.data import DataOptions, open_data
+        from edgepress.options import build
 
-        if self.text is None:
-            return None
-        return open_data(self.text, DataOptions(train_share=self.train_share, seed=self.seed))
+        values = {"train_share": self.train_share, "seed": self.seed}
+        options = build(DataOptions, values, where="--train-share, --seed")
+        return None if self.text is None else open_data(self.text, options)
 
 
 def model_argument(command: Command) -> Command:
@@ -104,6 +105,16 @@ def data_options(command: Command) -> Command:
         return command(*args, data=data, **kwargs)
 
     return wrapped  # type: ignore[return-value]
+
+
+def listed_formats(text: str) -> tuple[str, ...]:
+    """The formats in `onnx,tflite`, each once; UnknownName for one that nothing writes."""
+    from edgepress import convert
+
+    formats = tuple(dict.fromkeys(word.strip() for word in text.split(",")))
+    for format in formats:
+        convert.route(format)
+    return formats
 
 
 def _shape(text: str | None) -> tuple[int, ...] | None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import click
 
-from edgepress import runtime
+from edgepress import convert, plugins, runtime
 from edgepress.artifact import Artifact
 from edgepress.benchmarks import MEASUREMENTS_FILE, Measurement, Protocol, append, comparison_table
+from edgepress.benchmarks.report import EXTRA as REPORT_EXTRA
+from edgepress.benchmarks.report import PACKAGES as REPORT_PACKAGES
 from edgepress.benchmarks.report import write
 from edgepress.cli._compression import MODEL, ORIGINAL, Compression
 from edgepress.cli._console import print_table, remark
@@ -57,6 +59,18 @@ class Road:
         (folder / MEASUREMENTS_FILE).unlink(missing_ok=True)
         append(folder / MEASUREMENTS_FILE, measured)
         return Finished(result, tuple(artifacts), tuple(measured))
+
+
+def check_installed(formats: Sequence[str]) -> None:
+    """Raise BackendMissing for any package that the road will need: before the work, not after it."""
+    for format in formats:
+        for edge in convert.route(format):
+            converter = convert.find(*edge)
+            plugins.require(*converter.requires(), extra=converter.extra())
+        for name in runtime.runners_of(format)[:1]:
+            runner = runtime.find(name)
+            plugins.require(*runner.requires, extra=runner.extra)
+    plugins.require(*REPORT_PACKAGES, extra=REPORT_EXTRA)
 
 
 def show(finished: Finished, road: Road) -> None:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from edgepress.progress import Progress
     from edgepress.runtime import Runner
 
+MOST_THREADS = 1024
+"""Beyond it runtimes start thread after thread until the memory is gone."""
+
 
 @click.command()
 @click.argument("artifacts", nargs=-1, required=True, type=click.Path(path_type=Path))
@@ -51,17 +54,19 @@ def command(
     With --data the accuracy is measured on the runtime too. --json prints one line a measurement.
     """
     from edgepress import benchmarks
+    from edgepress.files import check_writable
     from edgepress.options import build, parse
 
     given = parse(protocol, where="--protocol")
     if per_layer:
         given.setdefault("profile_runs", 20)
     runners = _runners(artifacts, targets, threads)
+    folder = out or artifacts[0].parent
+    check_writable(folder)
     with progress_bar() as progress:
         measured = measure(
             runners, build(benchmarks.Protocol, given, where="--protocol"), data.open(), limit, progress
         )
-    folder = out or artifacts[0].parent
     benchmarks.append(folder / benchmarks.MEASUREMENTS_FILE, measured)
     _show(measured, as_json, per_layer)
 
@@ -94,8 +99,12 @@ def _runners(artifacts: tuple[Path, ...], targets: str, threads: str) -> list[Ru
         counts = [int(count) for count in threads.split(",")]
     except ValueError:
         counts = []
-    if not counts or min(counts) < 1:
-        raise BadOption(f"{threads!r} are no thread counts.", where="--threads", hint="--threads 1,2")
+    if not counts or min(counts) < 1 or max(counts) > MOST_THREADS:
+        raise BadOption(
+            f"{threads!r} are no thread counts.",
+            where="--threads",
+            hint=f"--threads 1,2; at most {MOST_THREADS}",
+        )
     return [
         runtime.open(artifact, target.strip(), count)
         for artifact in map(Artifact.open, artifacts)

@@ -113,12 +113,16 @@ def _recipe(path: Path | None, stages: list[tuple[str, str]]) -> Recipe:
 
 
 def _checked_folder(folder: Path | None, flags: dict[str, Any]) -> Path:
-    from edgepress.cli._compression import ORIGINAL
+    from edgepress.cli._compression import holds_run
     from edgepress.errors import UsageError
+    from edgepress.files import check_writable
 
     if folder is None:
         raise UsageError("Where shall the results go?", hint="-o FOLDER")
-    if (folder / ORIGINAL).exists() and not (flags["resume"] or flags["overwrite"]):
+    check_writable(folder)
+    if flags["resume"] and flags["overwrite"]:
+        raise UsageError("--resume and --overwrite exclude each other.", hint="give one of them")
+    if holds_run(folder) and not (flags["resume"] or flags["overwrite"]):
         raise UsageError(
             "The folder already holds a compression run.",
             where=str(folder),
@@ -131,6 +135,7 @@ def _run(
     model: ModelInput, data: DataInput, folder: Path, recipe: Recipe, flags: dict[str, Any]
 ) -> RunResult:
     from edgepress.cli._compression import Compression
+    from edgepress.result import RESULT_FILE
 
     compression = Compression(
         folder=folder,
@@ -142,9 +147,16 @@ def _run(
         evaluate_limit=flags["limit"],
     )
     with progress_bar() as progress:
-        if flags["resume"]:
-            return compression.resume(progress, remark)
-        return compression.start(model.load(), progress, remark)
+        try:
+            if flags["resume"]:
+                return compression.resume(progress, remark)
+            return compression.start(model.load(), progress, remark)
+        except KeyboardInterrupt:
+            if (folder / RESULT_FILE).exists():
+                remark(
+                    f"What was finished is kept in {folder}; the same command with --resume goes on from it."
+                )
+            raise
 
 
 def _show(result: RunResult, *, as_json: bool) -> None:

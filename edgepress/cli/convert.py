@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgepress.cli._console import json_option, print_json, print_table, progress_bar
-from edgepress.cli._inputs import DataInput, ModelInput, data_options, model_argument
+from edgepress.cli._inputs import DataInput, ModelInput, data_options, listed_formats, model_argument
 
 if TYPE_CHECKING:
     from edgepress.artifact import Artifact
@@ -41,16 +41,18 @@ def command(
     further than its precision allows stays, marked as failed, and the exit code is 4.
     """
     from edgepress.cli._conversion import convert_all, require_verified
-    from edgepress.convert import route
+    from edgepress.errors import BadOption
+    from edgepress.files import check_writable
 
-    wanted = [text.strip() for text in formats.split(",")]
-    for format in wanted:
-        route(format)
+    check_writable(folder)
+    wanted = listed_formats(formats)
+    if not name or Path(name).name != name:
+        raise BadOption(f"{name!r} is not a file name.", where="--name", hint="the folder goes to -o")
     with progress_bar() as progress:
         made = convert_all(
             model.load(),
             {format: folder / f"{name}.{format}" for format in wanted},
-            options=_options(options),
+            options=_options(options, wanted),
             data=data.open(),
             progress=progress,
         )
@@ -58,7 +60,7 @@ def command(
     require_verified(made)
 
 
-def _options(texts: tuple[str, ...]) -> dict[str, dict[str, Any]]:
+def _options(texts: tuple[str, ...], wanted: tuple[str, ...]) -> dict[str, dict[str, Any]]:
     """`tflite:io=int8` to {"tflite": {"io": "int8"}}."""
     from edgepress.errors import BadOption
     from edgepress.options import parse
@@ -68,6 +70,10 @@ def _options(texts: tuple[str, ...]) -> dict[str, dict[str, Any]]:
         format, colon, values = text.partition(":")
         if not colon:
             raise BadOption(f"{text!r} names no format.", where="--option", hint="--option tflite:io=int8")
+        if format not in wanted:
+            raise BadOption(
+                f"{text!r} is for a format that --to does not name.", where="--option", hint=f"--to {format}"
+            )
         found.setdefault(format, {}).update(parse(values, where=f"--option {format}"))
     return found
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from edgepress.progress import Progress
     from edgepress.recipe import Recipe
 
+FORMATS = ("onnx", "tflite")
+
 
 @click.command()
 @click.option("-o", "--out", "folder", type=click.Path(path_type=Path), default="demo", show_default=True)
@@ -30,12 +32,15 @@ def command(folder: Path, as_json: bool) -> None:
     from edgepress.benchmarks import Protocol
     from edgepress.cli._compression import Compression
     from edgepress.cli._conversion import require_verified
-    from edgepress.cli._road import Road, show
+    from edgepress.cli._road import Road, check_installed, show
     from edgepress.data import open_data
+    from edgepress.files import check_writable
 
+    check_writable(folder)
+    check_installed(FORMATS)
     data = open_data("digits")
     run = Compression(folder=folder, recipe=_recipe(), data=data, model="mobilenet_v2", data_text="digits")
-    road = Road(compression=run, formats=("onnx", "tflite"), protocol=Protocol(max_seconds=3))
+    road = Road(compression=run, formats=FORMATS, protocol=Protocol(max_seconds=3))
     with progress_bar() as progress:
         finished = road.travel(_trained(data, progress), progress)
     if as_json:

@@ -13,7 +13,7 @@ from edgepress.cli._console import json_option, print_json, print_table
 
 @dataclass(frozen=True)
 class Finding:
-    """One converter or runner: `status` is "ready" or "missing", `detail` versions or the way to get it."""
+    """One part that needs packages: `status` is "ready" or "missing", `detail` versions or the way to get it."""
 
     kind: str
     name: str
@@ -24,7 +24,7 @@ class Finding:
 @click.command()
 @json_option
 def command(as_json: bool) -> None:
-    """Show every converter and runner: ready with its versions, or missing with the command that installs it."""
+    """Show every converter, runner and optional part: ready with its versions, or missing with the command that installs it."""
     from edgepress.benchmarks import Environment
 
     findings = _findings()
@@ -42,16 +42,27 @@ def command(as_json: bool) -> None:
 
 
 def _findings() -> list[Finding]:
-    from edgepress import convert, runtime
+    from edgepress import plugins, runtime
+    from edgepress.benchmarks import report
 
-    found = []
-    for start, end in sorted(convert.edges()):
-        converter = convert.find(start, end)
-        found.append(_finding("converter", f"{start} to {end}", converter.requires(), converter.extra()))
+    edges = [name for name in plugins.names("edgepress.convert") if "_to_" in name]
+    found = [_converter(*edge.split("_to_")) for edge in edges]
     for name in runtime.names():
         runner = runtime.find(name)
         found.append(_finding("runner", name, runner.requires, runner.extra))
+    found.append(_finding("data", "digits", ("sklearn",), "digits"))
+    found.append(_finding("report", "html", report.PACKAGES, report.EXTRA))
     return found
+
+
+def _converter(start: str, end: str) -> Finding:
+    try:
+        from edgepress import convert
+
+        converter = convert.find(start, end)
+    except ModuleNotFoundError as error:  # one of the packages that every installation has
+        return Finding("converter", f"{start} to {end}", "missing", f"pip install {error.name}")
+    return _finding("converter", f"{start} to {end}", converter.requires(), converter.extra())
 
 
 def _finding(kind: str, name: str, packages: tuple[str, ...], extra: str) -> Finding:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgepress.cli._console import json_option, print_json, print_table
-from edgepress.cli._inputs import ModelInput, model_argument
+from edgepress.cli._inputs import ModelInput, listed_formats, model_argument
 
 if TYPE_CHECKING:
     from edgepress.compress.prune_channels import Prunable
@@ -26,9 +26,8 @@ def command(model: ModelInput, formats: str | None, as_json: bool) -> None:
     from edgepress import convert, cost
     from edgepress.compress.prune_channels import prunable
 
+    wanted = convert.formats() if formats is None else listed_formats(formats)
     program = model.load()
-    for format in (wanted := formats.split(",") if formats else convert.formats()):
-        convert.route(format)
     measured = cost.measure(program)
     support = {format: _support(program, format) for format in wanted}
     channels = None if program.precision == "int8" else prunable(program)

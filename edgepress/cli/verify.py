@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -76,6 +77,8 @@ def command(
     from edgepress.artifact import Artifact
     from edgepress.errors import UsageError
 
+    if max_drop is not None and math.isnan(max_drop):
+        raise UsageError("nan is no number of points.", where="--max-drop", hint="--max-drop 1.0")
     if max_drop is not None and data.text is None:
         raise UsageError(
             "--max-drop compares accuracies, which needs data.", hint="--data folder:DIR, or another"
