@@ -117,7 +117,7 @@ def _tiles(run: RunFolder, table: Table) -> list[Tile]:
     if run.result:
         tiles.append(_cost_tile("MACs", "count", run.result, "macs", "multiply-accumulates a sample"))
         tiles.append(_cost_tile("Parameters", "count", run.result, "parameters", "trained values"))
-    return tiles
+    return [tile for tile in tiles if tile.before]
 
 
 def _cost_tile(title: str, kind: Kind, result: RunResult, field: str, note: str) -> Tile:

@@ -71,6 +71,8 @@ def cost_warning(macs_before: int, macs_after: int, latency: Ratio) -> list[str]
 
     Latency counts as fallen when its whole interval lies below 1.
     """
+    if not macs_before:
+        return []
     fall = 1 - macs_after / macs_before
     if fall < MEANINGFUL_MACS_FALL or latency.high < 1:
         return []

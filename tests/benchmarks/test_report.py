@@ -60,6 +60,14 @@ def test_a_single_measurement_is_enough(tmp_path, make_measurement):
     assert re.findall(r'<figure id="chart-(\w+)"', page) == ["latency", "sizes"]
 
 
+def test_a_network_without_counted_operations_has_no_ratio_of_them(run_folder):
+    text = (run_folder / "result.json").read_text()
+    (run_folder / "result.json").write_text(re.sub(r'"(macs|parameters)": \d+', r'"\1": 0', text))
+    page = report.write(run_folder).read_text()
+    assert ">File<" in page
+    assert ">Parameters<" not in page
+
+
 def test_unknown_accuracy_is_a_warning(run_folder):
     text = (run_folder / "result.json").read_text()
     (run_folder / "result.json").write_text(
