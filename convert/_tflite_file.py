@@ -161,7 +161,9 @@ def _version(operation: Operation) -> int:
     code, options, first = operation.code, operation.options, operation.inputs[0]
     int8 = any(tensor.dtype == np.int8 for tensor in operation.inputs)
     if code == Op.BROADCAST_TO:
-        return 2
+        return 3 if int8 else 2
+    if code in (Op.PAD, Op.PADV2) and len(first.shape) > 4:
+        return 4
     if code == Op.TRANSPOSE and len(first.shape) > 4:
         return 4 if len(first.shape) == 5 else 6
     if code == Op.DEQUANTIZE and first.dtype == np.float16:

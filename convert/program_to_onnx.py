@@ -18,6 +18,7 @@ from torch.fx import Node
 from edgepress import graph
 from edgepress.artifact import Manifest
 from edgepress.convert._converter import Converter
+from edgepress.convert._file_size import refuse_large
 from edgepress.convert._onnx_names import name_as_in_program
 from edgepress.convert._onnx_operators import translations
 from edgepress.convert._onnx_simplify import simplified
@@ -28,9 +29,6 @@ from edgepress.program import Program, tool_versions
 
 if TYPE_CHECKING:
     import onnx_ir
-
-PROTOBUF_LIMIT_BYTES = 2**31 - 2**20
-"""A protobuf message cannot reach 2 GiB; some room is left for the graph."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,12 +50,7 @@ class ProgramToOnnx(Converter[Program]):
         return ("onnx", "onnxscript")
 
     def check(self, source: Program) -> None:
-        size_bytes = sum(value.nbytes for value in source.exported.state_dict.values())
-        if size_bytes > PROTOBUF_LIMIT_BYTES:
-            raise UnsupportedModel(
-                f"The weights take {size_bytes / 2**30:.1f} GiB; a single ONNX file holds at most 2 GiB.",
-                hint="prune or quantize the network first",
-            )
+        refuse_large(source)
 
     def write(self, source: Program, path: Path) -> Manifest:
         """Raises UnsupportedModel, naming the user's layer, for an operator that ONNX lacks."""
@@ -145,4 +138,4 @@ def _node_like(name: str, program: Program) -> Node | None:
 def _innermost(error: BaseException) -> str:
     while (cause := error.__cause__) is not None:
         error = cause
-    return str(error).strip().splitlines()[0]
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

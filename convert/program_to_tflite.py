@@ -12,6 +12,7 @@ from annotated_types import Gt
 
 from edgepress.artifact import Manifest, Precision
 from edgepress.convert._converter import Converter
+from edgepress.convert._file_size import refuse_large
 from edgepress.errors import BadOption
 from edgepress.program import Program, tool_versions
 from edgepress.signature import Signature, TensorSpec
@@ -41,8 +42,8 @@ class ProgramToTflite(Converter[Program]):
         return "tflite"
 
     def check(self, source: Program) -> None:
-        """Raise UnsupportedModel for an operator (or a use of it) that TFLite lacks, BadOption for weights=float16
-        of a quantized network."""
+        """Raise UnsupportedModel for an operator (or a use of it) that TFLite lacks and for weights beyond one file,
+        BadOption for weights=float16 of a quantized network."""
         from edgepress.convert._tflite_lowered import lowered
 
         if self.weights == "float16" and source.precision == "int8":
@@ -51,6 +52,7 @@ class ProgramToTflite(Converter[Program]):
                 where="--to tflite",
                 hint="leave the option out",
             )
+        refuse_large(source)
         waiting = _checked.setdefault(source, {})
         if self not in waiting:
             waiting[self] = lowered(source, self.batch, self.io)

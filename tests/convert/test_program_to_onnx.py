@@ -18,7 +18,6 @@ from torch.fx import GraphModule, Node
 
 from edgepress import convert, graph, runtime
 from edgepress.convert import _onnx_simplify
-from edgepress.convert.program_to_onnx import ProgramToOnnx
 from edgepress.errors import UnsupportedModel, VerificationFailed
 from edgepress.program import Program
 
@@ -265,9 +264,10 @@ def test_an_output_may_be_an_input_or_another_output(tmp_path: Path) -> None:
         np.testing.assert_array_equal(have, want)
 
 
-def test_weights_beyond_one_protobuf_are_refused_before_any_work(
-    program: Program, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("format", ["onnx", pytest.param("tflite", marks=pytest.mark.tflite)])
+def test_weights_beyond_one_file_are_refused_before_any_work(
+    program: Program, format: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("edgepress.convert.program_to_onnx.PROTOBUF_LIMIT_BYTES", 1000)
+    monkeypatch.setattr("edgepress.convert._file_size.LIMIT_BYTES", 1000)
     with pytest.raises(UnsupportedModel, match="at most 2 GiB"):
-        ProgramToOnnx().check(program)
+        convert.check(program, format)
