@@ -48,7 +48,7 @@ def export(module: torch.nn.Module, example: tuple[torch.Tensor, ...]) -> Export
     inputs = _two_samples(example)
     try:
         with torch.no_grad(), quiet():
-            return torch.export.export(
+            exported = torch.export.export(
                 module, inputs, dynamic_shapes=(dynamic,) if _is_variadic(module) else dynamic, strict=False
             )
     except Exception as error:
@@ -56,6 +56,18 @@ def export(module: torch.nn.Module, example: tuple[torch.Tensor, ...]) -> Export
         raise UnsupportedModel(
             f"PyTorch cannot export this network: {_reason(error)}", where=where, hint=hint
         ) from error
+    _squeeze_by_axis(exported)
+    return exported
+
+
+def _squeeze_by_axis(exported: ExportedProgram) -> None:
+    """Name the axes that a bare squeeze() takes away: a batch of one must not go with them."""
+    for node in exported.graph.nodes:
+        if node.target is torch.ops.aten.squeeze.default:
+            sizes = node.args[0].meta["val"].shape
+            axes = [axis for axis, size in enumerate(sizes) if isinstance(size, int) and size == 1]
+            node.target, node.args = torch.ops.aten.squeeze.dims, (node.args[0], axes)
+    exported.graph_module.recompile()
 
 
 @contextmanager

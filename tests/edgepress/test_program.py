@@ -14,7 +14,7 @@ from edgepress.errors import BadInput, UnsupportedModel
 from edgepress.history import Step
 from edgepress.preprocess import Preprocess
 from edgepress.program import Program
-from edgepress.signature import TensorSpec
+from edgepress.signature import Signature, TensorSpec
 
 
 class Net(torch.nn.Module):
@@ -134,7 +134,8 @@ def test_a_program_is_saved_as_pt2(program: Program, tmp_path: Path) -> None:
 
 
 def test_a_manifest_of_another_network_is_refused(program: Program, tmp_path: Path) -> None:
-    other = Program(program.exported, program.signature.__class__(program.signature.inputs, ()))
+    swapped = Signature(program.signature.inputs, program.signature.inputs)
+    other = Program(program.exported, swapped)
     other.save(tmp_path / "model.pt2")
     with pytest.raises(BadInput, match="not those of its manifest"):
         Program.load(tmp_path / "model.pt2")
@@ -215,3 +216,15 @@ def test_a_network_that_cannot_be_copied_is_refused() -> None:
     with pytest.raises(UnsupportedModel, match="cannot copy") as caught:
         Program.capture(network, (torch.ones(2, 3),))
     assert "remove_weight_norm" in caught.value.hint
+
+
+class Squeezed(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.mean((2, 3), keepdim=True).squeeze()
+
+
+def test_a_bare_squeeze_leaves_a_batch_of_one(tmp_path: Path) -> None:
+    program = Program.capture(Squeezed(), (torch.ones(2, 3, 4, 4),))
+    program.save(tmp_path / "model.pt2")
+    for one in (program, Program.load(tmp_path / "model.pt2")):
+        assert one.run(np.ones((1, 3, 4, 4), np.float32))[0].shape == (1, 3)
