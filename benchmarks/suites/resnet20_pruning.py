@@ -9,12 +9,13 @@ import sys
 
 from _suite import Suite, arguments, check, latency_ratio, reference_networks  # type: ignore[import-not-found]  # beside this script, not in the package
 
-from edgepress.compress.fine_tune import FineTune
+from edgepress.compress.distill import Distill
 from edgepress.compress.prune_channels import PruneChannels
 from edgepress.recipe import Recipe
 
-TUNING = FineTune(epochs=3, learning_rate=0.05, batch_size=128, random_crop=4, flip=True, holdout=0)
-"""The peer's: Nesterov momentum, one cycle to a rate of 0.05, batches of 128, shifted and mirrored pictures."""
+TUNING = Distill(epochs=3, learning_rate=0.05, batch_size=128, random_crop=4, flip=True, holdout=0)
+"""The peer's schedule (Nesterov momentum, one cycle to a rate of 0.05, batches of 128, shifted and mirrored
+pictures), with the unpruned network as the teacher."""
 
 SUITE = Suite(
     name="resnet20_pruning",
