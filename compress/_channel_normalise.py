@@ -8,7 +8,6 @@ whole ShuffleNet stage is tied together and nothing in it can be removed. Numeri
 from __future__ import annotations
 
 import operator
-from typing import Any
 
 import torch
 from torch.fx import GraphModule, Node
@@ -47,22 +46,12 @@ def normalise(graph_module: GraphModule) -> None:
 
 def shape_at_batch_one(node: Node) -> tuple[int, ...]:
     """The shape of the node's tensor when the batch is 1."""
-    return tuple(int(at_batch_one(size)) for size in node.meta["val"].shape)
-
-
-def at_batch_one(value: Any) -> Any:
-    """`value`, a number of the graph, when the batch is 1; anything else stays as it is."""
-    if isinstance(value, Node):
-        value = value.meta["val"]
-    if isinstance(value, torch.SymInt):
-        expression = value.node.expr
-        return int(expression.subs(dict.fromkeys(expression.free_symbols, 1)))
-    return value
+    return tuple(int(graph.at_batch_one(size)) for size in node.meta["val"].shape)
 
 
 def rearranged(node: Node, tensor: torch.Tensor) -> torch.Tensor:
     """What the node makes of `tensor` in place of its own input (of the same shape, at batch 1)."""
-    args, kwargs = torch.fx.map_arg((node.args[1:], node.kwargs), lambda argument: at_batch_one(argument))
+    args, kwargs = torch.fx.map_arg((node.args[1:], node.kwargs), graph.at_batch_one)
     result: torch.Tensor = node.target(tensor, *args, **kwargs)  # type: ignore[operator]
     return result
 

@@ -62,6 +62,16 @@ def shape(node: Node) -> tuple[int | None, ...]:
     return tuple(size if isinstance(size, int) else None for size in node.meta["val"].shape)
 
 
+def at_batch_one(value: Any) -> Any:
+    """`value`, a number of the graph, when the batch is 1; anything else stays as it is."""
+    if isinstance(value, Node):
+        value = value.meta["val"]
+    if isinstance(value, torch.SymInt):
+        expression = value.node.expr
+        return int(expression.subs(dict.fromkeys(expression.free_symbols, 1)))
+    return value
+
+
 def constant(graph_module: GraphModule, node: Any) -> torch.Tensor | None:
     """The parameter or buffer behind a `get_attr` node; None for anything else."""
     if not isinstance(node, Node) or node.op != "get_attr":

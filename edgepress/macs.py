@@ -57,7 +57,7 @@ def shapes(node: Any) -> tuple[Shape, ...]:
     value = node.meta.get("val") if isinstance(node, Node) else None
     tensors = value if isinstance(value, tuple | list) else (value,)
     return tuple(
-        tuple(_at_batch_one(size) for size in tensor.shape)
+        tuple(graph.at_batch_one(size) for size in tensor.shape)
         for tensor in tensors
         if isinstance(tensor, torch.Tensor)
     )
@@ -66,13 +66,6 @@ def shapes(node: Any) -> tuple[Shape, ...]:
 def elements(node: Node) -> int:
     """The elements of all tensors that the node returns, at batch 1."""
     return sum(math.prod(shape) for shape in shapes(node))
-
-
-def _at_batch_one(size: int | torch.SymInt) -> int:
-    if isinstance(size, int):
-        return size
-    expression = size.node.expr
-    return int(expression.subs(dict.fromkeys(expression.free_symbols, 1)))
 
 
 def _convolution_macs(node: Node, arguments: dict[str, Any]) -> int:

@@ -59,8 +59,13 @@ def to_mapping(options: Any, *, defaults: bool = True) -> dict[str, Value]:
     return {
         field.name: plain[field.name]
         for field in dataclasses.fields(options)
-        if field.default is dataclasses.MISSING or getattr(options, field.name) != field.default
+        if getattr(options, field.name) != _default(field)
     }
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    """What the field holds when nothing is given; MISSING, which equals nothing else, when something must be."""
+    return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
 
 
 def _explain(detail: Any) -> str:

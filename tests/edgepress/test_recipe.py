@@ -33,6 +33,7 @@ def test_there_and_back(tmp_path: Path) -> None:
     assert recipe.rules.apply(recipe.stages[1], "features.0.conv", "conv2d") is None
     recipe.save(tmp_path / "again.yaml")
     assert Recipe.load(tmp_path / "again.yaml") == recipe
+    assert "options" not in (tmp_path / "again.yaml").read_text(), "what is the default is left out"
 
 
 @pytest.mark.parametrize("name", stage.names())
