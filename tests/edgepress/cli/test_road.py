@@ -155,3 +155,25 @@ def test_inspect_tells_cost_and_support(folder: Path, capsys: pytest.CaptureFixt
     told = json.loads(capsys.readouterr().out)
     assert told["formats"] == {"onnx": "yes", "tflite": "yes"}
     assert sum(layer["macs"] or 0 for layer in told["layers"]) == told["macs"] > 0
+
+
+def test_resuming_checks_what_it_resumes(
+    user: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["compress", f"{user}:network", "--prune", "macs=0.6", "-o", str(tmp_path), "--resume"]
+    assert run(arguments[:-1]) == 0
+    assert run(arguments) == 0
+    assert run(["compress", "lenet5", *arguments[2:]]) == 2
+    assert "run in this folder is of" in capsys.readouterr().err
+    assert run([*arguments, "--data", f"{user}:data"]) == 2
+    assert "with no data" in capsys.readouterr().err
+    finished = (tmp_path / "model.pt2").read_bytes()
+    (tmp_path / "model.pt2").write_bytes((tmp_path / "original.pt2").read_bytes())
+    assert run(arguments) == 2
+    assert "is not what result.json says" in capsys.readouterr().err
+    (tmp_path / "model.pt2").write_bytes(finished[:1000])
+    assert run(arguments) == 2
+    assert "model.pt2" in capsys.readouterr().err
+    (tmp_path / "result.json").write_text("{")
+    assert run(arguments) == 2
+    assert "is not JSON" in capsys.readouterr().err
