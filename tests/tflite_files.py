@@ -38,10 +38,13 @@ class Calls(nn.Module):
 
 
 def network(function: Callable[..., object], *layers: nn.Module) -> nn.Module:
-    """With batch-norms that do something: their statistics, scales and shifts are random."""
+    """The same in every run, though the layers are made when the tests are imported: convolutions and linear layers
+    are drawn anew, and batch-norms do something, with random statistics, scales and shifts."""
     torch.manual_seed(0)
     made = Calls(function, *layers).eval()
     for module in made.modules():
+        if isinstance(module, (nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
+            module.reset_parameters()
         if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
             for tensor in (module.weight.data, module.running_var):
                 tensor.uniform_(0.5, 2.0)

