@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 from weakref import WeakKeyDictionary
 
-from annotated_types import Gt
+from annotated_types import Gt, Le
 
 from edgepress.artifact import Manifest, Precision
 from edgepress.convert._converter import Converter
@@ -29,7 +29,7 @@ class ProgramToTflite(Converter[Program]):
     inside, or int8 in the network's own scales. `weights` are the type that a float network's weights are stored in.
     """
 
-    batch: Annotated[int, Gt(0)] = 1
+    batch: Annotated[int, Gt(0), Le(4096)] = 1
     io: Literal["float32", "int8"] = "float32"
     weights: Literal["float32", "float16"] = "float32"
 
