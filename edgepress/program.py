@@ -171,14 +171,20 @@ def _spec(name: Any, value: object) -> TensorSpec:
         )
     shape = tuple(size if isinstance(size, int) else None for size in value.shape)
     dtype = str(value.dtype).removeprefix("torch.")
-    try:
-        np.dtype(dtype)
-    except TypeError:
+    if not _is_numpys(dtype):
         raise UnsupportedModel(
             f"The network takes or returns {name!r} as {dtype}, which arrays cannot hold.",
             hint="convert the network: model.float()",
-        ) from None
+        )
     return TensorSpec(name, shape, dtype)
+
+
+def _is_numpys(dtype: str) -> bool:
+    """Whether it is a type of NumPy's own: other packages teach it bfloat16, as a kind that computes nothing."""
+    try:
+        return np.dtype(dtype).kind in "biufc"
+    except TypeError:
+        return False
 
 
 def _agree(found: Signature, stated: Signature) -> bool:

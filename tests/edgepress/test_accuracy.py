@@ -41,8 +41,12 @@ def test_of_equal_scores_the_first_wins(tmp_path: Path) -> None:
 
 
 def test_nan_is_never_right_by_chance(tmp_path: Path) -> None:
-    rows = [[float("nan")] * 7, [1.0, float("nan"), 0, 0, 0, 0, 0]]
-    found = evaluate(identity, scores(tmp_path, rows, [3, 0]), None)
+    rows = [[99.0] * 7, [1.0, 99, 0, 0, 0, 0, 0]]
+
+    def run(x: np.ndarray) -> tuple[np.ndarray, ...]:
+        return (np.where(x == 99, np.float32("nan"), x),)
+
+    found = evaluate(run, scores(tmp_path, rows, [3, 0]), None)
     assert (found.top1, found.top5) == (0.0, 50.0)
 
 
