@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tiny_networks
+import torch
 
 from edgepress import compress, convert, cost, models, plugins, runtime
 from edgepress.artifact import Artifact
@@ -33,7 +34,14 @@ FAST = ("lenet5", "shufflenet_v2")
 
 
 def zoo(name: str) -> Program:
-    return models.load(name, input_shape=SMALL[name], options={"classes": 10})
+    """A network with random weights and the batch-norm statistics of random pictures: without these the
+    values of a deep network fade to nothing."""
+    program = models.load(name, input_shape=SMALL[name], options={"classes": 10})
+    module = program.module().train()
+    with torch.no_grad():
+        for seed in range(40):
+            module(*program.example_tensors(batch=4, seed=seed))
+    return program.replace(module)
 
 
 def pictures(program: Program, count: int) -> list[tuple[np.ndarray, ...]]:
