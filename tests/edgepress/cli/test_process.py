@@ -61,6 +61,11 @@ def _environment(**values: str) -> dict[str, str]:
     return {**os.environ, "OMP_NUM_THREADS": "1", **values}
 
 
+def _listen_to_interrupts() -> None:
+    """A test run started in the background hands down an ignored SIGINT, which Python then leaves ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def _stopped(
     arguments: list[str], folder: Path, ready: Callable[[], bool], number: signal.Signals = signal.SIGINT
 ) -> tuple[int, str]:
@@ -71,6 +76,7 @@ def _stopped(
         env=_environment(),
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
+        preexec_fn=_listen_to_interrupts,
     )
     deadline = time.monotonic() + 60
     while not ready() and process.poll() is None and time.monotonic() < deadline:
