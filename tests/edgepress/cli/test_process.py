@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from edgepress import plugins
+
 SLOW = """
 import time, torch
 
@@ -133,18 +135,7 @@ def _python(code: str, folder: Path, **environment: str) -> subprocess.Completed
     )
 
 
-COMMANDS = [
-    "doctor",
-    "models",
-    "stages",
-    "inspect",
-    "compress",
-    "convert",
-    "verify",
-    "benchmark",
-    "report",
-    "demo",
-]
+COMMANDS = plugins.names("edgepress.cli")
 
 
 def test_help_imports_nothing_heavy(tmp_path: Path) -> None:
