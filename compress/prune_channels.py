@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import numpy as np
-import torch
 from annotated_types import Ge, Gt, Le, Lt
 
-from edgepress import cost
 from edgepress.compress import _batch_norm
 from edgepress.compress._channel_alignment import aligned
-from edgepress.compress._channel_budget import Bundle, Limit, Problem, search_global, search_uniform
+from edgepress.compress._channel_budget import Problem, search_global, search_uniform
+from edgepress.compress._channel_bundles import bundles
+from edgepress.compress._channel_limits import limits
 from edgepress.compress._channel_plan import (
     LayerPlan,
     Plan,
@@ -25,10 +25,7 @@ from edgepress.compress._channel_plan import (
     reasons_to_stay,
 )
 from edgepress.compress._channel_rewrite import remove
-from edgepress.compress._channel_scores import groups_for, loss_gradients
 from edgepress.compress._channel_structure import Structure, bundles_of_classes, read_structure
-from edgepress.compress._classification import check_scores
-from edgepress.compress._importance import CRITERIA
 from edgepress.data import Batch, Split
 from edgepress.errors import BadOption, UnsupportedModel
 from edgepress.program import Program
@@ -106,60 +103,18 @@ class PruneChannels(Stage):
                 for number in layer.outputs.tolist():
                     structure.labelling.reasons.setdefault(number, f"a rule leaves {layer.name} alone")
         _check_prunable(structure)
-        bundles = self._bundles(program, structure, rules, context)
-        floors = self._floors(structure, rules)
-        problem = Problem(bundles, structure.members, floors, self._limits(program, structure, context))
+        calibration = (
+            ("", []) if not self.needs() else (context.required_data().name, self._batches(program, context))
+        )
+        problem = Problem(
+            bundles(self, program, structure, rules, calibration),
+            structure.members,
+            self._floors(structure, rules),
+            limits(self, program, structure, context.original),
+        )
         search = search_global if self.scope == "global" else search_uniform
         kept = aligned(problem, search(problem), _input_axes(structure))
         return plan_for(structure, kept, _why(structure, kept, problem))
-
-    def _limits(self, program: Program, structure: Structure, context: Context) -> tuple[Limit, ...]:
-        whole = (structure.macs.before, structure.parameters.before)
-        if context.original is not program:
-            original = cost.measure(context.original)
-            whole = (original.macs, original.parameters)
-        limits = []
-        if self.macs is not None:
-            limits.append(Limit(structure.macs, self.macs * whole[0], "the multiply-accumulates"))
-        if self.parameters is not None:
-            limits.append(Limit(structure.parameters, self.parameters * whole[1], "the parameters"))
-        if all(limit.amount.before <= limit.most for limit in limits):
-            raise BadOption(
-                "The network is within this budget already, so there is nothing to remove.",
-                where=self.name(),
-                hint="shares are of the original network, before the first stage",
-            )
-        return tuple(limits)
-
-    def _bundles(
-        self,
-        program: Program,
-        structure: Structure,
-        rules: Mapping[str, PruneChannels | None],
-        context: Context,
-    ) -> tuple[Bundle, ...]:
-        gradients = {}
-        if self.criterion == "taylor":
-            name = context.required_data().name
-            gradients = loss_gradients(
-                program, self._batches(program, context), lambda output, batch: _loss(output, batch, name)
-            )
-        members = bundles_of_classes(structure)
-        groups = groups_for(structure.labelling, members, gradients)
-        bundles = []
-        for classes, group in zip(members, groups, strict=True):
-            if self.criterion == "bn_scale" and not any(slices.role == "scale" for slices in group.slices):
-                raise UnsupportedModel(
-                    "The criterion bn_scale needs a batch-norm behind the layer.",
-                    where=structure.makers_of(classes[0])[0].name,
-                    hint="criterion=l2, or a rule that skips this layer",
-                )
-            scores = CRITERIA[self.criterion](group)
-            order = np.argsort(scores, kind="stable")
-            steps = {(rules[layer.name] or self).round_to for layer in structure.makers_of(classes[0])}
-            step = math.lcm(*steps)
-            bundles.append(Bundle(classes[order], scores[order], step if len(classes) >= step else 1))
-        return tuple(bundles)
 
     def _floors(self, structure: Structure, rules: Mapping[str, PruneChannels | None]) -> np.ndarray:
         floors: np.ndarray = np.minimum(structure.members.sum(1), 1)
@@ -216,13 +171,6 @@ def _check_prunable(structure: Structure) -> None:
 def _input_axes(structure: Structure) -> list[int]:
     """The axes along which layers read their channels."""
     return sorted({structure.axis(layer.inputs) for layer in structure.layers if layer.inputs is not None})
-
-
-def _loss(output: torch.Tensor, batch: Batch, data_name: str) -> torch.Tensor:
-    """Cross-entropy with the labels; where there are none, with what the network itself says."""
-    labels = output.argmax(1) if batch.labels is None else torch.from_numpy(batch.labels)
-    check_scores(output, labels, data_name)
-    return torch.nn.functional.cross_entropy(output, labels)
 
 
 def _why(structure: Structure, kept: np.ndarray, problem: Problem) -> dict[str, str]:

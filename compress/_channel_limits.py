@@ -1,0 +1,36 @@
+"""What a prune's budgets mean for one network: how much of each cost may stay."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edgepress import cost
+from edgepress.compress._channel_budget import Limit
+from edgepress.compress._channel_structure import Structure
+from edgepress.errors import BadOption
+from edgepress.program import Program
+
+if TYPE_CHECKING:
+    from edgepress.compress.prune_channels import PruneChannels
+
+
+def limits(
+    options: PruneChannels, program: Program, structure: Structure, original: Program
+) -> tuple[Limit, ...]:
+    """The limits that the options set; shares are of `original`. BadOption where all of them hold already."""
+    whole = (structure.macs.before, structure.parameters.before)
+    if original is not program:
+        measured = cost.measure(original)
+        whole = (measured.macs, measured.parameters)
+    found = []
+    if options.macs is not None:
+        found.append(Limit(structure.macs, options.macs * whole[0], "the multiply-accumulates"))
+    if options.parameters is not None:
+        found.append(Limit(structure.parameters, options.parameters * whole[1], "the parameters"))
+    if all(limit.amount.before <= limit.most for limit in found):
+        raise BadOption(
+            "The network is within this budget already, so there is nothing to remove.",
+            where=options.name(),
+            hint="shares are of the original network, before the first stage",
+        )
+    return tuple(found)
