@@ -13,6 +13,8 @@ from annotated_types import Ge, Gt, Le, Lt
 
 from edgepress.compress._augment import augment
 from edgepress.compress._classification import check_scores
+from edgepress.compress._sparse_zeros import KeepZeros
+from edgepress.compress._training_hook import Hooks, TrainingHook
 from edgepress.data import Batch, Split
 from edgepress.errors import BadInput, BadOption, UnsupportedModel
 from edgepress.history import Value
@@ -80,14 +82,24 @@ class _Epoch:
         return is_sound, self.accuracy or 0.0, -loss if is_sound and loss is not None else 0.0
 
 
-def train(program: Program, options: TrainingStage, context: Context, loss: Loss) -> Outcome:
+def train(
+    program: Program,
+    options: TrainingStage,
+    context: Context,
+    loss: Loss,
+    hook: TrainingHook = TrainingHook(),
+) -> Outcome:
     """Train the program's weights to a smaller `loss`; the outcome holds the best epoch's weights.
 
+    Weights that an earlier stage pruned stay zero, unless `hook` chooses the zeros itself.
     Raises BadInput when there is nothing to train on, BadOption when the loss stops being finite.
     """
     torch.manual_seed(context.seed)
-    loop = _Loop(program, options, context, loss)
+    if not hook.chooses_zeros:
+        hook = Hooks((hook, KeepZeros(program.history)))
+    loop = _Loop(program, options, context, loss, hook)
     module = program.module()
+    hook.begin(module, loop.steps)
     optimizer = _optimizer(module, options)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step / loop.steps, options))
     averaged = _Average(module, options.average)
@@ -96,13 +108,13 @@ def train(program: Program, options: TrainingStage, context: Context, loss: Loss
     for number in range(1, options.epochs + 1):
         training_loss = loop.epoch(number, module, optimizer, schedule, averaged)
         candidate = averaged.module
+        hook.after_epoch(candidate, number)
         epoch = _Epoch(number, training_loss, *loop.validate(candidate))
-        if epoch.beats(best):
+        if hook.may_end() and epoch.beats(best):
             best, best_weights = epoch, copy.deepcopy(candidate.state_dict())
-        assert best is not None
-        if options.patience and number - best.number >= options.patience:
+        if options.patience and best is not None and number - best.number >= options.patience:
             break
-    assert best is not None
+    assert best is not None, "a hook lets the training end after the last step at the latest"
     loop.check_finite(best.loss or 0.0, best.number, loop.steps_per_epoch)
     module.load_state_dict(best_weights)
     results: dict[str, Value] = {
@@ -118,9 +130,11 @@ def train(program: Program, options: TrainingStage, context: Context, loss: Loss
 class _Loop:
     """The passes over the data that `train` makes."""
 
-    def __init__(self, program: Program, options: TrainingStage, context: Context, loss: Loss) -> None:
+    def __init__(
+        self, program: Program, options: TrainingStage, context: Context, loss: Loss, hook: TrainingHook
+    ) -> None:
         self.preprocess = program.preprocess
-        self.options, self.context, self.loss = options, context, loss
+        self.options, self.context, self.loss, self.hook = options, context, loss, hook
         self.data = context.required_data()
         count = self.data.count("train")
         self.held_out = int(count * options.holdout)
@@ -145,15 +159,20 @@ class _Loop:
             inputs, labels = _tensors(batch)
             inputs = augment(inputs, generator, random_crop=self.options.random_crop, flip=self.options.flip)
             value = self._forward(module, inputs, labels)
+            penalty = self.hook.penalty(module)
+            value = value if penalty is None else value + penalty
             optimizer.zero_grad(set_to_none=True)
             value.backward()
+            step = (number - 1) * self.steps_per_epoch + done
+            self.hook.before_step(module, step)
             optimizer.step()
             schedule.step()
+            self.hook.after_step(module, step)
             averaged.update()
             total, samples = total + value.item() * len(batch), samples + len(batch)
             self.check_finite(total, number, done)
             task = f"{self.options.name()}: epoch {number} of {self.options.epochs}"
-            self.context.progress(task, (number - 1) * self.steps_per_epoch + done, self.steps)
+            self.context.progress(task, step, self.steps)
         return total / samples
 
     def validate(self, module: Trainable) -> tuple[float | None, float | None]:
