@@ -45,10 +45,26 @@ def parse(text: str, *, where: str = "", shorthand: str = "") -> dict[str, Value
             raise BadOption(f"{part!r} is not of the form key=value.", where=where or text)
         name, raw = (key.strip(), value) if equals else (shorthand, part)
         try:
-            values[name] = yaml.safe_load(raw)
+            values[name] = read_yaml(raw)
         except yaml.YAMLError:
             raise BadOption(f"The value of {name!r} cannot be read: {raw!r}.", where=where or text) from None
     return values
+
+
+def read_yaml(text: str) -> Any:
+    """What the YAML text says; `2:4` is a text, as in YAML 1.2, and not 124, as in the base 60 of YAML 1.1."""
+    return yaml.load(text, Loader=_Loader)  # noqa: S506  it is a SafeLoader
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's safe one, without integers in base 60."""
+
+
+def _integer(loader: _Loader, node: yaml.ScalarNode) -> int | str:
+    return str(node.value) if ":" in node.value else loader.construct_yaml_int(node)
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _integer)
 
 
 def to_mapping(options: Any, *, defaults: bool = True) -> dict[str, Value]:

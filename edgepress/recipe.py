@@ -35,7 +35,7 @@ class Recipe:
     def load(cls, path: str | Path) -> Recipe:
         found = existing_file(path, "recipe")
         try:
-            content = yaml.safe_load(found.read_text(encoding="utf-8"))
+            content = options.read_yaml(found.read_text(encoding="utf-8"))
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise BadInput(f"The recipe is not valid YAML: {error}", where=str(found)) from None
         return cls.from_mapping(content or {}, where=str(found))

@@ -29,6 +29,10 @@ def test_command_line_text_to_dataclass() -> None:
     assert options.parse("") == {}
 
 
+def test_a_ratio_is_a_text_and_no_number_in_base_60() -> None:
+    assert options.parse("pattern=2:4,block=[1:4, 0x10, -7]") == {"pattern": "2:4", "block": ["1:4", 16, -7]}
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
