@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import torch
-from torch.fx import Interpreter, Node
+from torch.fx import GraphModule, Interpreter, Node
 
 from edgepress import graph
 from edgepress.data import Batch
@@ -27,6 +27,12 @@ def reestimated(program: Program, batches: Iterable[Batch]) -> Program:
     would show them.
     """
     graph_module = program.graph_module()
+    reestimate(graph_module, batches)
+    return program.replace(graph_module)
+
+
+def reestimate(graph_module: GraphModule, batches: Iterable[Batch]) -> None:
+    """The same for a graph that is being edited, in place."""
     meter = _Meter(graph_module)
     with torch.no_grad():
         for batch in batches:
@@ -35,7 +41,6 @@ def reestimated(program: Program, batches: Iterable[Batch]) -> Program:
         variance = (square / count - (mean / count).square()).clamp_min(0)
         for name, value in zip(names, (mean / count, variance), strict=True):
             graph.set_constant(graph_module, name, value.float())
-    return program.replace(graph_module)
 
 
 class _Meter(Interpreter):
@@ -44,7 +49,7 @@ class _Meter(Interpreter):
     `sums` has them under the names of its statistics: a batch-norm that is called twice has one pair of them.
     """
 
-    def __init__(self, graph_module: torch.fx.GraphModule) -> None:
+    def __init__(self, graph_module: GraphModule) -> None:
         super().__init__(graph_module)
         self.sums: dict[tuple[str, str], tuple[int, torch.Tensor, torch.Tensor]] = {}
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
-from edgepress.data import Data
+from edgepress.data import Batch, Data
 from edgepress.errors import BadInput
 from edgepress.preprocess import Preprocess
 from edgepress.progress import Progress, silent, track
@@ -44,12 +44,16 @@ def evaluate(
     """
     batches = data.batches("evaluate", preprocess, limit=limit, batch_size=batch_size)
     total = -(-min(data.count("evaluate"), limit or data.count("evaluate")) // batch_size)
-    ranks = [
-        _ranks(run(*batch.inputs)[0], batch.labels, data.name)
-        for batch in track(batches, "evaluating", progress, total)
-    ]
+    return accuracy_on(run, track(batches, "evaluating", progress, total), data.name)
+
+
+def accuracy_on(
+    run: Callable[..., tuple[np.ndarray, ...]], batches: Iterable[Batch], data_name: str
+) -> Accuracy:
+    """As `evaluate`, on batches that were read already, of whatever split; `data_name` is for the messages."""
+    ranks = [_ranks(run(*batch.inputs)[0], batch.labels, data_name) for batch in batches]
     if not ranks:
-        raise BadInput("There is nothing to evaluate on.", where=f"data {data.name}")
+        raise BadInput("There is nothing to evaluate on.", where=f"data {data_name}")
     rank = np.concatenate(ranks)
     return Accuracy(100 * float(np.mean(rank < 1)), 100 * float(np.mean(rank < 5)), len(rank))
 
