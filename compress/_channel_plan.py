@@ -73,6 +73,16 @@ def prunable_of(structure: Structure) -> Prunable:
     return Prunable(tuple(groups), reasons_to_stay(structure))
 
 
+def check_prunable(structure: Structure) -> None:
+    """Raise UnsupportedModel, with the reason of every layer, when no channel can be removed."""
+    if not bundles_of_classes(structure):
+        reasons = reasons_to_stay(structure)
+        raise UnsupportedModel(
+            "No channel of this network can be removed.",
+            where="; ".join(f"{name}: {reason}" for name, reason in reasons.items()) or "it has no layers",
+        )
+
+
 def plan_for(structure: Structure, kept: np.ndarray, reasons: Mapping[str, str]) -> Plan:
     """The plan that keeps the classes in `kept` (bool). `reasons` says of layers by name why they stay.
 

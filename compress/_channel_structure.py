@@ -13,6 +13,7 @@ from edgepress import cost, graph
 from edgepress.compress._channel_labels import Binding, Flow, Labelling
 from edgepress.compress._channel_normalise import normalise, shape_at_batch_one
 from edgepress.compress._channel_rules import label
+from edgepress.errors import UnsupportedModel
 from edgepress.program import Program
 
 Term = tuple[int, tuple[int, ...]]
@@ -92,7 +93,9 @@ class Structure:
 
 
 def read_structure(program: Program) -> Structure:
-    """Label `program`; raises UnsupportedModel for a graph that cannot be labelled safely."""
+    """Label `program`; raises UnsupportedModel for a quantized one and a graph that cannot be labelled safely."""
+    if program.precision == "int8":
+        raise UnsupportedModel("A quantized network cannot be pruned.", hint="prune first, then quantize")
     graph_module = program.graph_module()
     before = cost.measure(graph_module)
     normalise(graph_module)

@@ -19,15 +19,16 @@ from edgepress.compress._channel_plan import (
     LayerPlan,
     Plan,
     Prunable,
+    check_prunable,
     classes_kept,
     plan_for,
     prunable_of,
     reasons_to_stay,
 )
 from edgepress.compress._channel_rewrite import remove
-from edgepress.compress._channel_structure import Structure, bundles_of_classes, read_structure
+from edgepress.compress._channel_structure import Structure, read_structure
 from edgepress.data import Batch, Split
-from edgepress.errors import BadOption, UnsupportedModel
+from edgepress.errors import BadOption
 from edgepress.program import Program
 from edgepress.stage import Context, Outcome, Stage
 
@@ -75,7 +76,7 @@ class PruneChannels(Stage):
         """Raise BadOption without a budget, and UnsupportedModel when no channel can be removed."""
         if self.macs is None and self.parameters is None:
             raise BadOption("Pruning needs a budget.", where=self.name(), hint="macs=0.5, or parameters=0.5")
-        _check_prunable(_structure(program))
+        check_prunable(read_structure(program))
 
     def apply(self, program: Program, context: Context) -> Outcome:
         """Plan, announce, rewrite. Raises BudgetMissed and UnsupportedModel, with reasons, before any change."""
@@ -96,13 +97,13 @@ class PruneChannels(Stage):
 
     def plan(self, program: Program, context: Context) -> Plan:
         """What would be removed to meet the budget, without removing it."""
-        structure = _structure(program)
+        structure = read_structure(program)
         rules = {layer.name: context.rules.apply(self, layer.name, layer.type) for layer in structure.layers}
         for layer in structure.layers:
             if rules[layer.name] is None and layer.outputs is not None:
                 for number in layer.outputs.tolist():
                     structure.labelling.reasons.setdefault(number, f"a rule leaves {layer.name} alone")
-        _check_prunable(structure)
+        check_prunable(structure)
         calibration = (
             ("", []) if not self.needs() else (context.required_data().name, self._batches(program, context))
         )
@@ -136,36 +137,21 @@ class PruneChannels(Stage):
 
 def prunable(program: Program) -> Prunable:
     """The groups of channels that can be removed, and of each layer that cannot lose any, why."""
-    return prunable_of(_structure(program))
+    return prunable_of(read_structure(program))
 
 
 def plan_exactly(program: Program, removed: Mapping[str, Sequence[int]]) -> Plan:
     """The plan that removes these output channels of these layers, and what is tied to them, and nothing else."""
-    structure = _structure(program)
+    structure = read_structure(program)
     return plan_for(structure, classes_kept(structure, removed), reasons_to_stay(structure))
 
 
 def rewrite(program: Program, plan: Plan) -> Program:
     """The program without the channels that the plan removes."""
-    structure = _structure(program)
+    structure = read_structure(program)
     kept = classes_kept(structure, {layer.name: layer.removed for layer in plan.layers})
     remove(structure.labelling, kept)
     return program.replace(structure.labelling.graph_module)
-
-
-def _structure(program: Program) -> Structure:
-    if program.precision == "int8":
-        raise UnsupportedModel("A quantized network cannot be pruned.", hint="prune first, then quantize")
-    return read_structure(program)
-
-
-def _check_prunable(structure: Structure) -> None:
-    if not bundles_of_classes(structure):
-        reasons = reasons_to_stay(structure)
-        raise UnsupportedModel(
-            "No channel of this network can be removed.",
-            where="; ".join(f"{name}: {reason}" for name, reason in reasons.items()) or "it has no layers",
-        )
 
 
 def _input_axes(structure: Structure) -> list[int]:
