@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from torch.fx import Node
 
+from edgepress import graph
 from edgepress.compress._channel_structure import Layer, Structure, bundles_of_classes
 from edgepress.errors import BadOption, UnknownName, UnsupportedModel
 
@@ -117,7 +119,7 @@ def classes_kept(structure: Structure, removed: Mapping[str, Sequence[int]]) -> 
         if name not in layers:
             raise UnknownName("layer", name, layers)
         classes = layers[name].outputs
-        count = graph_outputs(layers[name])
+        count = output_count(layers[name].node)
         if any(not 0 <= channel < count for channel in channels):
             raise BadOption(f"The layer has channels 0 to {count - 1}.", where=name)
         for number in [] if classes is None else classes[list(channels)].tolist():
@@ -135,10 +137,10 @@ def classes_kept(structure: Structure, removed: Mapping[str, Sequence[int]]) -> 
 NO_CHANNELS = "its input's channels cannot be removed, and it works on each by itself"
 
 
-def graph_outputs(layer: Layer) -> int:
-    """How many output channels a layer has."""
-    shape = layer.node.meta["val"].shape
-    return int(shape[-1] if layer.type == "linear" else shape[1])
+def output_count(node: Node) -> int:
+    """How many output channels a layer with weights has."""
+    shape = node.meta["val"].shape
+    return int(shape[-1] if graph.op_name(node) == "linear" else shape[1])
 
 
 def _check_not_empty(structure: Structure, kept: np.ndarray) -> None:
@@ -165,7 +167,7 @@ def reasons_to_stay(structure: Structure) -> dict[str, str]:
 
 
 def _layer_plan(layer: Layer, kept: np.ndarray, reason: str) -> LayerPlan:
-    outputs = graph_outputs(layer)
+    outputs = output_count(layer.node)
     inputs = int(layer.node.all_input_nodes[0].meta["val"].shape[-1 if layer.type == "linear" else 1])
     removed = () if layer.outputs is None else tuple(np.flatnonzero(~kept[layer.outputs]).tolist())
     lost = 0 if layer.inputs is None else int((~kept[layer.inputs]).sum())

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from torch.fx import Node
+from torch.fx import GraphModule, Node
 
 from edgepress import cost, graph
 from edgepress.compress._channel_labels import Binding, Flow, Labelling
@@ -185,18 +186,22 @@ def _products(labelling: Labelling, stored: dict[str, Term]) -> Iterator[Term]:
         yield uses * factor, axes
 
 
-def _layers(labelling: Labelling) -> Iterator[Layer]:
-    """Every layer once, under the user's name; where one module owns several weights, under the weight's name."""
+def named_layers(graph_module: GraphModule) -> dict[str, Node]:
+    """Every layer with weights once, under the user's name; where one module owns several weights, under the weight's."""
     nodes: dict[str, Node] = {}
-    for node in graph.operators(labelling.graph_module):
+    for node in graph.operators(graph_module):
         if node.target in graph.WEIGHTED and (weight := graph.weight_node(node)) is not None:
             nodes.setdefault(str(weight.target), node)
-    names = [graph.layer_name(node) for node in nodes.values()]
-    for weight_name, node in nodes.items():
-        name = graph.layer_name(node)
+    names = {weight: graph.layer_name(node) for weight, node in nodes.items()}
+    uses = Counter(names.values())
+    return {names[weight] if uses[names[weight]] == 1 else weight: node for weight, node in nodes.items()}
+
+
+def _layers(labelling: Labelling) -> Iterator[Layer]:
+    for name, node in named_layers(labelling.graph_module).items():
         source = graph.arguments(node)["input"]
         yield Layer(
-            name=name if names.count(name) == 1 else weight_name,
+            name=name,
             type=graph.op_name(node),
             node=node,
             outputs=_classes(labelling, node),

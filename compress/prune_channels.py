@@ -21,12 +21,13 @@ from edgepress.compress._channel_plan import (
     Prunable,
     check_prunable,
     classes_kept,
+    output_count,
     plan_for,
     prunable_of,
     reasons_to_stay,
 )
 from edgepress.compress._channel_rewrite import remove
-from edgepress.compress._channel_structure import Structure, read_structure
+from edgepress.compress._channel_structure import Structure, named_layers, read_structure
 from edgepress.data import Batch, Split
 from edgepress.errors import BadOption
 from edgepress.program import Program
@@ -48,7 +49,7 @@ class PruneChannels(Stage):
     scope: rank all channels of the network together (global), or take the same share everywhere (uniform).
     round_to: channel counts become multiples of this, where a layer has as many.
     min_channels: a layer keeps at least as many.
-    max_ratio: a layer loses at most this share of its channels.
+    max_ratio: a layer loses at most this share of the channels it had in the original network.
     recalibrate_batch_norm: measure batch-norm statistics anew afterwards, when there is data.
     samples, batch_size: how much data taylor and the batch-norm statistics use.
 
@@ -82,6 +83,10 @@ class PruneChannels(Stage):
         """Plan, announce, rewrite. Raises BudgetMissed and UnsupportedModel, with reasons, before any change."""
         plan = self.plan(program, context)
         context.announce(str(plan))
+        return self.carry_out(program, plan, context)
+
+    def carry_out(self, program: Program, plan: Plan, context: Context) -> Outcome:
+        """Remove what a plan for this program removes, and measure the batch-norm statistics anew."""
         pruned = rewrite(program, plan)
         if self.recalibrate_batch_norm and context.data is not None and _batch_norm.is_needed(pruned):
             pruned = _batch_norm.reestimated(pruned, self._batches(program, context))
@@ -110,20 +115,25 @@ class PruneChannels(Stage):
         problem = Problem(
             bundles(self, program, structure, rules, calibration),
             structure.members,
-            self._floors(structure, rules),
+            self._floors(structure, rules, context.original),
             limits(self, program, structure, context.original),
         )
         search = search_global if self.scope == "global" else search_uniform
         kept = aligned(problem, search(problem), _input_axes(structure))
         return plan_for(structure, kept, _why(structure, kept, problem))
 
-    def _floors(self, structure: Structure, rules: Mapping[str, PruneChannels | None]) -> np.ndarray:
+    def _floors(
+        self, structure: Structure, rules: Mapping[str, PruneChannels | None], original: Program
+    ) -> np.ndarray:
+        """The least entries of each axis that stay."""
         floors: np.ndarray = np.minimum(structure.members.sum(1), 1)
+        before = {name: output_count(node) for name, node in named_layers(original.graph_module()).items()}
         for layer in structure.layers:
             options = rules[layer.name] or self
             if layer.outputs is not None:
                 size, axis = len(layer.outputs), structure.axis(layer.outputs)
-                least = max(options.min_channels, math.ceil(size * (1 - options.max_ratio)))
+                whole = before.get(layer.name, size)
+                least = max(options.min_channels, math.ceil(whole * (1 - options.max_ratio)))
                 floors[axis] = max(floors[axis], min(size, least))
         return floors
 

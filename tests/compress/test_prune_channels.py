@@ -120,6 +120,14 @@ def test_limits_of_a_single_layer_hold(program: Program) -> None:
     assert all(layer.outputs_after >= math.ceil(layer.outputs / 2) for layer in plan.layers)
 
 
+def test_the_limit_of_a_layer_is_of_the_original_however_often_it_is_pruned(program: Program) -> None:
+    once = PruneChannels(macs=0.6, max_ratio=0.5).apply(program, _context(program)).program
+    with pytest.raises(BudgetMissed):
+        PruneChannels(macs=0.24, max_ratio=0.5).plan(once, _context(program))
+    again = PruneChannels(macs=0.24 / 0.6, max_ratio=0.5).plan(once, _context(once))
+    assert any(layer.outputs_after < 24 for layer in again.layers[:2])
+
+
 def test_the_plan_prints_every_layer_and_announces_itself(program: Program) -> None:
     told: list[str] = []
     context = Context(original=program, load_model=lambda name: program, announce=told.append)
