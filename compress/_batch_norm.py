@@ -56,15 +56,20 @@ class _Meter(Interpreter):
     def run_node(self, node: Node) -> object:
         if not _keeps_statistics(node):
             return super().run_node(node)
-        (value, weight, bias, *_, momentum, eps, cudnn), _ = self.fetch_args_kwargs_from_env(node)
-        axes = [axis for axis in range(value.ndim) if axis != 1]
-        size = value.numel() // value.shape[1]
+        (value, weight, bias, *_, momentum, eps, _), _ = self.fetch_args_kwargs_from_env(node)
+        # The kernel tells the statistics it normalises with: measuring them apart would take as long again.
+        normalised, mean, scale = aten.native_batch_norm.default(
+            value, weight, bias, None, None, True, momentum, eps
+        )
+        self._add(node, value.numel() // value.shape[1], mean.double(), scale.double().pow(-2) - eps)
+        return normalised
+
+    def _add(self, node: Node, size: int, mean: torch.Tensor, variance: torch.Tensor) -> None:
         stored = graph.arguments(node)
         names = (str(stored["running_mean"].target), str(stored["running_var"].target))
-        count, mean, square = self.sums.get(names, (0, torch.zeros(()), torch.zeros(())))
-        wide = value.double()
-        self.sums[names] = (count + size, mean + wide.sum(axes), square + wide.square().sum(axes))
-        return aten.batch_norm.default(value, weight, bias, None, None, True, momentum, eps, cudnn)
+        count, means, squares = self.sums.get(names, (0, torch.zeros(()), torch.zeros(())))
+        square = variance + mean.square()
+        self.sums[names] = (count + size, means + size * mean, squares + size * square)
 
 
 def _keeps_statistics(node: Node) -> bool:
