@@ -2,6 +2,9 @@
 
 `build` makes the dataclass from a mapping (YAML) or from `key=value,key=value` (command line);
 `to_mapping` goes back. Unknown keys and values that do not fit are BadOption or UnknownName.
+
+A field whose default is a dataclass is a group of options: `tune: {epochs: 2}` in YAML, `tune.epochs=2` on the
+command line. What is not said of a group stays as the field's default has it.
 """
 
 from __future__ import annotations
@@ -24,12 +27,13 @@ def build(cls: type[T], values: Mapping[str, Any], *, where: str = "") -> T:
     """An instance of the dataclass `cls` from `values`, each converted to its field's type and checked."""
     if not isinstance(values, Mapping):
         raise BadOption(f"Options are written key: value, not {values!r}.", where=where or cls.__name__)
-    known = [field.name for field in dataclasses.fields(cls) if field.init]  # type: ignore[arg-type]
+    known = {field.name: field for field in dataclasses.fields(cls) if field.init}  # type: ignore[arg-type]
     for key in values:
         if key not in known:
             raise UnknownName("option", str(key), known, where=where or cls.__name__)
+    given = {key: _grouped(known[key], value, where or cls.__name__) for key, value in values.items()}
     try:
-        return TypeAdapter(cls).validate_python(dict(values))
+        return TypeAdapter(cls).validate_python(given)
     except ValidationError as error:
         raise BadOption(
             "; ".join(_explain(detail) for detail in error.errors()), where=where or cls.__name__
@@ -37,7 +41,8 @@ def build(cls: type[T], values: Mapping[str, Any], *, where: str = "") -> T:
 
 
 def parse(text: str, *, where: str = "", shorthand: str = "") -> dict[str, Value]:
-    """`"macs=0.5,criterion=taylor"` to a mapping. A part without `=` is the value of `shorthand`."""
+    """`"macs=0.5,tune.epochs=2"` to {"macs": 0.5, "tune": {"epochs": 2}}. A part without `=` is the value of
+    `shorthand`."""
     values: dict[str, Value] = {}
     for part in re.split(r",(?![^\[]*\])", text) if text else ():
         key, equals, value = part.partition("=")
@@ -45,9 +50,16 @@ def parse(text: str, *, where: str = "", shorthand: str = "") -> dict[str, Value
             raise BadOption(f"{part!r} is not of the form key=value.", where=where or text)
         name, raw = (key.strip(), value) if equals else (shorthand, part)
         try:
-            values[name] = read_yaml(raw)
+            value = read_yaml(raw)
         except yaml.YAMLError:
             raise BadOption(f"The value of {name!r} cannot be read: {raw!r}.", where=where or text) from None
+        *groups, last = name.split(".")
+        group = values
+        for one in groups:
+            group = group.setdefault(one, {})
+            if not isinstance(group, dict):
+                raise BadOption(f"{name!r} is given, and so is {one!r} as a whole.", where=where or text)
+        group[last] = value
     return values
 
 
@@ -72,11 +84,37 @@ def to_mapping(options: Any, *, defaults: bool = True) -> dict[str, Value]:
     plain: dict[str, Value] = TypeAdapter(type(options)).dump_python(options, mode="json")
     if defaults:
         return plain
-    return {
-        field.name: plain[field.name]
-        for field in dataclasses.fields(options)
-        if getattr(options, field.name) != _default(field)
-    }
+    return _departures(options, plain, {field.name: _default(field) for field in dataclasses.fields(options)})
+
+
+def _departures(options: Any, plain: Mapping[str, Any], standard: Mapping[str, Any]) -> dict[str, Value]:
+    """What of `plain`, the fields of `options`, is not as `standard` has it."""
+    found = {}
+    for name, default in standard.items():
+        value = getattr(options, name)
+        if value != default:
+            is_group = _is_group(default)
+            found[name] = _departures(value, plain[name], vars(default)) if is_group else plain[name]
+    return found
+
+
+def _grouped(field: dataclasses.Field[Any], value: Any, where: str) -> Any:
+    """`value` for a group of options as an instance, checked; any other value as it is."""
+    default = _default(field)
+    if not _is_group(default):
+        return value
+    given = vars(value) if type(value) is type(default) else value
+    if not isinstance(given, Mapping):
+        raise BadOption(
+            f"{field.name!r} is a group of options, not {value!r}.",
+            where=where,
+            hint=f"{field.name}.{dataclasses.fields(default)[0].name}=...",
+        )
+    return build(type(default), {**vars(default), **given}, where=f"{where}, {field.name}")
+
+
+def _is_group(default: object) -> bool:
+    return dataclasses.is_dataclass(default) and not isinstance(default, type)
 
 
 def _default(field: dataclasses.Field[Any]) -> Any:

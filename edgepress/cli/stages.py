@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+from collections.abc import Iterator
+from typing import Any
 
 import click
 
@@ -25,20 +27,24 @@ def command(name: str | None, as_json: bool) -> None:
             print_table(["stage", "what it does"], list(listed.items()))
         return
     found = stage.find(name)
-    rows = [
-        (
-            field.name,
-            _type_text(field.type),
-            "required" if field.default is dataclasses.MISSING else str(field.default),
-        )
-        for field in dataclasses.fields(found)
-    ]
+    rows = list(_options(found))
     if as_json:
         keys = ("option", "type", "default")
         print_json({"stage": name, "options": [dict(zip(keys, row, strict=True)) for row in rows]})
         return
     click.echo(inspect.getdoc(found))
     print_table(["option", "takes", "default"], rows)
+
+
+def _options(cls: type[Any], group: Any = None, prefix: str = "") -> Iterator[tuple[str, str, str]]:
+    """(name, what it takes, default) of each option; those of a `group` as group.name, with its own defaults."""
+    for field in dataclasses.fields(cls):
+        default = field.default if group is None else getattr(group, field.name)
+        if dataclasses.is_dataclass(default):
+            yield from _options(type(default), default, f"{prefix}{field.name}.")
+        else:
+            text = "required" if default is dataclasses.MISSING else str(default)
+            yield f"{prefix}{field.name}", _type_text(field.type), text
 
 
 def _type_text(annotation: object) -> str:

@@ -61,3 +61,47 @@ def test_there_and_back() -> None:
     prune = Prune(macs=0.25, keep=("a",))
     assert options.to_mapping(prune, defaults=False) == {"macs": 0.25, "keep": ["a"]}
     assert options.build(Prune, options.to_mapping(prune)) == prune
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tune:
+    epochs: Annotated[int, Gt(0)] = 5
+    teacher: str = "self"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gradual:
+    steps: int = 4
+    tune: Tune = Tune(epochs=1)
+
+
+def test_a_group_of_options_keeps_what_is_not_said() -> None:
+    values = options.parse("steps=2,tune.teacher=big.pt2")
+    assert values == {"steps": 2, "tune": {"teacher": "big.pt2"}}
+    gradual = options.build(Gradual, values)
+    assert gradual == Gradual(steps=2, tune=Tune(epochs=1, teacher="big.pt2"))
+    assert options.to_mapping(gradual, defaults=False) == values
+    assert options.to_mapping(gradual)["tune"] == {"epochs": 1, "teacher": "big.pt2"}
+    assert options.build(Gradual, options.to_mapping(gradual)) == gradual
+    assert options.to_mapping(Gradual(), defaults=False) == {}
+
+
+def test_a_group_given_in_python_is_checked_too() -> None:
+    gradual = Gradual(tune=Tune(epochs=0))
+    with pytest.raises(BadOption, match="epochs=0"):
+        options.build(Gradual, {"steps": 4, "tune": gradual.tune})
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("tune.epoch=1", "Did you mean 'epochs'"),
+        ("tune.epochs=0", "epochs=0: input should be greater than 0"),
+        ("tune=3", "'tune' is a group of options, not 3"),
+        ("tune=3,tune.epochs=1", "so is 'tune' as a whole"),
+        ("steps.more=1", "steps={'more': 1}"),
+    ],
+)
+def test_what_a_group_does_not_take(text: str, said: str) -> None:
+    with pytest.raises((BadOption, UnknownName), match=said):
+        options.build(Gradual, options.parse(text), where="stage gradual")
