@@ -9,7 +9,7 @@ import torch
 from annotated_types import Ge, Gt, Le
 from torch.nn import functional
 
-from edgepress.compress._train import Tensors, TrainingStage, train
+from edgepress.compress._train import Loss, Tensors, TrainingStage, train
 from edgepress.errors import BadOption
 from edgepress.program import Program
 from edgepress.stage import Context, Outcome
@@ -31,6 +31,10 @@ class Distill(TrainingStage):
     soft_share: Annotated[float, Ge(0), Le(1)] = 0.9
 
     def apply(self, program: Program, context: Context) -> Outcome:
+        return train(program, self, context, self.loss(program, context))
+
+    def loss(self, program: Program, context: Context) -> Loss:
+        """What a training of `program` is to make small. Raises BadOption for a teacher that does not fit."""
         teacher = context.original if self.teacher == "self" else context.load_model(self.teacher)
         _check_fit(self.teacher, teacher, program)
         answer = teacher.module()
@@ -45,7 +49,7 @@ class Distill(TrainingStage):
                 return soft
             return self.soft_share * soft + (1 - self.soft_share) * functional.cross_entropy(logits, labels)
 
-        return train(program, self, context, loss)
+        return loss
 
 
 def divergence(student: torch.Tensor, teacher: torch.Tensor, temperature: float) -> torch.Tensor:
