@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,12 +19,20 @@ layers that compute most, because scores fall and costs rise by different laws."
 class Bundle:
     """Channels that the same layers make, the least important first; `classes` and `scores` go together.
 
-    Counts are multiples of `step`.
+    Counts are multiples of `step`. `share` of them stays where the user says so; None lets the search decide.
     """
 
     classes: np.ndarray
     scores: np.ndarray
     step: int
+    share: float | None = None
+
+    def start(self) -> int:
+        """How many stay when the search begins: all, or the multiple next to the given share."""
+        size = len(self.scores)
+        if self.share is None:
+            return size
+        return min(size, max(1, math.ceil(size * self.share / self.step - 0.5)) * self.step)
 
     def removable(self, kept: int) -> np.ndarray:
         """The places of those that go next when `kept` stay: down to the next multiple of the step."""
@@ -54,9 +63,13 @@ class Problem:
     floors: np.ndarray
     limits: tuple[Limit, ...]
 
-    def everything(self) -> np.ndarray:
-        """How many channels each bundle has."""
-        return np.array([len(bundle.scores) for bundle in self.bundles])
+    def start(self) -> np.ndarray:
+        """How many channels of each bundle stay when the search begins, more than asked for where a floor says so."""
+        return _raised(self, np.array([bundle.start() for bundle in self.bundles]))
+
+    def is_decided(self) -> np.ndarray:
+        """Which bundles (bool) the search leaves as they start."""
+        return np.array([bundle.share is not None for bundle in self.bundles])
 
     def classes_kept(self, kept: np.ndarray) -> np.ndarray:
         """Which classes stay (bool) when each bundle keeps its `kept[bundle]` most important."""
@@ -84,7 +97,8 @@ def search_global(problem: Problem) -> np.ndarray:
 
     Raises BudgetMissed with the least that can be reached.
     """
-    kept, counts = problem.everything(), problem.counts(problem.everything())
+    kept, decided = problem.start(), problem.is_decided()
+    counts = problem.counts(kept)
     blocks = [bundle.removable(count) for bundle, count in zip(problem.bundles, kept.tolist(), strict=True)]
     usage = np.stack([problem.usage(number, block) for number, block in enumerate(blocks)], axis=1)
     loss = np.array(
@@ -93,7 +107,7 @@ def search_global(problem: Problem) -> np.ndarray:
     while not problem.is_within(counts):
         price = loss / _saved(problem, counts, usage) ** SAVING_EXPONENT
         is_open = (counts[:, None] - usage >= problem.floors[:, None]) | (usage == 0)
-        price[~is_open.all(0) | ~usage.any(0)] = np.inf
+        price[~is_open.all(0) | ~usage.any(0) | decided] = np.inf
         cheapest = int(price.argmin())
         if not np.isfinite(price[cheapest]):
             raise _missed(problem, counts)
@@ -138,7 +152,7 @@ def _filled(problem: Problem, kept: np.ndarray) -> np.ndarray:
         choices = []
         for number, bundle in enumerate(problem.bundles):
             back = bundle.returnable(int(kept[number]))
-            if len(back):
+            if len(back) and bundle.share is None:
                 trial = counts + problem.usage(number, back)
                 if problem.is_within(trial):
                     choices.append((bundle.scores[back].sum(), number, len(back), trial))
@@ -150,7 +164,13 @@ def _filled(problem: Problem, kept: np.ndarray) -> np.ndarray:
 
 def _uniform(problem: Problem, share: float) -> np.ndarray:
     """Every bundle with `share` of its channels, rounded down to its step, but no axis under its floor."""
-    kept = np.array([_rounded(len(bundle.scores), share, bundle.step) for bundle in problem.bundles])
+    rounded = [_rounded(len(bundle.scores), share, bundle.step) for bundle in problem.bundles]
+    return _raised(problem, np.where(problem.is_decided(), problem.start(), rounded))
+
+
+def _raised(problem: Problem, kept: np.ndarray) -> np.ndarray:
+    """`kept`, and as many more of each bundle as the floors of its axes ask for."""
+    kept = kept.copy()
     for number, bundle in enumerate(problem.bundles):
         touched = problem.members[:, bundle.classes].any(1)
         while (problem.counts(kept) < problem.floors)[touched].any() and kept[number] < len(bundle.scores):

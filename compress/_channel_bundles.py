@@ -1,4 +1,4 @@
-"""The removable channels of a network, in bundles that the same layers make, each scored by a criterion."""
+"""The removable channels of a network, in bundles that the same layers make, the least important first."""
 
 from __future__ import annotations
 
@@ -7,54 +7,58 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from edgepress.compress._channel_budget import Bundle
-from edgepress.compress._channel_scores import groups_for, loss_gradients
-from edgepress.compress._channel_structure import Structure, bundles_of_classes
-from edgepress.compress._classification import check_scores
-from edgepress.compress._importance import CRITERIA
-from edgepress.data import Batch
-from edgepress.errors import UnsupportedModel
-from edgepress.program import Program
+from edgepress.compress._channel_scores import Samples, channel_scores
+from edgepress.compress._channel_structure import Layer, Structure, bundles_of_classes
+from edgepress.errors import BadOption
 
 if TYPE_CHECKING:
     from edgepress.compress.prune_channels import PruneChannels
 
+LayerRules = Mapping[str, "PruneChannels | None"]
+
 
 def bundles(
-    options: PruneChannels,
-    program: Program,
-    structure: Structure,
-    rules: Mapping[str, PruneChannels | None],
-    calibration: tuple[str, Sequence[Batch]],
+    options: PruneChannels, structure: Structure, rules: LayerRules, samples: Samples
 ) -> tuple[Bundle, ...]:
-    """One Bundle for each set of makers. `rules` has each layer's own options; `calibration` the data's
-    name and its batches, which only some criteria read."""
-    name, batches = calibration
-    gradients = {}
-    if options.criterion == "taylor":
-        gradients = loss_gradients(program, batches, lambda output, batch: _loss(output, batch, name))
+    """One Bundle for each set of makers. `rules` has each layer's own options.
+
+    Raises BadOption where rules give tied layers different ratios.
+    """
     members = bundles_of_classes(structure)
-    groups = groups_for(structure.labelling, members, gradients)
     found = []
-    for classes, group in zip(members, groups, strict=True):
-        if options.criterion == "bn_scale" and not any(slices.role == "scale" for slices in group.slices):
-            raise UnsupportedModel(
-                "The criterion bn_scale needs a batch-norm behind the layer.",
-                where=structure.makers_of(classes[0])[0].name,
-                hint="criterion=l2, or a rule that skips this layer",
-            )
-        scores = CRITERIA[options.criterion](group)
+    for classes, scores in zip(members, channel_scores(structure, options.criterion, samples), strict=True):
         order = np.argsort(scores, kind="stable")
-        steps = {(rules[layer.name] or options).round_to for layer in structure.makers_of(classes[0])}
-        step = math.lcm(*steps)
-        found.append(Bundle(classes[order], scores[order], step if len(classes) >= step else 1))
+        holders = _holders(structure, classes)
+        step = math.lcm(*((rules[layer.name] or options).round_to for layer in holders))
+        step = step if len(classes) >= step else 1
+        ratio = _ratio(options, holders, rules)
+        share = None if ratio is None else 1 - ratio
+        found.append(Bundle(classes[order], scores[order], step, share))
     return tuple(found)
 
 
-def _loss(output: torch.Tensor, batch: Batch, data_name: str) -> torch.Tensor:
-    """Cross-entropy with the labels; where there are none, with what the network itself says."""
-    labels = output.argmax(1) if batch.labels is None else torch.from_numpy(batch.labels)
-    check_scores(output, labels, data_name)
-    return torch.nn.functional.cross_entropy(output, labels)
+def _holders(structure: Structure, classes: np.ndarray) -> list[Layer]:
+    """The layers that have any of these channels as outputs: their makers, and depthwise layers behind."""
+    return [
+        layer
+        for layer in structure.layers
+        if layer.outputs is not None and np.isin(layer.outputs, classes).any()
+    ]
+
+
+def _ratio(options: PruneChannels, holders: Sequence[Layer], rules: LayerRules) -> float | None:
+    """The share to remove that a rule gives one of these layers, or else the stage; None leaves it to the search."""
+    ruled = {
+        layer.name: ratio
+        for layer in holders
+        if (ratio := (rules[layer.name] or options).ratio) != options.ratio
+    }
+    if len(set(ruled.values())) > 1:
+        raise BadOption(
+            "Layers that lose their channels together have rules with different ratios.",
+            where="; ".join(f"{name}: ratio={ratio:g}" for name, ratio in ruled.items()),
+            hint="give the same ratio to all of them, or to one alone, which the others follow",
+        )
+    return next(iter(ruled.values()), options.ratio)

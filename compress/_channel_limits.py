@@ -27,7 +27,9 @@ def limits(
         found.append(Limit(structure.macs, options.macs * whole[0], "the multiply-accumulates"))
     if options.parameters is not None:
         found.append(Limit(structure.parameters, options.parameters * whole[1], "the parameters"))
-    if all(limit.amount.before <= limit.most for limit in found):
+    if options.size_bytes is not None:
+        found.append(Limit(structure.weight_bytes, options.size_bytes, "the bytes of weights"))
+    if found and all(limit.amount.before <= limit.most for limit in found):
         raise BadOption(
             "The network is within this budget already, so there is nothing to remove.",
             where=options.name(),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -27,7 +27,9 @@ from edgepress.compress._channel_plan import (
     reasons_to_stay,
 )
 from edgepress.compress._channel_rewrite import remove
+from edgepress.compress._channel_scores import Samples
 from edgepress.compress._channel_structure import Structure, named_layers, read_structure
+from edgepress.compress._importance import CRITERIA, CriterionName
 from edgepress.data import Batch, Split
 from edgepress.errors import BadOption
 from edgepress.program import Program
@@ -37,6 +39,9 @@ __all__ = ["LayerPlan", "Plan", "Prunable", "PruneChannels", "plan_exactly", "pr
 
 Share = Annotated[float, Gt(0), Lt(1)]
 
+BUDGETS = ("macs", "parameters", "size_bytes")
+"""The options of which each sets a limit."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class PruneChannels(Stage):
@@ -44,24 +49,33 @@ class PruneChannels(Stage):
 
     macs: at most this share of the original network's multiply-accumulates stays.
     parameters: at most this share of the original network's parameters stays.
-    criterion: which channels matter least: the l1 or l2 norm of their filters, their batch-norm scale, or
-        the first-order change of the loss when they go (taylor; needs data).
-    scope: rank all channels of the network together (global), or take the same share everywhere (uniform).
+    size_bytes: at most so many bytes of weights stay, as they are stored now (4 each for float32).
+    ratio: without a budget, this share of the channels goes everywhere.
+    criterion: which channels matter least: by the l1 or l2 norm of their filters, how near these are to all
+        others of the layer (geometric_median), the batch-norm scale (bn_scale), or by chance (random, the
+        control). With data, which need no labels: by the change of the loss when they go, of first order
+        (taylor) or second (fisher), or by their mean absolute activation (activation).
+    scope: within a budget, rank all channels of the network together (global), or take the same share everywhere
+        (uniform).
     round_to: channel counts become multiples of this, where a layer has as many.
     min_channels: a layer keeps at least as many.
     max_ratio: a layer loses at most this share of the channels it had in the original network.
     recalibrate_batch_norm: measure batch-norm statistics anew afterwards, when there is data.
-    samples, batch_size: how much data taylor and the batch-norm statistics use.
+    samples, batch_size: how much data the criterion and the batch-norm statistics use.
 
-    Rules can set round_to, min_channels and max_ratio for single layers; one with `skip` keeps all outputs of a layer.
+    Rules can set ratio, round_to, min_channels and max_ratio for single layers, and for all that are tied to them;
+    one with `skip` keeps all outputs of a layer. A layer with a ratio loses just that share, next to a multiple of
+    round_to and whatever max_ratio says, and a budget is met by the others.
     """
 
     shorthand = "macs"
-    per_layer = frozenset({"round_to", "min_channels", "max_ratio"})
+    per_layer = frozenset({"ratio", "round_to", "min_channels", "max_ratio"})
 
     macs: Share | None = None
     parameters: Share | None = None
-    criterion: Literal["l1", "l2", "bn_scale", "taylor"] = "l2"
+    size_bytes: Annotated[int, Ge(1)] | None = None
+    ratio: Share | None = None
+    criterion: CriterionName = "l2"
     scope: Literal["global", "uniform"] = "global"
     round_to: Annotated[int, Ge(1)] = 8
     min_channels: Annotated[int, Ge(1)] = 1
@@ -71,12 +85,22 @@ class PruneChannels(Stage):
     batch_size: Annotated[int, Ge(1)] = 128
 
     def needs(self) -> frozenset[Split]:
-        return frozenset({"calibrate"} if self.criterion == "taylor" else ())
+        return frozenset({"calibrate"} if CRITERIA[self.criterion].needs_data else ())
 
     def check(self, program: Program) -> None:
-        """Raise BadOption without a budget, and UnsupportedModel when no channel can be removed."""
-        if self.macs is None and self.parameters is None:
-            raise BadOption("Pruning needs a budget.", where=self.name(), hint="macs=0.5, or parameters=0.5")
+        """Raise BadOption without a budget or a ratio, or with both, and UnsupportedModel when no channel can be
+        removed."""
+        budgets = [name for name in BUDGETS if getattr(self, name) is not None]
+        if not budgets and self.ratio is None:
+            raise BadOption(
+                "Pruning needs a budget.", where=self.name(), hint="macs=0.5, parameters=0.5, or ratio=0.3"
+            )
+        if budgets and self.ratio is not None:
+            raise BadOption(
+                f"{budgets[0]} and ratio both say how much goes.",
+                where=self.name(),
+                hint=f"one of them; with {budgets[0]}, rules can give single layers a ratio",
+            )
         check_prunable(read_structure(program))
 
     def apply(self, program: Program, context: Context) -> Outcome:
@@ -109,11 +133,8 @@ class PruneChannels(Stage):
                 for number in layer.outputs.tolist():
                     structure.labelling.reasons.setdefault(number, f"a rule leaves {layer.name} alone")
         check_prunable(structure)
-        calibration = (
-            ("", []) if not self.needs() else (context.required_data().name, self._batches(program, context))
-        )
         problem = Problem(
-            bundles(self, program, structure, rules, calibration),
+            bundles(self, structure, rules, self._samples(program, context)),
             structure.members,
             self._floors(structure, rules, context.original),
             limits(self, program, structure, context.original),
@@ -133,16 +154,21 @@ class PruneChannels(Stage):
             if layer.outputs is not None:
                 size, axis = len(layer.outputs), structure.axis(layer.outputs)
                 whole = before.get(layer.name, size)
-                least = max(options.min_channels, math.ceil(whole * (1 - options.max_ratio)))
+                most = 1 if options.ratio is not None else options.max_ratio
+                least = max(options.min_channels, math.ceil(whole * (1 - most)))
                 floors[axis] = max(floors[axis], min(size, least))
         return floors
 
-    def _batches(self, program: Program, context: Context) -> list[Batch]:
-        data = context.required_data()
-        batches = data.batches(
+    def _samples(self, program: Program, context: Context) -> Samples:
+        """What the criterion may look at."""
+        if not self.needs():
+            return Samples(context.seed)
+        return Samples(context.seed, context.required_data().name, self._batches(program, context))
+
+    def _batches(self, program: Program, context: Context) -> Iterator[Batch]:
+        return context.required_data().batches(
             "calibrate", program.preprocess, batch_size=self.batch_size, limit=self.samples
         )
-        return list(batches)
 
 
 def prunable(program: Program) -> Prunable:

@@ -192,9 +192,9 @@ def test_a_budget_out_of_reach_says_what_is_in_reach(program: Program) -> None:
 
 def test_bn_scale_names_the_layer_that_has_no_batch_norm() -> None:
     program = Program.capture(*NETWORKS["flattened"]())
-    with pytest.raises(UnsupportedModel, match="bn_scale needs a batch-norm") as raised:
+    with pytest.raises(UnsupportedModel, match="needs a batch-norm behind the layer") as raised:
         PruneChannels(macs=0.5, criterion="bn_scale").plan(program, _context(program))
-    assert raised.value.where == "hidden"
+    assert raised.value.where == "layer hidden"
 
 
 def test_a_stage_without_a_budget_is_refused(program: Program) -> None:
