@@ -7,6 +7,7 @@ import io
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ VARIABLES = {
     OTHER: "--other", PAPER: "--paper",
 }  # fmt: skip
 """Colours that no chart shows: each stands for the page's own, which differs between light and dark."""
+
+STYLESHEET = Path(__file__).with_name("report.css")
 
 WIDTH_INCHES = 5.4
 
@@ -80,3 +83,18 @@ def inline(figure: Figure, name: str, description: str) -> str:
         text = text.replace(colour, f"var({variable})")
     label = html.escape(description, quote=True)
     return text.replace("<svg", f'<svg role="img" aria-label="{label}"', 1).strip()
+
+
+def standalone(figure: Figure, name: str, description: str) -> str:
+    """The same as a file of its own, on white. Call it inside of `chart`."""
+    text = inline(figure, name, description)
+    for variable, colour in _light_colours().items():
+        text = text.replace(f"var({variable})", colour)
+    spaces = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
+    return text.replace("<svg", f'<svg {spaces} style="background: white"', 1) + "\n"
+
+
+def _light_colours() -> dict[str, str]:
+    """The report's own: the first that its style sheet names."""
+    first = STYLESHEET.read_text(encoding="utf-8").partition("}")[0]
+    return dict(re.findall(r"(--[\w-]+): (#[0-9a-f]{6});", first))

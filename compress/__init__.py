@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from edgepress import graph, models
 from edgepress import options as option_values
+from edgepress.compress._channel_sensitivity import ChannelScan, scan_channels
 from edgepress.data import Data
 from edgepress.errors import BadInput, UnsupportedModel, UsageError
 from edgepress.history import Step
@@ -17,7 +18,7 @@ from edgepress.progress import Progress, silent
 from edgepress.recipe import Recipe
 from edgepress.stage import Context, Stage
 
-__all__ = ["Finished", "apply", "check", "stages"]
+__all__ = ["ChannelScan", "Finished", "apply", "check", "scan_channels", "stages"]
 
 
 @dataclass(frozen=True)

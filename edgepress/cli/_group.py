@@ -16,6 +16,7 @@ ORDER = (
     "models",
     "stages",
     "inspect",
+    "sensitivity",
     "compress",
     "convert",
     "verify",

@@ -1,0 +1,116 @@
+"""`sensitivity.json`: how accurate a network stays when one part of it alone is compressed, by how much."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from pydantic import TypeAdapter, ValidationError
+
+from edgepress.accuracy import Accuracy
+from edgepress.artifact import encode
+from edgepress.data import Split
+from edgepress.errors import BadInput
+from edgepress.files import existing_file, write_text
+from edgepress.history import Value
+
+SENSITIVITY_FILE = "sensitivity.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """One part compressed alone: of its channels the share `ratio`, which were `removed`, and the network then."""
+
+    ratio: float
+    removed: int
+    macs: int
+    parameters: int
+    accuracy: Accuracy
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """What can only be compressed together: the layers that make its channels. `trials` by rising ratio."""
+
+    layers: tuple[str, ...]
+    channels: int
+    trials: tuple[Trial, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return ", ".join(self.layers)
+
+    def trial(self, ratio: float) -> Trial | None:
+        """The trial at this ratio; None where there is none yet."""
+        return next((trial for trial in self.trials if trial.ratio == ratio), None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """What was asked of which network. `network` is a hash of its graph and weights, `samples` one of what it was
+    evaluated on: the answers to equal questions belong together, so that an interrupted scan can go on."""
+
+    of: Literal["pruning"] = "pruning"
+    network: str
+    samples: str
+    data: str
+    split: Split
+    options: Mapping[str, Value] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sensitivity:
+    """The answers so far: each part's trials, in the order of the network.
+
+    `original` is the whole network as it came, `reference` with its batch-norms measured anew as in the trials:
+    drops are from that, so that they are the pruning's alone.
+    """
+
+    question: Question
+    original: Accuracy
+    reference: Accuracy
+    macs: int
+    parameters: int
+    parts: tuple[Part, ...]
+
+    def ratios(self) -> tuple[float, ...]:
+        """Every ratio that was tried on some part, rising."""
+        return tuple(sorted({trial.ratio for part in self.parts for trial in part.trials}))
+
+    def drop(self, trial: Trial) -> float:
+        """Points of top-1 that the trial costs; below zero where it gains."""
+        return self.reference.top1 - trial.accuracy.top1
+
+    def mean_drop(self, part: Part) -> float | None:
+        """Over the part's trials; None while it has none."""
+        drops = [self.drop(trial) for trial in part.trials]
+        return sum(drops) / len(drops) if drops else None
+
+    def most_sensitive_first(self) -> list[Part]:
+        """The parts by their mean drop; those without trials last."""
+        untried = float("-inf")
+        drops = {part: self.mean_drop(part) for part in self.parts}
+        return sorted(self.parts, key=lambda part: -(untried if drops[part] is None else drops[part]))  # type: ignore[operator]
+
+    @classmethod
+    def load(cls, folder: Path) -> Sensitivity:
+        """Read the folder's `sensitivity.json`; BadInput when it is missing or does not fit."""
+        path = existing_file(folder / SENSITIVITY_FILE, "sensitivity scan")
+        try:
+            return TypeAdapter(cls).validate_json(path.read_bytes())
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"]) or "it"
+            raise BadInput(
+                f"{SENSITIVITY_FILE} cannot be read: {where}: {first['msg']}.",
+                where=str(path.absolute()),
+                hint="delete it, or give another folder",
+            ) from None
+
+    def save(self, folder: Path) -> Path:
+        """Write `sensitivity.json` into the folder, whole or not at all."""
+        path = folder / SENSITIVITY_FILE
+        write_text(path, encode(self) + "\n")
+        return path
