@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Mapping
 
 import torch
 
@@ -11,18 +11,18 @@ from edgepress.history import History
 from edgepress.trainable import Trainable
 
 SPARSE = "sparse"
-"""The result of a pruning stage that says which layers it made sparse: {layer: {"weight": dotted name, ...}}."""
+"""The result of a pruning stage that says which weights it made sparse: a mapping from their dotted names."""
 
 
 class KeepZeros(TrainingHook):
-    """What is zero when the training begins, in the weights that the history calls sparse, stays zero.
+    """What is zero in these weights when the training begins stays zero.
 
     The zeros themselves are the mask, so nothing else has to be saved with the network, and what a stage in
     between cut away is forgotten.
     """
 
-    def __init__(self, history: History) -> None:
-        self._names = sparse_weights(history)
+    def __init__(self, names: Collection[str]) -> None:
+        self._names = names
         self._zeros: dict[str, torch.Tensor] = {}
 
     def begin(self, module: Trainable, steps: int) -> None:
@@ -38,19 +38,13 @@ class KeepZeros(TrainingHook):
 
 def sparse_weights(history: History) -> frozenset[str]:
     """The dotted names of the weights that the stages so far have made sparse."""
-    return frozenset(name for step in history.steps for name in _weights(step.results.get(SPARSE)))
+    made = (step.results.get(SPARSE) for step in history.steps)
+    return frozenset(name for weights in made if isinstance(weights, Mapping) for name in weights)
 
 
 @torch.no_grad()
-def set_zero(module: Trainable, zeros: Mapping[str, torch.Tensor]) -> None:
+def set_zero(module: torch.nn.Module, zeros: Mapping[str, torch.Tensor]) -> None:
     """Make the parameters zero where the mask of their name is true: plain zeros, never negative ones."""
     parameters = dict(module.named_parameters())
     for name, zero in zeros.items():
         parameters[name].masked_fill_(zero, 0.0)
-
-
-def _weights(layers: object) -> Iterator[str]:
-    """Histories come from files too, and other stages may give the word another meaning."""
-    for layer in layers.values() if isinstance(layers, Mapping) else ():
-        if isinstance(layer, Mapping) and isinstance(layer.get("weight"), str):
-            yield layer["weight"]

@@ -13,7 +13,7 @@ from annotated_types import Ge, Gt, Le, Lt
 
 from edgepress.compress._augment import augment
 from edgepress.compress._classification import check_scores
-from edgepress.compress._sparse_zeros import KeepZeros
+from edgepress.compress._sparse_zeros import KeepZeros, sparse_weights
 from edgepress.compress._training_hook import Hooks, TrainingHook
 from edgepress.data import Batch, Split
 from edgepress.errors import BadInput, BadOption, UnsupportedModel
@@ -91,12 +91,11 @@ def train(
 ) -> Outcome:
     """Train the program's weights to a smaller `loss`; the outcome holds the best epoch's weights.
 
-    Weights that an earlier stage pruned stay zero, unless `hook` chooses the zeros itself.
+    Weights that an earlier stage pruned stay zero, unless `hook` chooses their zeros itself.
     Raises BadInput when there is nothing to train on, BadOption when the loss stops being finite.
     """
     torch.manual_seed(context.seed)
-    if not hook.chooses_zeros:
-        hook = Hooks((hook, KeepZeros(program.history)))
+    hook = Hooks((hook, KeepZeros(sparse_weights(program.history) - hook.prunes)))
     loop = _Loop(program, options, context, loss, hook)
     module = program.module()
     hook.begin(module, loop.steps)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
 
 import torch
 
@@ -16,8 +15,8 @@ class TrainingHook:
     `module.named_parameters()` has the user's names. Steps and epochs count from 1.
     """
 
-    chooses_zeros: ClassVar[bool] = False
-    """Whether the hook decides which weights are zero. Otherwise those that an earlier stage pruned stay zero."""
+    prunes: frozenset[str] = frozenset()
+    """The weights, by dotted name, whose zeros the hook chooses. In all others, what an earlier stage pruned stays zero."""
 
     def begin(self, module: Trainable, steps: int) -> None:
         """Once, before the first of at most `steps` optimizer steps."""

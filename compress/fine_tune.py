@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional
 
-from edgepress.compress._train import Tensors, TrainingStage, train
+from edgepress.compress._train import Loss, Tensors, TrainingStage, train
 from edgepress.errors import BadInput
 from edgepress.program import Program
 from edgepress.stage import Context, Outcome
@@ -21,9 +21,15 @@ class FineTune(TrainingStage):
     needs_labels = True
 
     def apply(self, program: Program, context: Context) -> Outcome:
-        def loss(inputs: Tensors, logits: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:
-            if labels is None:
-                raise BadInput("Some batches have no labels.", where=context.required_data().name)
-            return functional.cross_entropy(logits, labels)
+        return train(program, self, context, supervised(context))
 
-        return train(program, self, context, loss)
+
+def supervised(context: Context) -> Loss:
+    """Cross-entropy with the labels; the loss raises BadInput for a batch that has none."""
+
+    def loss(inputs: Tensors, logits: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:
+        if labels is None:
+            raise BadInput("Some batches have no labels.", where=context.required_data().name)
+        return functional.cross_entropy(logits, labels)
+
+    return loss
