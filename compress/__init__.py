@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from edgepress import graph, models
 from edgepress import options as option_values
 from edgepress.compress._channel_sensitivity import ChannelScan, scan_channels
+from edgepress.compress._channel_suggestion import equal_drops
 from edgepress.data import Data
 from edgepress.errors import BadInput, UnsupportedModel, UsageError
 from edgepress.history import Step
@@ -17,8 +18,9 @@ from edgepress.program import Program
 from edgepress.progress import Progress, silent
 from edgepress.recipe import Recipe
 from edgepress.stage import Context, Stage
+from edgepress.stopwatch import Stopwatch
 
-__all__ = ["ChannelScan", "Finished", "apply", "check", "scan_channels", "stages"]
+__all__ = ["ChannelScan", "Finished", "apply", "check", "equal_drops", "scan_channels", "stages"]
 
 
 @dataclass(frozen=True)
@@ -31,10 +33,26 @@ class Finished:
 
 
 def apply(
-    program: Program, recipe: Recipe, data: Data | None = None, *, progress: Progress = silent, seed: int = 0
+    program: Program,
+    recipe: Recipe,
+    data: Data | None = None,
+    *,
+    progress: Progress = silent,
+    seed: int = 0,
+    stopwatch: Stopwatch | None = None,
 ) -> Program:
-    """Run all stages of the recipe. `program` stays as it is."""
-    context = Context(original=program, load_model=models.load, data=data, progress=progress, seed=seed)
+    """Run all stages of the recipe. `program` stays as it is.
+
+    `stopwatch` times networks for the stages that need it: edgepress.latency.TargetStopwatch().
+    """
+    context = Context(
+        original=program,
+        load_model=models.load,
+        data=data,
+        progress=progress,
+        seed=seed,
+        stopwatch=stopwatch,
+    )
     for finished in stages(program, recipe, context):
         program = finished.program
     return program
@@ -45,7 +63,7 @@ def stages(program: Program, recipe: Recipe, context: Context) -> Iterator[Finis
 
     The context's rules are the recipe's. Everything that can be checked is checked before the first stage runs.
     """
-    check(context.original, recipe, context.data)
+    check(context.original, recipe, context.data, context.stopwatch)
     context = dataclasses.replace(context, rules=recipe.rules)
     for stage in recipe.stages:
         stage.check(program)
@@ -56,9 +74,9 @@ def stages(program: Program, recipe: Recipe, context: Context) -> Iterator[Finis
         yield Finished(stage, program, time.perf_counter() - started)
 
 
-def check(program: Program, recipe: Recipe, data: Data | None) -> None:
-    """Raise before any work what would be raised after hours: missing data, unsupported networks, rules
-    that match nothing."""
+def check(program: Program, recipe: Recipe, data: Data | None, stopwatch: Stopwatch | None = None) -> None:
+    """Raise before any work what would be raised after hours: missing data, unsupported networks and targets,
+    rules that match nothing."""
     if not recipe.stages:
         raise UsageError("The recipe has no stages.", hint="edgepress stages lists them")
     for stage in recipe.stages:
@@ -79,6 +97,7 @@ def check(program: Program, recipe: Recipe, data: Data | None) -> None:
         if stage.needs_labels and data is not None:
             _check_labelled(stage, program, data)
         stage.check(program)
+        _check_targets(stage, program, stopwatch)
 
 
 def _check_order(program: Program, recipe: Recipe) -> None:
@@ -93,6 +112,16 @@ def _check_order(program: Program, recipe: Recipe) -> None:
             )
         if stage.makes_int8:
             quantized_by = f"by stage {number}, {stage.name()}"
+
+
+def _check_targets(stage: Stage, program: Program, stopwatch: Stopwatch | None) -> None:
+    for target in sorted(stage.times_on()):
+        if stopwatch is None:
+            raise UsageError(
+                f"The stage {stage.name()} times networks on {target}, and has nothing to time them with.",
+                hint="compress.apply(..., stopwatch=edgepress.latency.TargetStopwatch())",
+            )
+        stopwatch.check(program, target)
 
 
 def _check_labelled(stage: Stage, program: Program, data: Data) -> None:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
-from edgepress.compress._channel_structure import Amount
 from edgepress.errors import BudgetMissed
 
 SAVING_EXPONENT = 0.5
 """Importance is paid for by the power of what it saves: 0 would only rank by importance, 1 would empty the
 layers that compute most, because scores fall and costs rise by different laws."""
+WAYS_OUT = "a larger budget, a smaller round_to or min_channels, or a larger max_ratio"
+"""What to try where a budget cannot be reached."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,13 +47,27 @@ class Bundle:
         return np.arange(max(0, removed - self.step), removed)
 
 
+class Quantity(Protocol):
+    """A cost as a function of how many entries of each axis stay; `before` is that of all of them."""
+
+    @property
+    def before(self) -> float: ...
+
+    def __call__(self, counts: np.ndarray) -> float: ...
+
+    def slopes(self, counts: np.ndarray) -> np.ndarray:
+        """How much the cost grows with one more entry on each axis."""
+
+
 @dataclass(frozen=True, eq=False)
 class Limit:
-    """`amount` must not exceed `most`; `text` names it in the user's words."""
+    """`amount` must not exceed `most`; `text` names it in the user's words. Where one that is not firm cannot
+    be kept, the search comes as near as it can."""
 
-    amount: Amount
+    amount: Quantity
     most: float
     text: str
+    is_firm: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,8 +104,18 @@ class Problem:
         usage: np.ndarray = self.members[:, self.bundles[bundle].classes[places]].sum(1)
         return usage
 
+    def exceeded(self, counts: np.ndarray) -> list[Limit]:
+        """The limits that do not hold."""
+        return [limit for limit in self.limits if limit.amount(counts) > limit.most]
+
     def is_within(self, counts: np.ndarray) -> bool:
-        return all(limit.amount(counts) <= limit.most for limit in self.limits)
+        return not self.exceeded(counts)
+
+    def check_firm(self, counts: np.ndarray) -> None:
+        """Raise BudgetMissed when a firm limit does not hold with these counts, the least that can be reached."""
+        missed = [limit for limit in self.exceeded(counts) if limit.is_firm]
+        if missed:
+            raise _missed(missed, counts)
 
 
 def search_global(problem: Problem) -> np.ndarray:
@@ -110,7 +136,8 @@ def search_global(problem: Problem) -> np.ndarray:
         price[~is_open.all(0) | ~usage.any(0) | decided] = np.inf
         cheapest = int(price.argmin())
         if not np.isfinite(price[cheapest]):
-            raise _missed(problem, counts)
+            problem.check_firm(counts)
+            break
         counts = counts - usage[:, cheapest]
         kept[cheapest] -= len(blocks[cheapest])
         bundle = problem.bundles[cheapest]
@@ -123,8 +150,7 @@ def search_global(problem: Problem) -> np.ndarray:
 def search_uniform(problem: Problem) -> np.ndarray:
     """How many channels of each bundle stay when every bundle loses the same share, as far as rounding lets it."""
     least = _uniform(problem, 0.0)
-    if not problem.is_within(problem.counts(least)):
-        raise _missed(problem, problem.counts(least))
+    problem.check_firm(problem.counts(least))
     low, high = 0.0, 1.0
     for _ in range(20):
         middle = (low + high) / 2
@@ -138,9 +164,8 @@ def search_uniform(problem: Problem) -> np.ndarray:
 def _saved(problem: Problem, counts: np.ndarray, usage: np.ndarray) -> np.ndarray:
     """What each block saves, as a share of the limits that are still exceeded."""
     total = np.zeros(usage.shape[1])
-    for limit in problem.limits:
-        if limit.amount(counts) > limit.most:
-            total += limit.amount.slopes(counts) @ usage / limit.amount.before
+    for limit in problem.exceeded(counts):
+        total += limit.amount.slopes(counts) @ usage / limit.amount.before
     return np.maximum(total, 1e-12)
 
 
@@ -182,14 +207,10 @@ def _rounded(size: int, share: float, step: int) -> int:
     return size if share >= 1 else int(size * share) // step * step
 
 
-def _missed(problem: Problem, counts: np.ndarray) -> BudgetMissed:
+def _missed(limits: list[Limit], counts: np.ndarray) -> BudgetMissed:
     reached = "; ".join(
         f"{limit.text} can be brought to {limit.amount(counts):,.0f}, "
         f"{limit.amount(counts) / limit.amount.before:.3f} of this network's, and not to {limit.most:,.0f}"
-        for limit in problem.limits
-        if limit.amount(counts) > limit.most
+        for limit in limits
     )
-    return BudgetMissed(
-        f"The network cannot be pruned that far: {reached}.",
-        hint="a larger budget, a smaller round_to or min_channels, or a larger max_ratio",
-    )
+    return BudgetMissed(f"The network cannot be pruned that far: {reached}.", hint=WAYS_OUT)

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 def limits(
     options: PruneChannels, program: Program, structure: Structure, original: Program
 ) -> tuple[Limit, ...]:
-    """The limits that the options set; shares are of `original`. BadOption where all of them hold already."""
+    """The limits that the options set, but for latency, which is measured; shares are of `original`.
+
+    BadOption where all of them hold already.
+    """
     whole = (structure.macs.before, structure.parameters.before)
     if original is not program:
         measured = cost.measure(original)
@@ -29,10 +32,14 @@ def limits(
         found.append(Limit(structure.parameters, options.parameters * whole[1], "the parameters"))
     if options.size_bytes is not None:
         found.append(Limit(structure.weight_bytes, options.size_bytes, "the bytes of weights"))
-    if found and all(limit.amount.before <= limit.most for limit in found):
-        raise BadOption(
-            "The network is within this budget already, so there is nothing to remove.",
-            where=options.name(),
-            hint="shares are of the original network, before the first stage",
-        )
+    if found and options.latency is None and all(limit.amount.before <= limit.most for limit in found):
+        raise already_met(options.name())
     return tuple(found)
+
+
+def already_met(where: str) -> BadOption:
+    return BadOption(
+        "The network is within this budget already, so there is nothing to remove.",
+        where=where,
+        hint="shares are of the original network, before the first stage",
+    )

@@ -13,6 +13,7 @@ from edgepress.data import Data, Split
 from edgepress.history import Value
 from edgepress.progress import Progress, silent
 from edgepress.rules import Rules
+from edgepress.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
     from edgepress.program import Program
@@ -45,6 +46,10 @@ class Stage(ABC):
         """The splits of the data that `apply` reads with these options."""
         return frozenset()
 
+    def times_on(self) -> frozenset[str]:
+        """The targets on which `apply` times networks with these options."""
+        return frozenset()
+
     def check(self, program: Program) -> None:  # noqa: B027  a stage that takes any program overrides nothing
         """Raise Unsupported when this program cannot be handled: called before any stage runs."""
 
@@ -67,7 +72,8 @@ class Context:
 
     `data` is set whenever the stage's `needs()` is not empty. `original` is the network before the
     first stage. `load_model` turns a MODEL text (a .pt2, a zoo name, file.py:factory) into a Program.
-    `announce` takes a few lines for the user to read before the work starts, such as a plan.
+    `announce` takes a few lines for the user to read before the work starts, such as a plan. `stopwatch` is set
+    whenever the stage's `times_on()` is not empty.
     """
 
     original: Program
@@ -77,10 +83,15 @@ class Context:
     progress: Progress = silent
     announce: Callable[[str], None] = lambda text: None
     seed: int = 0
+    stopwatch: Stopwatch | None = None
 
     def required_data(self) -> Data:
         assert self.data is not None, "compress.apply checks needs() before it calls a stage"
         return self.data
+
+    def required_stopwatch(self) -> Stopwatch:
+        assert self.stopwatch is not None, "compress.apply checks times_on() before it calls a stage"
+        return self.stopwatch
 
 
 def names() -> tuple[str, ...]:

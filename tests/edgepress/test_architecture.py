@@ -17,7 +17,7 @@ FOLDERS = ("models", "compress", "convert", "runtime", "benchmarks")
 if not all((ROOT / folder).is_dir() for folder in (*FOLDERS, "edgepress")):
     pytest.skip("the source tree is not here", allow_module_level=True)
 
-SPINE_TOP = frozenset({"cli", "__main__"})
+SPINE_TOP = frozenset({"cli", "latency", "__main__"})
 """What lies in edgepress/ but composes everything."""
 
 ALLOWED = {

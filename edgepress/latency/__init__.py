@@ -1,0 +1,145 @@
+"""Times networks and single layers on a target, through conversion, its runtime and the timing protocol.
+
+compress.apply(program, recipe, stopwatch=TargetStopwatch())
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from weakref import WeakKeyDictionary
+
+from edgepress import benchmarks, convert, plugins, runtime
+from edgepress.artifact import Artifact
+from edgepress.benchmarks import Protocol
+from edgepress.errors import BadOption, UnsupportedTarget
+from edgepress.latency._layer_probe import probe
+from edgepress.latency._layer_table import LayerTable
+from edgepress.latency._onnx_layer import write_layer
+from edgepress.program import Program
+from edgepress.progress import Progress, silent, track
+from edgepress.runtime import Runner, Target
+from edgepress.stopwatch import LatencyRatio, LayerShape
+
+__all__ = ["TargetStopwatch"]
+
+LAYER_PROTOCOL = Protocol(
+    rounds=10, min_runs=50, min_seconds=0.15, max_seconds=2.0, min_warmup_runs=10, max_warmup_runs=30
+)
+NETWORK_PROTOCOL = Protocol(rounds=40, min_runs=200, min_seconds=2.0, max_seconds=15.0)
+LAYERS_AT_ONCE = 8
+"""Layers that take turns in one comparison, after which the table is saved."""
+
+
+class TargetStopwatch:
+    """The Stopwatch of edgepress/stopwatch.py for every target whose runner loads a format we write.
+
+    Layers are kept in a table on disk (edgepress/latency/_layer_table.py says where), so that each is measured
+    once. `threads` is how many the runtime may use.
+    """
+
+    def __init__(
+        self,
+        threads: int = 1,
+        *,
+        layer_protocol: Protocol = LAYER_PROTOCOL,
+        network_protocol: Protocol = NETWORK_PROTOCOL,
+    ) -> None:
+        self.threads = threads
+        self.layer_protocol, self.network_protocol = layer_protocol, network_protocol
+        self._folder = tempfile.TemporaryDirectory(prefix="edgepress-latency-")
+        self._converted: WeakKeyDictionary[Program, dict[str, Artifact]] = WeakKeyDictionary()
+        self._files = 0
+
+    def check(self, program: Program, target: str) -> None:
+        runner = _runner(target)
+        plugins.require(*runner.requires, extra=runner.extra)
+        convert.check(program, _format(runner))
+
+    def layers_ms(
+        self, layers: Sequence[LayerShape], target: str, progress: Progress = silent
+    ) -> tuple[float, ...]:
+        table = LayerTable.load(_runner(target), target, self.threads)
+        missing = [layer for layer in dict.fromkeys(layers) if layer not in table]
+        for some in track(list(_groups(missing)), f"timing single layers on {target}", progress):
+            table.add(zip(some, self._measured_ms(some, target), strict=True))
+            table.save()
+        return tuple(table[layer] for layer in layers)
+
+    def ratio(
+        self, original: Program, program: Program, target: str, progress: Progress = silent
+    ) -> LatencyRatio:
+        networks = [original] if program is original else [original, program]
+        runners = [self._opened(self._artifact(network, target), target) for network in networks]
+        measured = benchmarks.compare(runners, self.network_protocol, progress=progress)
+        found, original_ms = benchmarks.ratio(measured[0], measured[-1]), measured[0].median_ms
+        assert original_ms is not None, "a comparison that ends has samples"
+        return LatencyRatio(value=found.value, low=found.low, high=found.high, original_ms=original_ms)
+
+    def _measured_ms(self, layers: Sequence[LayerShape], target: str) -> list[float]:
+        artifacts = [self._write_layer(layer, target) for layer in layers]
+        runners = [self._opened(artifact, target) for artifact in artifacts]
+        measured = benchmarks.compare(runners, self.layer_protocol)
+        for artifact in artifacts:
+            artifact.path.unlink()
+        return [measurement.median_ms or 0.0 for measurement in measured]
+
+    def _artifact(self, program: Program, target: str) -> Artifact:
+        """The program's file for the target, written once as long as the program lives."""
+        written = self._converted.setdefault(program, {})
+        if target not in written:
+            written[target] = self._write(program, target)
+        return written[target]
+
+    def _write(self, program: Program, target: str) -> Artifact:
+        path = self._new_path(target)
+        return convert.to(program, path.suffix.removeprefix("."), path)
+
+    def _write_layer(self, layer: LayerShape, target: str) -> Artifact:
+        path = self._new_path(target)
+        return (
+            write_layer(layer, path)
+            if path.suffix == ".onnx"
+            else convert.to(probe(layer), path.suffix[1:], path)
+        )
+
+    def _new_path(self, target: str) -> Path:
+        self._files += 1
+        return Path(self._folder.name, f"{self._files}.{_format(_runner(target))}")
+
+    def _opened(self, artifact: Artifact, target: str) -> Runner:
+        return runtime.open(artifact, Target.parse(target), self.threads)
+
+
+def _runner(target: str) -> type[Runner]:
+    """The target's runner; BadOption where it names none, UnknownName where there is none of that name."""
+    name = Target.parse(target).runner
+    if not name:
+        raise BadOption(
+            f"{target!r} does not say which runtime to time.",
+            where="latency",
+            hint=", ".join(f"{target}:{timed}" for timed in _timed()),
+        )
+    return runtime.find(name)
+
+
+def _format(runner: type[Runner]) -> str:
+    """The format in which a network is written for the runner; UnsupportedTarget where we write none of its formats."""
+    for format in runner.formats:
+        if format in convert.formats():
+            return format
+    raise UnsupportedTarget(
+        f"Networks cannot be timed on {runner.name()}: no conversion writes .{', .'.join(runner.formats)} files.",
+        where="latency",
+        hint=f"a target with one of these runners: {', '.join(_timed())}",
+    )
+
+
+def _timed() -> list[str]:
+    """The runners that load a format we write."""
+    return [name for name in runtime.names() if set(runtime.find(name).formats) & set(convert.formats())]
+
+
+def _groups(layers: Sequence[LayerShape]) -> Iterator[Sequence[LayerShape]]:
+    return (layers[start : start + LAYERS_AT_ONCE] for start in range(0, len(layers), LAYERS_AT_ONCE))

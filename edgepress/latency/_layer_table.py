@@ -1,0 +1,97 @@
+"""The latencies of single layers that were ever measured, in one JSON file for each target and machine.
+
+The files lie in $EDGEPRESS_CACHE/latency, else in $XDG_CACHE_HOME/edgepress/latency, else in
+~/.cache/edgepress/latency. Any of them may be deleted at any time: what is missing is measured again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.metadata
+import json
+import math
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import astuple, dataclass, field
+from pathlib import Path
+
+from edgepress.benchmarks import Environment
+from edgepress.errors import BadInput
+from edgepress.files import write_text
+from edgepress.runtime import Runner
+from edgepress.stopwatch import LayerShape
+
+CACHE_VARIABLE = "EDGEPRESS_CACHE"
+
+
+@dataclass(eq=False)
+class LayerTable:
+    """`latency_ms` by the text of a layer's shape. `conditions` is everything else that decides about it."""
+
+    path: Path
+    conditions: dict[str, str]
+    latency_ms: dict[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, runner: type[Runner], target: str, threads: int) -> LayerTable:
+        """What is known under these conditions; nothing where the file is missing, broken or another's."""
+        conditions = _conditions(runner, target, threads)
+        digest = hashlib.sha256(json.dumps(conditions, sort_keys=True).encode()).hexdigest()
+        path = cache_folder() / f"{re.sub(r'[^A-Za-z0-9]+', '-', target)}-{digest[:16]}.json"
+        return cls(path, conditions, _read(path, conditions))
+
+    def __contains__(self, layer: LayerShape) -> bool:
+        return _key(layer) in self.latency_ms
+
+    def __getitem__(self, layer: LayerShape) -> float:
+        return self.latency_ms[_key(layer)]
+
+    def add(self, measured: Iterable[tuple[LayerShape, float]]) -> None:
+        self.latency_ms.update({_key(layer): latency_ms for layer, latency_ms in measured})
+
+    def save(self) -> None:
+        """Write the file in one step, with what another process has added meanwhile."""
+        self.latency_ms = _read(self.path, self.conditions) | self.latency_ms
+        content = {"conditions": self.conditions, "latency_ms": self.latency_ms}
+        with contextlib.suppress(BadInput):  # a cache that cannot be written costs time, and nothing else
+            write_text(self.path, json.dumps(content, indent=1, sort_keys=True) + "\n")
+
+
+def cache_folder() -> Path:
+    """Where the tables are kept."""
+    if named := os.environ.get(CACHE_VARIABLE):
+        return Path(named) / "latency"
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(home) / "edgepress" / "latency"
+
+
+def _conditions(runner: type[Runner], target: str, threads: int) -> dict[str, str]:
+    environment = Environment.read()
+    versions = {package: importlib.metadata.version(package) for package in ("edgepress", *runner.requires)}
+    return {
+        "target": target,
+        "processor": environment.processor,
+        "machine": environment.machine,
+        "threads": str(threads),
+        **versions,
+    }
+
+
+def _read(path: Path, conditions: dict[str, str]) -> dict[str, float]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["conditions"] != conditions:
+            return {}
+        return {
+            str(key): float(value)
+            for key, value in content["latency_ms"].items()
+            if math.isfinite(value) and value > 0
+        }
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return {}
+
+
+def _key(layer: LayerShape) -> str:
+    return json.dumps(astuple(layer))
