@@ -29,13 +29,17 @@ SIZE_LISTS = {
 """Operators whose arguments spell out sizes, channel counts among them, and the name of the argument."""
 
 
-def remove(labelling: Labelling, kept: np.ndarray) -> None:
-    """Rewrite the labelled graph in place so that of each class only those stay where `kept` (bool) is true."""
+def remove(labelling: Labelling, kept: np.ndarray) -> dict[tuple[str, int], np.ndarray]:
+    """Rewrite the labelled graph in place so that of each class only those stay where `kept` (bool) is true.
+
+    Returns, of each stored tensor (name, axis) that was cut, which old places are there now, in their new order.
+    """
     rewriter = _Rewriter(labelling, kept)
     for node in list(labelling.graph_module.graph.nodes):
         rewriter.visit(node)
     labelling.graph_module.graph.eliminate_dead_code()
     labelling.graph_module.recompile()
+    return rewriter.constant_orders
 
 
 class _Rewriter:

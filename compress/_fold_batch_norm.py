@@ -46,16 +46,9 @@ def _can_fold(graph_module: GraphModule, norm: Node) -> bool:
         return False  # a linear layer over the last of three axes: batch norm works on the second
     groups = graph.arguments(layer).get("groups", 1)
     return (layer.target not in OUTPUT_AXIS or groups == 1) and all(
-        node is None or _readers(graph_module, node) == 1
+        node is None or graph.readers(graph_module, node) == 1
         for node in (graph.arguments(layer)["weight"], graph.arguments(layer)["bias"])
     )
-
-
-def _readers(graph_module: GraphModule, node: Any) -> int:
-    """How many operators read the parameter; 0 when it is computed, not stored."""
-    if graph.constant(graph_module, node) is None:
-        return 0
-    return sum(len(other.users) for other in graph_module.graph.nodes if other.target == node.target)
 
 
 def _fold(graph_module: GraphModule, layer: Node, norm: Node) -> None:

@@ -81,6 +81,13 @@ def constant(graph_module: GraphModule, node: Any) -> torch.Tensor | None:
     return value if isinstance(value, torch.Tensor) else None
 
 
+def readers(graph_module: GraphModule, node: Any) -> int:
+    """How many operators read the parameter or buffer behind a `get_attr` node; 0 for anything else."""
+    if constant(graph_module, node) is None:
+        return 0
+    return sum(len(other.users) for other in graph_module.graph.nodes if other.target == node.target)
+
+
 def set_constant(graph_module: GraphModule, name: str, value: torch.Tensor) -> None:
     """Store `value` under the dotted `name`: a parameter where one stands or `value` is one, else a buffer."""
     owner, _, leaf = name.rpartition(".")

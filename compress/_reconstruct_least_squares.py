@@ -1,0 +1,67 @@
+"""Linear least squares with a pull towards old weights, as normal equations in float64 that rows are added to."""
+
+from __future__ import annotations
+
+import torch
+
+
+class LeastSquares:
+    """Finds the weights (groups x inputs x outputs) that make `targets` of `inputs`, with an intercept or without.
+
+    However many rows there are, only sums over them are kept: groups x inputs x (inputs + outputs) numbers.
+    """
+
+    def __init__(self, groups: int, inputs: int, outputs: int, *, has_intercept: bool) -> None:
+        self._count = 0
+        self._has_intercept = has_intercept
+        self._gram = torch.zeros(groups, inputs, inputs, dtype=torch.float64)
+        self._cross = torch.zeros(groups, inputs, outputs, dtype=torch.float64)
+        self._inputs = torch.zeros(groups, 1, inputs, dtype=torch.float64)
+        self._targets = torch.zeros(groups, 1, outputs, dtype=torch.float64)
+        self._squares = torch.zeros(groups, 1, outputs, dtype=torch.float64)
+
+    def add(self, inputs: torch.Tensor, targets: torch.Tensor) -> None:
+        """inputs: groups x rows x inputs; targets: groups x rows x outputs."""
+        inputs, targets = inputs.double(), targets.double()
+        self._count += inputs.shape[1]
+        self._gram += inputs.mT @ inputs
+        self._cross += inputs.mT @ targets
+        self._inputs += inputs.sum(1, keepdim=True)
+        self._targets += targets.sum(1, keepdim=True)
+        self._squares += targets.square().sum(1, keepdim=True)
+
+    @property
+    def target_mean(self) -> torch.Tensor:
+        """groups x 1 x outputs."""
+        return self._targets / self._count
+
+    def mean(self, weights: torch.Tensor) -> torch.Tensor:
+        """The mean of what `weights` make of the inputs: groups x 1 x outputs."""
+        return self._inputs @ weights / self._count
+
+    def variance(self, weights: torch.Tensor) -> torch.Tensor:
+        """The variance of what `weights` make of the inputs: groups x 1 x outputs."""
+        square = ((self._gram @ weights) * weights).sum(1, keepdim=True) / self._count
+        return (square - self.mean(weights).square()).clamp_min(0)
+
+    def solve(self, old: torch.Tensor, ridge: float) -> torch.Tensor:
+        """The weights: a squared distance of 1 from `old` costs `ridge` times the mean square of an input."""
+        gram, cross, _ = self._centred()
+        penalty = ridge * gram.diagonal(dim1=1, dim2=2).mean(1)[:, None, None]
+        # Inputs that are all zero, behind a dead activation, leave the weights where they are.
+        penalty = penalty.clamp_min(1e-200)
+        identity = torch.eye(gram.shape[-1], dtype=torch.float64)
+        return torch.linalg.solve(gram + penalty * identity, cross + penalty * old)
+
+    def error(self, weights: torch.Tensor) -> float:
+        """The squared error that `weights` leave, over that of giving zero (of giving the mean, with an intercept)."""
+        gram, cross, squares = self._centred()
+        explained = ((2 * cross - gram @ weights) * weights).sum(1, keepdim=True)
+        return float((squares - explained).clamp_min(0).sum() / squares.sum().clamp_min(1e-300))
+
+    def _centred(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        if not self._has_intercept:
+            return self._gram, self._cross, self._squares
+        gram = self._gram - self._inputs.mT @ self._inputs / self._count
+        cross = self._cross - self._inputs.mT @ self._targets / self._count
+        return gram, cross, self._squares - self._targets.square() / self._count
