@@ -11,12 +11,16 @@ from torch.fx import Node
 
 from edgepress import graph
 from edgepress.compress._channel_structure import Layer, Structure, bundles_of_classes
+from edgepress.compress._latency_report import LatencyReport
 from edgepress.errors import BadOption, UnknownName, UnsupportedModel
 
 
 @dataclass(frozen=True, kw_only=True)
 class LayerPlan:
-    """One layer: its output and input channels before and after, which outputs go, and why none does."""
+    """One layer: its output and input channels before and after, which outputs go, and why none does.
+
+    `follows` is the layer before it that has the very same channels, as a depthwise layer's maker has.
+    """
 
     name: str
     type: str
@@ -26,28 +30,34 @@ class LayerPlan:
     inputs_after: int
     removed: tuple[int, ...]
     reason: str
+    follows: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """A prune as data. `str()` prints it as a table."""
+    """A prune as data. `str()` prints it as a table. `latency` says how a budget of time was met."""
 
     layers: tuple[LayerPlan, ...]
     macs: int
     macs_after: int
     parameters: int
     parameters_after: int
+    weight_bytes: int
+    weight_bytes_after: int
+    latency: LatencyReport | None = None
 
     def __str__(self) -> str:
         width = max(len(layer.name) for layer in self.layers)
-        lines = [f"{'layer':{width}}  {'inputs':>14}  {'outputs':>14}  why"]
+        lines = [f"{'layer':{width}}  {'inputs':>14}  {'outputs':>14}  note"]
         lines += [
             f"{layer.name:{width}}  {_change(layer.inputs, layer.inputs_after):>14}  "
-            f"{_change(layer.outputs, layer.outputs_after):>14}  {layer.reason}".rstrip()
+            f"{_change(layer.outputs, layer.outputs_after):>14}  {_note(layer)}".rstrip()
             for layer in self.layers
         ]
         lines.append(f"multiply-accumulates {_share(self.macs, self.macs_after)}")
         lines.append(f"parameters {_share(self.parameters, self.parameters_after)}")
+        lines.append(f"bytes of weights {_share(self.weight_bytes, self.weight_bytes_after)}")
+        lines += [str(self.latency)] if self.latency else []
         return "\n".join(lines)
 
 
@@ -90,7 +100,11 @@ def plan_for(structure: Structure, kept: np.ndarray, reasons: Mapping[str, str])
 
     Raises UnsupportedModel when nothing at all would go.
     """
-    layers = tuple(_layer_plan(layer, kept, reasons.get(layer.name, "")) for layer in structure.layers)
+    leaders = _leaders(structure)
+    layers = tuple(
+        _layer_plan(layer, kept, reasons.get(layer.name, ""), leaders[layer.name])
+        for layer in structure.layers
+    )
     if not any(layer.removed for layer in layers):
         raise UnsupportedModel(
             "No channel of this network can be removed.",
@@ -104,6 +118,8 @@ def plan_for(structure: Structure, kept: np.ndarray, reasons: Mapping[str, str])
         macs_after=round(structure.macs(counts)),
         parameters=structure.parameters.before,
         parameters_after=round(structure.parameters(counts)),
+        weight_bytes=structure.weight_bytes.before,
+        weight_bytes_after=round(structure.weight_bytes(counts)),
     )
 
 
@@ -166,7 +182,17 @@ def reasons_to_stay(structure: Structure) -> dict[str, str]:
     return found
 
 
-def _layer_plan(layer: Layer, kept: np.ndarray, reason: str) -> LayerPlan:
+def _leaders(structure: Structure) -> dict[str, str]:
+    """For each layer the first one that has the same channels; empty for that one itself."""
+    first: dict[bytes, str] = {}
+    found = {}
+    for layer in structure.layers:
+        leader = "" if layer.outputs is None else first.setdefault(layer.outputs.tobytes(), layer.name)
+        found[layer.name] = "" if leader == layer.name else leader
+    return found
+
+
+def _layer_plan(layer: Layer, kept: np.ndarray, reason: str, follows: str) -> LayerPlan:
     outputs = output_count(layer.node)
     inputs = int(layer.node.all_input_nodes[0].meta["val"].shape[-1 if layer.type == "linear" else 1])
     removed = () if layer.outputs is None else tuple(np.flatnonzero(~kept[layer.outputs]).tolist())
@@ -180,7 +206,12 @@ def _layer_plan(layer: Layer, kept: np.ndarray, reason: str) -> LayerPlan:
         inputs_after=inputs - lost,
         removed=removed,
         reason="" if removed else reason,
+        follows=follows,
     )
+
+
+def _note(layer: LayerPlan) -> str:
+    return f"as {layer.follows}" if layer.follows else layer.reason
 
 
 def _change(before: int, after: int) -> str:
