@@ -134,10 +134,11 @@ def test_the_plan_prints_every_layer_and_announces_itself(program: Program) -> N
     PruneChannels(macs=0.5).apply(program, context)
     (text,) = told
     lines = text.splitlines()
-    assert len(lines) == 1 + 4 + 2
+    assert len(lines) == 1 + 4 + 3
     assert "its channels are the network's output" in lines[4]
     assert "->" in text
     assert "multiply-accumulates" in lines[5]
+    assert "bytes of weights" in lines[7]
 
 
 def test_batch_norm_statistics_are_measured_anew_when_there_is_data(program: Program) -> None:
