@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import click
+from annotated_types import Gt, Lt
 
 from edgepress.cli._console import json_option, print_table, progress_bar, remark
 from edgepress.cli._inputs import DataInput, ModelInput, data_options, model_argument
@@ -19,6 +21,16 @@ if TYPE_CHECKING:
     from edgepress.program import Program
     from edgepress.progress import Progress
     from edgepress.sensitivity import Part, Sensitivity
+
+
+RECIPE_FILE = "recipe.yaml"
+
+
+@dataclass(frozen=True)
+class _Suggestion:
+    """The value of --suggest: the share of the MACs that the recipe keeps."""
+
+    macs: Annotated[float, Gt(0), Lt(1)]
 
 
 @click.command()
@@ -42,6 +54,11 @@ if TYPE_CHECKING:
     help="Whose samples. What is chosen on evaluate can no longer be judged on it.",
 )
 @click.option("--max-seconds", type=click.FloatRange(0, min_open=True), help="Begin no trial after so long.")
+@click.option(
+    "--suggest",
+    metavar="macs=SHARE",
+    help="Also print a recipe that keeps this share of the MACs, with equal drops.",
+)
 @click.option("--overwrite", is_flag=True, help="Forget the results that the folder holds.")
 @json_option
 def command(
@@ -53,6 +70,7 @@ def command(
     samples: int,
     split: str,
     max_seconds: float | None,
+    suggest: str | None,
     overwrite: bool,
     as_json: bool,
 ) -> None:
@@ -62,14 +80,20 @@ def command(
     it leave the evaluation samples untouched. Nothing is trained; batch-norms are measured anew.
 
     The folder gets sensitivity.json, after every trial, and sensitivity.svg. An interrupted scan goes on
-    when it is started again with the same options; other ratios are added to those already there.
+    when it is started again with the same options; other ratios are added to those already there. With
+    --suggest it gets recipe.yaml, too.
     """
     from edgepress.artifact import encode
     from edgepress.compress import ChannelScan
-    from edgepress.options import build
+    from edgepress.options import build, parse
 
     values = {"ratios": ratios.split(","), "criterion": criterion, "samples": samples, "split": split}
     how = build(ChannelScan, values, where="sensitivity")
+    macs = (
+        None
+        if suggest is None
+        else build(_Suggestion, parse(suggest, where="--suggest"), where="--suggest").macs
+    )
     opened = _opened(data)
     earlier = _earlier(folder, overwrite)
     program = model.load()
@@ -79,6 +103,8 @@ def command(
     if folder is not None:
         _draw(found, folder)
     click.echo(encode(found)) if as_json else _show(found)
+    if macs is not None:
+        _suggest(program, found, macs, folder, as_json)
 
 
 def _opened(data: DataInput) -> Data:
@@ -145,6 +171,17 @@ def _show(found: Sensitivity) -> None:
         f"whole network: {found.original.top1:.2f} % of {found.original.samples:,} samples to {found.question.split} "
         f"with; {found.reference.top1:.2f} % with its batch-norms measured anew, from which the drops are"
     )
+
+
+def _suggest(program: Program, found: Sensitivity, macs: float, folder: Path | None, as_json: bool) -> None:
+    """Print the recipe, and put it into the folder."""
+    from edgepress.compress import equal_drops
+
+    recipe = equal_drops(program, found, macs)
+    if folder is not None:
+        recipe.save(folder / RECIPE_FILE)
+    if not as_json:
+        click.echo(recipe.to_yaml(), nl=False)
 
 
 def _row(found: Sensitivity, part: Part) -> list[str]:

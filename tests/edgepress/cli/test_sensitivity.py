@@ -116,6 +116,8 @@ def test_results_of_another_scan_are_not_mixed(
         (["--ratios", "half"], 2, "ratios"),
         (["--ratios", ""], 2, "ratios"),
         (["--criterion", "l7"], 2, "criterion"),
+        (["--suggest", "macs=2"], 2, "less than 1"),
+        (["--suggest", "mac=0.5"], 2, "macs"),
         (["--samples", "0"], 2, "--samples"),
         (["--split", "test"], 2, "--split"),
         (["--data", "USER:unlabelled"], 2, "needs labels"),
@@ -150,3 +152,15 @@ def test_broken_results_are_told(user: Path, tmp_path: Path, capsys: pytest.Capt
     (tmp_path / "sensitivity.json").write_text("{")
     assert run(arguments(user, tmp_path)) == 2
     assert "cannot be read" in capsys.readouterr().err
+
+
+def test_suggests_a_recipe_that_compress_takes(
+    user: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(arguments(user, tmp_path, "--ratios", "0.75", "--suggest", "macs=0.6")) == 0
+    recipe = (tmp_path / "recipe.yaml").read_text()
+    assert recipe in capsys.readouterr().out
+    out = str(tmp_path / "out")
+    assert run(["compress", f"{user}:network", "-r", str(tmp_path / "recipe.yaml"), "-o", out]) == 0
+    result = json.loads((tmp_path / "out" / "result.json").read_text())
+    assert result["compressed"]["macs"] <= 0.6 * result["original"]["macs"]
