@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 import numpy as np
 from annotated_types import Ge, Gt, Le, Lt
 
-from edgepress.compress import _batch_norm
 from edgepress.compress._channel_alignment import aligned
-from edgepress.compress._channel_budget import Problem, search_global, search_uniform
+from edgepress.compress._channel_budget import Limit, Problem, search_global, search_uniform
 from edgepress.compress._channel_bundles import bundles
 from edgepress.compress._channel_limits import limits
 from edgepress.compress._channel_plan import (
@@ -26,20 +25,34 @@ from edgepress.compress._channel_plan import (
     prunable_of,
     reasons_to_stay,
 )
+from edgepress.compress._channel_reasons import reasons_after
+from edgepress.compress._channel_recovery import recovered
 from edgepress.compress._channel_rewrite import remove
 from edgepress.compress._channel_scores import Samples
 from edgepress.compress._channel_structure import Structure, named_layers, read_structure
+from edgepress.compress._channel_timing import plan_within
 from edgepress.compress._importance import CRITERIA, CriterionName
+from edgepress.compress._latency_budget import LatencyBudget, LatencyOption
+from edgepress.compress._reconstruct_targets import Orders
 from edgepress.data import Batch, Split
 from edgepress.errors import BadOption
 from edgepress.program import Program
 from edgepress.stage import Context, Outcome, Stage
 
-__all__ = ["LayerPlan", "Plan", "Prunable", "PruneChannels", "plan_exactly", "prunable", "rewrite"]
+__all__ = [
+    "LatencyBudget",
+    "LayerPlan",
+    "Plan",
+    "Prunable",
+    "PruneChannels",
+    "plan_exactly",
+    "prunable",
+    "rewrite",
+]
 
 Share = Annotated[float, Gt(0), Lt(1)]
 
-BUDGETS = ("macs", "parameters", "size_bytes")
+BUDGETS = ("macs", "parameters", "size_bytes", "latency")
 """The options of which each sets a limit."""
 
 
@@ -50,6 +63,9 @@ class PruneChannels(Stage):
     macs: at most this share of the original network's multiply-accumulates stays.
     parameters: at most this share of the original network's parameters stays.
     size_bytes: at most so many bytes of weights stay, as they are stored now (4 each for float32).
+    latency: this share of the original network's latency stays, measured on a target: 0.6@cpu:litert, or 0.6 on
+        cpu:onnxruntime. The networks are converted and timed as they stand here, in float; the result is
+        within 5 % of the budget, and not above it where the steps of the channels allow.
     ratio: without a budget, this share of the channels goes everywhere.
     criterion: which channels matter least: by the l1 or l2 norm of their filters, how near these are to all
         others of the layer (geometric_median), the batch-norm scale (bn_scale), or by chance (random, the
@@ -60,8 +76,11 @@ class PruneChannels(Stage):
     round_to: channel counts become multiples of this, where a layer has as many.
     min_channels: a layer keeps at least as many.
     max_ratio: a layer loses at most this share of the channels it had in the original network.
-    recalibrate_batch_norm: measure batch-norm statistics anew afterwards, when there is data.
-    samples, batch_size: how much data the criterion and the batch-norm statistics use.
+    reconstruct: refit the layers behind removed channels so that they give what the unpruned network gave, when
+        there is data; it needs no labels.
+    recalibrate_batch_norm: measure batch-norm statistics anew afterwards, when there is data and a layer that
+        could not be refitted.
+    samples, batch_size: how much data the criterion, the fit and the batch-norm statistics use.
 
     Rules can set ratio, round_to, min_channels and max_ratio for single layers, and for all that are tied to them;
     one with `skip` keeps all outputs of a layer. A layer with a ratio loses just that share, next to a multiple of
@@ -74,12 +93,14 @@ class PruneChannels(Stage):
     macs: Share | None = None
     parameters: Share | None = None
     size_bytes: Annotated[int, Ge(1)] | None = None
+    latency: LatencyOption | None = None
     ratio: Share | None = None
     criterion: CriterionName = "l2"
     scope: Literal["global", "uniform"] = "global"
     round_to: Annotated[int, Ge(1)] = 8
     min_channels: Annotated[int, Ge(1)] = 1
     max_ratio: Annotated[float, Gt(0), Le(1)] = 0.75
+    reconstruct: bool = True
     recalibrate_batch_norm: bool = True
     samples: Annotated[int, Ge(1)] = 1024
     batch_size: Annotated[int, Ge(1)] = 128
@@ -87,13 +108,16 @@ class PruneChannels(Stage):
     def needs(self) -> frozenset[Split]:
         return frozenset({"calibrate"} if CRITERIA[self.criterion].needs_data else ())
 
+    def times_on(self) -> frozenset[str]:
+        return frozenset() if self.latency is None else frozenset({self.latency.target})
+
     def check(self, program: Program) -> None:
         """Raise BadOption without a budget or a ratio, or with both, and UnsupportedModel when no channel can be
         removed."""
         budgets = [name for name in BUDGETS if getattr(self, name) is not None]
         if not budgets and self.ratio is None:
             raise BadOption(
-                "Pruning needs a budget.", where=self.name(), hint="macs=0.5, parameters=0.5, or ratio=0.3"
+                "Pruning needs a budget.", where=self.name(), hint="macs=0.5, latency=0.6, or ratio=0.3"
             )
         if budgets and self.ratio is not None:
             raise BadOption(
@@ -110,17 +134,20 @@ class PruneChannels(Stage):
         return self.carry_out(program, plan, context)
 
     def carry_out(self, program: Program, plan: Plan, context: Context) -> Outcome:
-        """Remove what a plan for this program removes, and measure the batch-norm statistics anew."""
-        pruned = rewrite(program, plan)
-        if self.recalibrate_batch_norm and context.data is not None and _batch_norm.is_needed(pruned):
-            pruned = _batch_norm.reestimated(pruned, self._batches(program, context))
+        """Remove what a plan for this program removes, and get back what data without labels can give."""
+        pruned, orders = _rewritten(program, plan)
+        batches = None if context.data is None else lambda: self._batches(program, context)
+        pruned, recovery = recovered(self, program, pruned, orders, batches)
         return Outcome(
             pruned,
             {
                 "macs": plan.macs_after,
                 "parameters": plan.parameters_after,
+                "weight_bytes": plan.weight_bytes_after,
                 "channels": {layer.name: [layer.outputs, layer.outputs_after] for layer in plan.layers},
                 "unchanged": {layer.name: layer.reason for layer in plan.layers if not layer.removed},
+                **({"latency": plan.latency.results()} if plan.latency else {}),
+                **recovery,
             },
         )
 
@@ -139,9 +166,20 @@ class PruneChannels(Stage):
             self._floors(structure, rules, context.original),
             limits(self, program, structure, context.original),
         )
+        if self.latency is None:
+            return self._plan_for(structure, problem)
+
+        def plan_under(limit: Limit) -> Plan:
+            return self._plan_for(structure, replace(problem, limits=(*problem.limits, limit)))
+
+        return plan_within(
+            self.latency, program, context, structure, plan_under, lambda plan: rewrite(program, plan)
+        )
+
+    def _plan_for(self, structure: Structure, problem: Problem) -> Plan:
         search = search_global if self.scope == "global" else search_uniform
         kept = aligned(problem, search(problem), _input_axes(structure))
-        return plan_for(structure, kept, _why(structure, kept, problem))
+        return plan_for(structure, kept, reasons_after(structure, problem, kept))
 
     def _floors(
         self, structure: Structure, rules: Mapping[str, PruneChannels | None], original: Program
@@ -184,26 +222,16 @@ def plan_exactly(program: Program, removed: Mapping[str, Sequence[int]]) -> Plan
 
 def rewrite(program: Program, plan: Plan) -> Program:
     """The program without the channels that the plan removes."""
+    return _rewritten(program, plan)[0]
+
+
+def _rewritten(program: Program, plan: Plan) -> tuple[Program, Orders]:
     structure = read_structure(program)
     kept = classes_kept(structure, {layer.name: layer.removed for layer in plan.layers})
-    remove(structure.labelling, kept)
-    return program.replace(structure.labelling.graph_module)
+    orders = remove(structure.labelling, kept)
+    return program.replace(structure.labelling.graph_module), orders
 
 
 def _input_axes(structure: Structure) -> list[int]:
     """The axes along which layers read their channels."""
     return sorted({structure.axis(layer.inputs) for layer in structure.layers if layer.inputs is not None})
-
-
-def _why(structure: Structure, kept: np.ndarray, problem: Problem) -> dict[str, str]:
-    """Of every layer that loses nothing: why."""
-    counts = structure.counts(kept)
-    reasons = reasons_to_stay(structure)
-    for layer in structure.layers:
-        if layer.outputs is not None and layer.name not in reasons:
-            axis = structure.axis(layer.outputs)
-            is_least = counts[axis] <= problem.floors[axis]
-            reasons[layer.name] = (
-                "it has its least channels" if is_least else "its channels matter more than others'"
-            )
-    return reasons
