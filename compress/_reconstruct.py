@@ -33,7 +33,7 @@ FEWEST_ROWS = 4096
 """How many positions a layer's weights are fitted on: so many for each input of an output."""
 
 CHUNK_BYTES = 64 << 20
-RIDGE = 1e-3
+RIDGE = 1e-5
 
 
 @dataclass(frozen=True)

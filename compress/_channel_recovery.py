@@ -1,0 +1,42 @@
+"""What a network that has just lost channels gets back from data without labels: fitted weights, batch-norm statistics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from edgepress.compress import _batch_norm
+from edgepress.compress._reconstruct import reconstructed
+from edgepress.compress._reconstruct_targets import Orders
+from edgepress.data import Batch
+from edgepress.history import Value
+from edgepress.program import Program
+
+if TYPE_CHECKING:
+    from edgepress.compress.prune_channels import PruneChannels
+
+
+def recovered(
+    options: PruneChannels,
+    original: Program,
+    pruned: Program,
+    orders: Orders,
+    batches: Callable[[], Iterable[Batch]] | None,
+) -> tuple[Program, dict[str, Value]]:
+    """The pruned program as the options want it, and the results to record. `batches` is None without data.
+
+    A refitted layer's batch-norm follows the fit, so statistics are measured only where a layer could not be
+    refitted, or none was: measuring all of them anew loses about a point of accuracy on a residual network.
+    """
+    if batches is None:
+        return pruned, {"reconstruction": "none: there is no data"} if options.reconstruct else {}
+    results: dict[str, Value] = {}
+    is_complete = False
+    if options.reconstruct:
+        pruned, found = reconstructed(original, pruned, orders, list(batches()))
+        is_complete = not found.left
+        errors: dict[str, Value] = {name: [before, after] for name, (before, after) in found.errors.items()}
+        results["reconstruction"] = {"samples": found.samples, "errors": errors, "left": dict(found.left)}
+    if options.recalibrate_batch_norm and not is_complete and _batch_norm.is_needed(pruned):
+        pruned = _batch_norm.reestimated(pruned, batches())
+    return pruned, results
