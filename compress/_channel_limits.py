@@ -41,5 +41,5 @@ def already_met(where: str) -> BadOption:
     return BadOption(
         "The network is within this budget already, so there is nothing to remove.",
         where=where,
-        hint="shares are of the original network, before the first stage",
+        hint="shares are of the original network, before the first stage; edgepress inspect tells what it has now",
     )

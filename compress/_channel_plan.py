@@ -88,11 +88,7 @@ def prunable_of(structure: Structure) -> Prunable:
 def check_prunable(structure: Structure) -> None:
     """Raise UnsupportedModel, with the reason of every layer, when no channel can be removed."""
     if not bundles_of_classes(structure):
-        reasons = reasons_to_stay(structure)
-        raise UnsupportedModel(
-            "No channel of this network can be removed.",
-            where="; ".join(f"{name}: {reason}" for name, reason in reasons.items()) or "it has no layers",
-        )
+        raise _nothing_to_remove(reasons_to_stay(structure))
 
 
 def plan_for(structure: Structure, kept: np.ndarray, reasons: Mapping[str, str]) -> Plan:
@@ -106,11 +102,7 @@ def plan_for(structure: Structure, kept: np.ndarray, reasons: Mapping[str, str])
         for layer in structure.layers
     )
     if not any(layer.removed for layer in layers):
-        raise UnsupportedModel(
-            "No channel of this network can be removed.",
-            where="; ".join(f"{layer.name}: {layer.reason}" for layer in layers)
-            or "it has no layers with weights",
-        )
+        raise _nothing_to_remove({layer.name: layer.reason for layer in layers})
     counts = structure.counts(kept)
     return Plan(
         layers=layers,
@@ -180,6 +172,18 @@ def reasons_to_stay(structure: Structure) -> dict[str, str]:
             ((reason, _),) = Counter(frozen[number] for number in layer.outputs.tolist()).most_common(1)
             found[layer.name] = reason
     return found
+
+
+def _nothing_to_remove(reasons: Mapping[str, str]) -> UnsupportedModel:
+    """The error, with a line for each reason and the layers that stay for it."""
+    layers: dict[str, list[str]] = {}
+    for name, reason in reasons.items():
+        layers.setdefault(reason, []).append(name)
+    lines = (f"{', '.join(names)}: {reason}" for reason, names in layers.items())
+    return UnsupportedModel(
+        "No channel of this network can be removed.",
+        where="\n         ".join(lines) or "it has no layers with weights",
+    )
 
 
 def _leaders(structure: Structure) -> dict[str, str]:

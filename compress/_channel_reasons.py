@@ -28,7 +28,8 @@ def _reason(bundle: Bundle, count: int, floor: int) -> str:
     size = len(bundle.classes)
     wanted = size - len(bundle.removable(size)) if bundle.share is None else bundle.start()
     if wanted == size:
-        return f"{1 - (bundle.share or 0):.0%} of its channels is none, rounded to multiples of {bundle.step}"
+        rounded = f", rounded to multiples of {bundle.step}" if bundle.step > 1 else ""
+        return f"{1 - (bundle.share or 0):.0%} of its {size} channels is none{rounded}"
     if count - (size - wanted) < floor:
         return f"{count - (size - wanted)} channels would be fewer than the {floor} that must stay"
     return "its channels matter more than others'"

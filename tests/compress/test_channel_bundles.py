@@ -65,7 +65,7 @@ def test_a_ratio_is_rounded_to_the_next_multiple_and_never_to_nothing() -> None:
     # A tenth of 32 and of 40 channels leaves 28.8 and 36; 32 and 32 are the multiples next to them.
     found = plan(separable(), PruneChannels(ratio=0.1))
     assert kept(found) == {"stem": 32, "depthwise": 32, "wide": 32, "head": 4}
-    assert found.layers[0].reason == "10% of its channels is none, rounded to multiples of 8"
+    assert found.layers[0].reason == "10% of its 32 channels is none, rounded to multiples of 8"
     assert kept(plan(separable(), PruneChannels(ratio=0.99)))["stem"] == 8
 
 
@@ -126,7 +126,9 @@ def test_a_ratio_outside_of_0_and_1_is_refused(ratio: float) -> None:
 
 
 def test_a_ratio_that_rounds_to_nothing_everywhere_says_so() -> None:
-    with pytest.raises(UnsupportedModel, match="2% of its channels is none, rounded to multiples of 16"):
+    with pytest.raises(
+        UnsupportedModel, match="inner.1: 2% of its 16 channels is none, rounded to multiples of 16"
+    ):
         plan(residual(), PruneChannels(ratio=0.02, round_to=16))
 
 
