@@ -10,6 +10,7 @@ import torch
 
 from edgepress.compress._sparse_layers import Layer
 from edgepress.compress._sparse_pattern import Block, NofM, Pattern
+from edgepress.compress._sparse_zeros import parameters
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ class SparsityPlan:
 
 def magnitudes(module: torch.nn.Module) -> dict[str, torch.Tensor]:
     """The absolute values of all parameters by their names."""
-    return {name: parameter.detach().abs() for name, parameter in module.named_parameters()}
+    return {name: parameter.detach().abs() for name, parameter in parameters(module).items()}
 
 
 def _least_salient(

@@ -8,7 +8,7 @@ import torch
 
 from edgepress.compress._sparse_pattern import Block
 from edgepress.compress._sparse_plan import SparsityPlan, Target, magnitudes
-from edgepress.compress._sparse_zeros import set_zero
+from edgepress.compress._sparse_zeros import parameters, set_zero
 from edgepress.compress._training_hook import TrainingHook
 from edgepress.trainable import Trainable
 
@@ -92,9 +92,9 @@ class MovingZeros(_ChangingZeros):
     def before_step(self, module: Trainable, step: int) -> None:
         """Before it, so that what is freed gets its first value in this step. What stays zero takes no part in it:
         the optimizer shall have no momentum for a weight that is freed later."""
-        parameters = dict(module.named_parameters())
+        stored = parameters(module)
         for target in self._plan.targets():
-            weight, zero = parameters[target.layer.weight], self._zeros[target.layer.weight]
+            weight, zero = stored[target.layer.weight], self._zeros[target.layer.weight]
             if weight.grad is None:
                 continue
             if self._is_due(step):

@@ -28,7 +28,7 @@ class KeepZeros(TrainingHook):
     def begin(self, module: Trainable, steps: int) -> None:
         self._zeros = {
             name: parameter.detach() == 0
-            for name, parameter in module.named_parameters()
+            for name, parameter in parameters(module).items()
             if name in self._names
         }
 
@@ -45,6 +45,11 @@ def sparse_weights(history: History) -> frozenset[str]:
 @torch.no_grad()
 def set_zero(module: torch.nn.Module, zeros: Mapping[str, torch.Tensor]) -> None:
     """Make the parameters zero where the mask of their name is true: plain zeros, never negative ones."""
-    parameters = dict(module.named_parameters())
+    stored = parameters(module)
     for name, zero in zeros.items():
-        parameters[name].masked_fill_(zero, 0.0)
+        stored[name].masked_fill_(zero, 0.0)
+
+
+def parameters(module: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
+    """All parameters, a shared one under each of its names."""
+    return dict(module.named_parameters(remove_duplicate=False))
