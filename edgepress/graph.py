@@ -6,6 +6,7 @@ the parameter's name in the user's model, everything else is a `call_function` o
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -64,12 +65,21 @@ def shape(node: Node) -> tuple[int | None, ...]:
 
 def at_batch_one(value: Any) -> Any:
     """`value`, a number of the graph, when the batch is 1; anything else stays as it is."""
+    return at_batch(value, 1)
+
+
+def at_batch(value: Any, batch: int) -> Any:
+    """`value`, a number of the graph, at this batch size; anything else stays as it is."""
     if isinstance(value, Node):
         value = value.meta["val"]
     if isinstance(value, torch.SymInt):
-        expression = value.node.expr
-        return int(expression.subs(dict.fromkeys(expression.free_symbols, 1)))
+        return _evaluated(value.node.expr, batch)
     return value
+
+
+@functools.lru_cache(maxsize=4096)
+def _evaluated(expression: Any, batch: int) -> int:
+    return int(expression.subs(dict.fromkeys(expression.free_symbols, batch)))
 
 
 def constant(graph_module: GraphModule, node: Any) -> torch.Tensor | None:
