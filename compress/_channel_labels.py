@@ -10,6 +10,7 @@ classes of tied labels are what pruning removes. The idea of grouping dependent 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Literal
@@ -22,7 +23,11 @@ from edgepress import graph
 
 @dataclass(frozen=True, eq=False)
 class Channels:
-    """The one axis of a tensor that can shrink, and the label of each of its entries (int64, 1-D)."""
+    """The one axis of a tensor that can shrink, and the label of each of its entries (int64, 1-D).
+
+    The size of the axis may be a multiple of the batch, as where attention folds its heads into it: the
+    labels are those of one sample.
+    """
 
     axis: int
     labels: np.ndarray
@@ -35,6 +40,24 @@ class Flow(Enum):
     KEEPS = "takes any order, the same for all inputs, and hands it on"
     MOVES = "only selects, joins or permutes channels: is worked out anew wherever its result is read"
     FIXED = "needs its channels in their old order and gives them so"
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """A node that spreads channels over several axes, as over heads and the places within each. One of these
+    `axes` keeps labels: the one at `chosen`; along the others the labels are tied."""
+
+    axes: tuple[int, ...]
+    chosen: int
+
+
+@dataclass(frozen=True, eq=False)
+class Product:
+    """Multiply-accumulates of one matrix product of activations: `factor` for every combination of the entries
+    of these label arrays."""
+
+    factor: int
+    labels: tuple[np.ndarray, ...]
 
 
 Side = Literal["input", "output", "own"]
@@ -68,6 +91,8 @@ class Labelling:
     """Of a node that MOVES: for each channel the index (in `nodes`) of the node that made it, and its place there."""
     nodes: list[Node] = field(default_factory=list)
     bindings: list[Binding] = field(default_factory=list)
+    splits: dict[Node, Split] = field(default_factory=dict)
+    products: list[Product] = field(default_factory=list)
     classes: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     reasons: dict[int, str] = field(default_factory=dict)
 
@@ -85,17 +110,28 @@ class Labelling:
 
 
 class Labeller:
-    """Collects labels, ties and freezes while the rules walk the graph, and resolves them in the end."""
+    """Collects labels, ties and freezes while the rules walk the graph, and resolves them in the end.
 
-    def __init__(self, graph_module: GraphModule) -> None:
+    `choices` says of nodes that spread channels over several axes which of these keeps labels (see Split).
+    """
+
+    def __init__(self, graph_module: GraphModule, choices: Mapping[Node, int]) -> None:
         self.result = Labelling(graph_module)
+        self._choices = choices
         self._size = 0
         self._ties: list[tuple[np.ndarray, np.ndarray]] = []
         self._frozen: list[tuple[np.ndarray, str]] = []
-        self._bound: dict[tuple[str, int], list[Binding]] = defaultdict(list)
+        self._bound: dict[tuple[str | Node, int], list[Binding]] = defaultdict(list)
 
     def channels(self, node: object) -> Channels | None:
         return self.result.channels.get(node) if isinstance(node, Node) else None
+
+    def choose(self, node: Node, axes: list[int]) -> int:
+        """Which of `axes`, over which `node` spreads its channels, keeps labels."""
+        chosen = self._choices.get(node, 0)
+        if len(axes) > 1:
+            self.result.splits[node] = Split(tuple(axes), chosen)
+        return axes[chosen]
 
     def fresh(self, count: int) -> np.ndarray:
         self._size += count
@@ -108,22 +144,18 @@ class Labeller:
         self._frozen.append((labels.ravel(), reason))
 
     def bind(self, node: Node, constant: Node, axis: int, labels: np.ndarray, side: Side) -> None:
-        """Let `axis` of the stored tensor follow `labels`; another use of the same tensor must agree.
+        """Let `axis` of a stored tensor, or of what is rearranged from one, follow `labels`.
 
-        What is no stored tensor, but computed in the forward, cannot be cut, and keeps the channels.
+        Another use of the same tensor must agree.
         """
-        if constant.op != "get_attr":
-            reason = (
-                f"{graph.layer_name(node)} has one value for each channel that is computed in the forward"
-            )
-            self.freeze(labels, reason)
-            return
-        binding = Binding(node, constant, axis, labels, side)
-        earlier = self._bound[binding.name, axis]
+        name = str(constant.target) if constant.op == "get_attr" else constant
+        earlier = self._bound[name, axis]
         if earlier:
             self.tie(earlier[0].labels, labels)
+        binding = Binding(node, constant, axis, labels, side)
         earlier.append(binding)
-        self.result.bindings.append(binding)
+        if constant.op == "get_attr":
+            self.result.bindings.append(binding)
 
     def set(self, node: Node, channels: Channels | None, flow: Flow) -> None:
         self.result.channels[node] = channels
@@ -149,6 +181,7 @@ class Labeller:
         for labels, reason in self._frozen:
             for number in np.unique(self.result.classes[labels]).tolist():
                 self.result.reasons.setdefault(number, reason)
+        self._freeze_lone_classes()
         return self.result
 
     def _labels(self, node: Node) -> np.ndarray:
@@ -166,10 +199,9 @@ class Labeller:
 
     def _freeze_half_bound(self) -> None:
         """A stored tensor can only shrink along an axis when every node that reads it lets it."""
-        readers: dict[str, list[Node]] = defaultdict(list)
+        readers: dict[str | Node, list[Node]] = defaultdict(list)
         for node in self.result.graph_module.graph.nodes:
-            if node.op == "get_attr":
-                readers[str(node.target)] += node.users
+            readers[str(node.target) if node.op == "get_attr" else node] += node.users
         for (constant, _), bindings in self._bound.items():
             others = [
                 reader for reader in readers[constant] if all(reader is not use.node for use in bindings)
@@ -177,6 +209,19 @@ class Labeller:
             if others:
                 reason = f"its stored tensor {constant} is also used by {graph.layer_name(others[0])}"
                 self.freeze(bindings[0].labels, reason)
+
+    def _freeze_lone_classes(self) -> None:
+        """What is one class from end to end could only go as a whole, and something has to stay."""
+        result = self.result
+        axes = [binding.labels for binding in result.bindings]
+        axes += [channels.labels for channels in result.channels.values() if channels is not None]
+        for labels in axes:
+            classes = result.classes[labels]
+            if len(classes) and (classes == classes[0]).all():
+                reason = (
+                    "it has one channel" if len(classes) == 1 else "its channels can only go all together"
+                )
+                result.reasons.setdefault(int(classes[0]), reason)
 
 
 def connected(count: int, first: np.ndarray, second: np.ndarray) -> np.ndarray:

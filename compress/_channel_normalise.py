@@ -13,21 +13,23 @@ import torch
 from torch.fx import GraphModule, Node
 
 from edgepress import graph
+from edgepress.compress._channel_nodes import (
+    REARRANGING,
+    rearranged,
+    select_channels,
+    shape_at_batch_one,
+    succeed,
+)
+from edgepress.compress._channel_selections import select_before_reshaping
 from edgepress.errors import UnsupportedModel
+
+__all__ = ["normalise", "shape_at_batch_one"]
 
 aten = torch.ops.aten
 
-REARRANGING = frozenset(
-    {
-        "reshape", "flatten", "unflatten", "permute", "transpose", "t", "numpy_T",
-        "movedim", "swapaxes", "squeeze", "unsqueeze", "channel_shuffle", "native_channel_shuffle",
-    }
-)  # fmt: skip
-"""Operators that keep every element and only move it."""
-
 COPIES = frozenset({"contiguous", "clone", "alias", "detach", "lift_fresh_copy"})
 SPLITS = frozenset({"chunk", "split", "split_with_sizes", "tensor_split"})
-VIEWS = frozenset({"slice", "select", "getitem", "view", "alias", "detach", *SPLITS, *REARRANGING})
+VIEWS = frozenset({"slice", "select", "getitem", "unbind", "view", "alias", "detach", *SPLITS, *REARRANGING})
 
 
 def normalise(graph_module: GraphModule) -> None:
@@ -38,29 +40,12 @@ def normalise(graph_module: GraphModule) -> None:
         _views_as_reshapes,
         _splits_as_slices,
         _shuffles_as_permutations,
+        select_before_reshaping,
+        _products_as_layers,
     ):
         for node in list(graph.operators(graph_module)):
             step(graph_module, node)
         graph_module.graph.eliminate_dead_code()
-
-
-def shape_at_batch_one(node: Node) -> tuple[int, ...]:
-    """The shape of the node's tensor when the batch is 1."""
-    return tuple(int(graph.at_batch_one(size)) for size in node.meta["val"].shape)
-
-
-def rearranged(node: Node, tensor: torch.Tensor) -> torch.Tensor:
-    """What the node makes of `tensor` in place of its own input (of the same shape, at batch 1)."""
-    args, kwargs = torch.fx.map_arg((node.args[1:], node.kwargs), graph.at_batch_one)
-    result: torch.Tensor = node.target(tensor, *args, **kwargs)  # type: ignore[operator]
-    return result
-
-
-def succeed(new: Node, old: Node) -> None:
-    """Let `new` stand in the user's code where `old` stood."""
-    for key in ("nn_module_stack", "stack_trace", "val"):
-        if key in old.meta:
-            new.meta[key] = old.meta[key]
 
 
 def _without_writes(graph_module: GraphModule, node: Node) -> None:
@@ -114,22 +99,28 @@ def _is_whole_slice(node: Node) -> bool:
 
 
 def _splits_as_slices(graph_module: GraphModule, node: Node) -> None:
-    if graph.op_name(node) not in SPLITS:
+    """Each part of a chunk, a split or an unbind becomes a slice, or a selected entry, of its own."""
+    name = graph.op_name(node)
+    if name not in SPLITS and name != "unbind":
         return
-    arguments = graph.arguments(node)
-    source, axis = arguments["self"], arguments["dim"] % len(node.meta["val"][0].shape)
-    if axis == 0:
+    source, whole = graph.arguments(node)["self"], node.all_input_nodes[0].meta["val"]
+    axis = graph.arguments(node)["dim"] % whole.ndim
+    if not isinstance(whole.shape[axis], int):
         return
-    ends = torch.tensor([part.shape[axis] for part in node.meta["val"]]).cumsum(0).tolist()
+    ends = [1] * whole.shape[axis] if name == "unbind" else [part.shape[axis] for part in node.meta["val"]]
+    ends = torch.tensor(ends).cumsum(0).tolist()
     for part in list(node.users):
         if part.target is not operator.getitem:
             continue
-        end = ends[part.args[1]]  # type: ignore[index]
-        start = end - part.meta["val"].shape[axis]
+        place = part.args[1] % len(ends)  # type: ignore[operator]
+        start = ends[place - 1] if place else 0
         with graph_module.graph.inserting_before(node):
-            slice_node = graph_module.graph.call_function(aten.slice.Tensor, (source, axis, start, end))
-        succeed(slice_node, part)
-        part.replace_all_uses_with(slice_node)
+            if name == "unbind":
+                own = graph_module.graph.call_function(aten.select.int, (source, axis, start))
+            else:
+                own = graph_module.graph.call_function(aten.slice.Tensor, (source, axis, start, ends[place]))
+        succeed(own, part)
+        part.replace_all_uses_with(own)
 
 
 def _shuffles_as_permutations(graph_module: GraphModule, node: Node) -> None:
@@ -172,17 +163,17 @@ def _chain_back_to_same_shape(node: Node) -> list[Node]:
         chain.append(source)
 
 
-def select_channels(
-    graph_module: GraphModule, source: Node, axis: int, order: torch.Tensor, *, before: Node
-) -> Node:
-    """A new node that takes the entries `order` (int64) of one axis of `source`."""
-    number = sum(node.target is aten.index_select.default for node in graph_module.graph.nodes)
-    name = f"channel_order_{number}"
-    while hasattr(graph_module, name):
-        number += 1
-        name = f"channel_order_{number}"
-    graph.set_constant(graph_module, name, order.clone())
-    with graph_module.graph.inserting_before(before):
-        constant = graph_module.graph.get_attr(name)
-        constant.meta["val"] = order
-        return graph_module.graph.call_function(aten.index_select.default, (source, axis, constant))
+def _products_as_layers(graph_module: GraphModule, node: Node) -> None:
+    """A product with a stored matrix that is transposed first is a linear layer."""
+    name, arguments = graph.op_name(node), node.args
+    if name in ("mm", "matmul"):
+        data, matrix, bias = arguments[0], arguments[1], None
+    elif name == "addmm" and not node.kwargs:
+        bias, data, matrix = arguments
+    else:
+        return
+    if isinstance(matrix, Node) and graph.op_name(matrix) in ("t", "numpy_T", "transpose", "permute"):
+        weight = matrix.all_input_nodes[0]
+        is_bias = bias is None or (bias.op == "get_attr" and bias.meta["val"].ndim == 1)  # type: ignore[union-attr]
+        if weight.op == "get_attr" and weight.meta["val"].ndim == 2 and is_bias:
+            node.target, node.args = aten.linear.default, (data, weight, bias)

@@ -7,7 +7,7 @@ import torch
 from torch.fx import Node
 
 from edgepress.compress._channel_labels import Flow, Labelling
-from edgepress.compress._channel_normalise import select_channels, succeed
+from edgepress.compress._channel_nodes import select_channels, succeed
 
 aten = torch.ops.aten
 

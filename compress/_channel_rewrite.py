@@ -8,25 +8,17 @@ follow that order. So a channel shuffle costs nothing, and unequal halves are no
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from torch.fx import Node
 
 from edgepress import graph
 from edgepress.compress._channel_labels import Binding, Flow, Labelling
-from edgepress.compress._channel_normalise import shape_at_batch_one
+from edgepress.compress._channel_nodes import SIZE_LISTS, resize, set_argument, shape_at_batch_one
 from edgepress.compress._channel_reading import ChannelReader
 
-SIZE_LISTS = {
-    "view": "size",
-    "reshape": "shape",
-    "_unsafe_view": "size",
-    "expand": "size",
-    "unflatten": "sizes",
-}
-"""Operators whose arguments spell out sizes, channel counts among them, and the name of the argument."""
+ORDER_SETTLED = (Flow.MAKES, Flow.KEEPS, Flow.FIXED, Flow.MOVES)
+"""Which of several inputs a node takes its order from: what is put together anew can have any."""
 
 
 def remove(labelling: Labelling, kept: np.ndarray) -> dict[tuple[str, int], np.ndarray]:
@@ -87,13 +79,15 @@ class _Rewriter:
         order = self._settled_order(node, "output")
         if order is None and not followed and self.reader.is_labelled(node):
             order = self.reader.ascending(node)
-        for source in sorted(followed, key=lambda source: self.labelling.flows[source] is Flow.MOVES):
+        for source in sorted(followed, key=lambda source: ORDER_SETTLED.index(self.labelling.flows[source])):
             order = self.reader.read(source, node, order)
         if order is not None:
             self._cut_constants(node, None, order)
             self.reader.orders[node] = order
 
     def _fix(self, node: Node) -> None:
+        if node.target is graph.aten.scaled_dot_product_attention.default:
+            _write_scale(node)
         for source in node.all_input_nodes:
             if self.reader.is_labelled(source):
                 self.reader.read(source, node, self.reader.ascending(source))
@@ -129,11 +123,11 @@ class _Rewriter:
         name, arguments, axis = graph.op_name(node), graph.arguments(node), self.labelling.channels[node].axis  # type: ignore[union-attr]
         stays = self.kept[self.labelling.classes_of(node)]
         if name in SIZE_LISTS:
-            _resize_list(node, SIZE_LISTS[name], axis, int(stays.sum()))
+            resize(node, axis, int(stays.sum()))
         elif arguments.get("groups", 1) > 1:
-            _set_argument(node, "groups", self._groups_left(node))
+            set_argument(node, "groups", self._groups_left(node))
         elif name == "group_norm":
-            _set_argument(node, "num_groups", int(stays.sum()) * arguments["num_groups"] // len(stays))
+            set_argument(node, "num_groups", int(stays.sum()) * arguments["num_groups"] // len(stays))
         elif name in ("pad", "constant_pad_nd"):
             _resize_pad(node, axis, stays)
 
@@ -151,28 +145,17 @@ class _Rewriter:
         return int(left // width)
 
 
-def _resize_list(node: Node, argument: str, axis: int, count: int) -> None:
-    sizes = list(graph.arguments(node)[argument])
-    if argument == "sizes":
-        axis -= graph.arguments(node)["dim"] % (len(shape_at_batch_one(node)) - len(sizes) + 1)
-    if 0 <= axis < len(sizes) and isinstance(sizes[axis], int) and sizes[axis] != -1:
-        sizes[axis] = count
-        _set_argument(node, argument, sizes)
-
-
 def _resize_pad(node: Node, axis: int, stays: np.ndarray) -> None:
     widths = list(graph.arguments(node)["pad"])
     place = 2 * (len(shape_at_batch_one(node)) - 1 - axis)
     if place < len(widths) and (widths[place] or widths[place + 1]):
         before, after = widths[place : place + 2]
         widths[place : place + 2] = [int(stays[:before].sum()), int(stays[len(stays) - after :].sum())]
-        _set_argument(node, "pad", widths)
+        set_argument(node, "pad", widths)
 
 
-def _set_argument(node: Node, name: str, value: Any) -> None:
-    names = [argument.name for argument in node.target._schema.arguments]  # type: ignore[union-attr]
-    place = names.index(name)
-    if place < len(node.args):
-        node.update_arg(place, value)
-    else:
-        node.update_kwarg(name, value)
+def _write_scale(attention: Node) -> None:
+    """Spell out the softmax's scale, which PyTorch would derive from a width that may shrink."""
+    arguments = graph.arguments(attention)
+    if arguments["scale"] is None:
+        attention.update_kwarg("scale", shape_at_batch_one(arguments["query"])[-1] ** -0.5)

@@ -30,8 +30,16 @@ def freeze(labeller: Labeller, source: Node, reason: str) -> None:
 
 
 def describe(node: Node) -> str:
-    """The operator and the user's layer."""
-    return f"{graph.op_name(node)} in {graph.layer_name(node)}"
+    """The operator, and the user's layer where it is in one."""
+    name = graph.layer_name(node)
+    return graph.op_name(node) if name == node.name else f"{graph.op_name(node)} in {name}"
+
+
+def origin(node: Node) -> str:
+    """Where a tensor comes from, in the user's words."""
+    if node.op == "placeholder":
+        return f"the network's input {node.name}"
+    return "a stored tensor" if node.op == "get_attr" else f"the result of {describe(node)}"
 
 
 def on_axis(labeller: Labeller, source: Node, axis: int, node: Node) -> Channels | None:

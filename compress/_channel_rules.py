@@ -5,15 +5,19 @@ An operator without a rule freezes whatever reaches it, with the reason.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch.fx import GraphModule, Node
 
 from edgepress import graph
 from edgepress.compress import _channel_rules_plain as plain
+from edgepress.compress import _channel_rules_products as products
 from edgepress.compress import _channel_rules_weighted as weighted
 from edgepress.compress._channel_labels import Flow, Labeller, Labelling
-from edgepress.compress._channel_normalise import REARRANGING
+from edgepress.compress._channel_nodes import COPYING
 from edgepress.compress._channel_rule import Rule, freeze, unknown
+from edgepress.compress._channel_rules_rearranging import copying
 
 POINTWISE = frozenset({"dropout", "feature_dropout", "hardswish", "log_sigmoid", "relu6", "to", "_to_copy"})
 """Operators that treat each element by itself but do not carry PyTorch's tag that says so."""
@@ -31,18 +35,6 @@ WINDOWS = frozenset(
 REDUCTIONS = frozenset(
     {"mean", "sum", "amax", "amin", "var", "std", "softmax", "log_softmax", "_softmax", "prod"}
 )
-COPYING = REARRANGING | {
-    "select",
-    "slice",
-    "expand",
-    "repeat",
-    "repeat_interleave",
-    "pixel_shuffle",
-    "pixel_unshuffle",
-    "flip",
-}
-
-
 RULES: dict[str, Rule] = {
     **dict.fromkeys(("conv1d", "conv2d", "conv3d"), weighted.convolution),
     **dict.fromkeys(("conv_transpose1d", "conv_transpose2d", "conv_transpose3d"), weighted.convolution),
@@ -51,7 +43,9 @@ RULES: dict[str, Rule] = {
     "instance_norm": weighted.per_channel("weight", "bias", "running_mean", "running_var"),
     "prelu": weighted.per_channel("weight"),
     "group_norm": weighted.group_norm,
-    "layer_norm": plain.layer_norm,
+    "embedding": weighted.embedding,
+    **dict.fromkeys(("lstm", "gru", "rnn_tanh", "rnn_relu"), weighted.recurrent),
+    **dict.fromkeys(("layer_norm", "rms_norm"), plain.layer_norm),
     "cat": plain.cat,
     "slice": plain.slice,
     "index_select": plain.index_select,
@@ -59,14 +53,37 @@ RULES: dict[str, Rule] = {
     "constant_pad_nd": plain.pad,
     **dict.fromkeys(WINDOWS, plain.window),
     **dict.fromkeys(REDUCTIONS, plain.reduction),
-    **dict.fromkeys(COPYING - {"slice"}, plain.copying),
+    **dict.fromkeys(COPYING, copying),
+    **dict.fromkeys(("matmul", "mm", "bmm"), products.matmul),
+    **dict.fromkeys(("addmm", "baddbmm"), products.added_matmul),
+    "einsum": products.einsum,
+    "scaled_dot_product_attention": products.attention,
 }
 """By the operator's name. Any other pointwise operator is `plain.pointwise`, and the rest `unknown`."""
 
 
 def label(graph_module: GraphModule) -> Labelling:
-    """Label the channels of a normalised graph."""
-    labeller = Labeller(graph_module)
+    """Label the channels of a normalised graph.
+
+    Where channels are spread over several axes, as over heads and the places within each, the outermost keeps
+    labels; where that lets nothing go, the next one.
+    """
+    choices: dict[Node, int] = {}
+    while True:
+        labelling = _labelled(graph_module, choices)
+        stuck = [
+            node
+            for node, split in labelling.splits.items()
+            if split.chosen + 1 < len(split.axes)
+            and all(number in labelling.reasons for number in labelling.classes_of(node).tolist())
+        ]
+        if not stuck:
+            return labelling
+        choices.update({node: labelling.splits[node].chosen + 1 for node in stuck})
+
+
+def _labelled(graph_module: GraphModule, choices: Mapping[Node, int]) -> Labelling:
+    labeller = Labeller(graph_module, choices)
     for node in graph_module.graph.nodes:
         if node.op == "call_function":
             found = _rule(node)(labeller, node)

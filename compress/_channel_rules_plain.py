@@ -1,4 +1,4 @@
-"""How operators without weights carry channel labels: sums, pooling, joins, slices, and whatever rearranges."""
+"""How operators without weights carry channel labels: sums, pooling, joins and slices."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from torch.fx import Node
 
 from edgepress import graph
 from edgepress.compress._channel_labels import Channels, Flow, Labeller
-from edgepress.compress._channel_normalise import rearranged, shape_at_batch_one
-from edgepress.compress._channel_rule import Result, describe, freeze, on_axis, unknown
+from edgepress.compress._channel_nodes import shape_at_batch_one
+from edgepress.compress._channel_rule import Result, describe, freeze, on_axis, origin, unknown
+from edgepress.compress._channel_stored import bind_stored
 
 
 def pointwise(labeller: Labeller, node: Node) -> Result:
@@ -33,10 +34,10 @@ def pointwise(labeller: Labeller, node: Node) -> Result:
             continue
         elif channels is not None:
             labeller.tie(labels, channels.labels)
-        elif source.op == "get_attr":
-            labeller.bind(node, source, axis - len(shape) + len(shape_at_batch_one(source)), labels, "output")
-        else:
-            labeller.freeze(labels, f"{describe(node)} joins it with channels that cannot be removed")
+        elif not bind_stored(
+            labeller, node, source, axis - len(shape) + len(shape_at_batch_one(source)), labels
+        ):
+            labeller.freeze(labels, f"{describe(node)} joins it with {origin(source)}, whose channels stay")
     return None if labels is None else Channels(axis, labels), Flow.KEEPS
 
 
@@ -74,8 +75,12 @@ def layer_norm(labeller: Labeller, node: Node) -> Result:
     source = node.all_input_nodes[0]
     channels, rank = labeller.channels(source), len(shape_at_batch_one(source))
     if channels is not None and channels.axis >= rank - len(graph.arguments(node)["normalized_shape"]):
-        freeze(labeller, source, f"{describe(node)} takes mean and variance over all channels")
-        return None, Flow.FIXED
+        freeze(
+            labeller,
+            source,
+            f"{describe(node)} normalises over all channels, so that each depends on all others",
+        )
+        return channels, Flow.FIXED
     return channels, Flow.KEEPS
 
 
@@ -136,29 +141,3 @@ def pad(labeller: Labeller, node: Node) -> Result:
         return unknown(labeller, node)
     parts = (labeller.fresh(before), channels.labels, labeller.fresh(after))
     return Channels(channels.axis, np.concatenate(parts)), Flow.FIXED
-
-
-def copying(labeller: Labeller, node: Node) -> Result:
-    """Run the operator on the labels themselves: whatever it does to the channels shows in what comes out."""
-    source = node.all_input_nodes[0]
-    channels = labeller.channels(source)
-    if channels is None:
-        return None, Flow.FIXED
-    shape = shape_at_batch_one(source)
-    spread = [-1 if axis == channels.axis else 1 for axis in range(len(shape))]
-    moved = rearranged(
-        node, torch.from_numpy(channels.labels).reshape(spread).expand(shape).contiguous()
-    ).numpy()
-    varying = [axis for axis in range(moved.ndim) if (moved != moved.take([0], axis)).any()]
-    if not varying or len(np.unique(moved)) < len(np.unique(channels.labels)):
-        freeze(labeller, source, f"{describe(node)} picks single channels")
-        return None, Flow.FIXED
-    if any(graph.shape(node)[axis] is None for axis in varying):
-        freeze(labeller, source, f"{describe(node)} mixes its channels with the batch")
-        return None, Flow.FIXED
-    axis = max(varying, key=lambda axis: (moved.shape[axis], axis))
-    lines = np.moveaxis(moved, axis, -1).reshape(-1, moved.shape[axis])
-    if len(varying) > 1:
-        labeller.tie(lines, np.broadcast_to(lines[:1], lines.shape))
-    is_same = np.array_equal(lines[0], channels.labels)
-    return Channels(axis, lines[0]), Flow.KEEPS if is_same else Flow.FIXED

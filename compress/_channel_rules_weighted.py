@@ -6,9 +6,10 @@ import numpy as np
 from torch.fx import Node
 
 from edgepress import graph
-from edgepress.compress._channel_labels import Channels, Flow, Labeller
-from edgepress.compress._channel_normalise import shape_at_batch_one
-from edgepress.compress._channel_rule import Result, Rule, on_axis, unknown
+from edgepress.compress._channel_labels import Channels, Flow, Labeller, Side
+from edgepress.compress._channel_nodes import shape_at_batch_one
+from edgepress.compress._channel_rule import Result, Rule, describe, on_axis, unknown
+from edgepress.compress._channel_stored import bind_stored
 
 MANY_GROUPS = 8
 """From this many groups on a grouped convolution loses whole groups; below, every group loses as many channels."""
@@ -40,15 +41,16 @@ def _depthwise(labeller: Labeller, node: Node, channels: Channels | None) -> Res
 
 
 def _grouped(labeller: Labeller, node: Node, channels: Channels | None, is_transposed: bool) -> Result:
-    """With many groups, a group's inputs and outputs are one; with few, so are the places across groups."""
+    """With many groups, or one input to each, a group's inputs and outputs are one; with few, so are the places
+    across groups: all groups of a convolution have as many channels as each other."""
     arguments = graph.arguments(node)
     groups, weight = arguments["groups"], arguments["weight"]
     made = labeller.fresh(shape_at_batch_one(node)[1])
     outputs = made.reshape(groups, -1)
     if isinstance(arguments["bias"], Node):
-        labeller.bind(node, arguments["bias"], 0, made, "own")
+        _bind(labeller, node, arguments["bias"], made, "own")
     inputs = None if channels is None else channels.labels.reshape(groups, -1)
-    if groups >= MANY_GROUPS and inputs is not None:
+    if inputs is not None and (groups >= MANY_GROUPS or inputs.shape[1] == 1):
         for labels in (inputs, outputs):
             labeller.tie(labels, np.broadcast_to(inputs[:, :1], labels.shape))
         labeller.bind(node, weight, 0, inputs.ravel() if is_transposed else made, "own")
@@ -79,8 +81,33 @@ def _new_outputs(labeller: Labeller, node: Node, count: int, axis: int) -> np.nd
     arguments, made = graph.arguments(node), labeller.fresh(count)
     labeller.bind(node, arguments["weight"], axis, made, "output")
     if isinstance(arguments["bias"], Node):
-        labeller.bind(node, arguments["bias"], 0, made, "output")
+        _bind(labeller, node, arguments["bias"], made, "output")
     return made
+
+
+def embedding(labeller: Labeller, node: Node) -> Result:
+    """Each entry of the dictionary is a vector of channels."""
+    weight = graph.arguments(node)["weight"]
+    if weight.op != "get_attr":
+        return None, Flow.FIXED
+    last = len(shape_at_batch_one(node)) - 1
+    made = labeller.fresh(shape_at_batch_one(node)[last])
+    labeller.bind(node, weight, 1, made, "own")
+    return Channels(last, made), Flow.FIXED
+
+
+def recurrent(labeller: Labeller, node: Node) -> Result:
+    """Gates and states keep their width; of what comes in, the first layer's weights can take less."""
+    source, _, weights, has_biases, depth, _, _, both_ways, _ = node.args
+    channels = labeller.channels(source)
+    if channels is None:
+        return None, Flow.FIXED
+    channels = on_axis(labeller, source, len(shape_at_batch_one(source)) - 1, node)  # type: ignore[arg-type]
+    each = len(weights) // (depth * (1 + both_ways))  # type: ignore[arg-type, operator]
+    for first in (weights[0], weights[each]) if both_ways else (weights[0],):  # type: ignore[index]
+        if channels is not None:
+            labeller.bind(node, first, 1, channels.labels, "own")
+    return None, Flow.FIXED
 
 
 def per_channel(*names: str) -> Rule:
@@ -98,7 +125,15 @@ def _bind_all(labeller: Labeller, node: Node, names: tuple[str, ...], labels: np
     for name in names:
         constant = graph.arguments(node).get(name)
         if isinstance(constant, Node) and shape_at_batch_one(constant)[0] == len(labels):
-            labeller.bind(node, constant, 0, labels, "output")
+            _bind(labeller, node, constant, labels, "output")
+
+
+def _bind(labeller: Labeller, node: Node, constant: Node, labels: np.ndarray, side: Side) -> None:
+    """Let a vector with one value a channel follow; one that is computed keeps the channels."""
+    if not bind_stored(labeller, node, constant, 0, labels, side):
+        labeller.freeze(
+            labels, f"{describe(node)} has one value for each channel that is computed in the forward"
+        )
 
 
 def group_norm(labeller: Labeller, node: Node) -> Result:
@@ -111,5 +146,5 @@ def group_norm(labeller: Labeller, node: Node) -> Result:
     for name in ("weight", "bias"):
         constant = graph.arguments(node)[name]
         if isinstance(constant, Node):
-            labeller.bind(node, constant, 0, channels.labels, "own")
+            _bind(labeller, node, constant, channels.labels, "own")
     return channels, Flow.FIXED

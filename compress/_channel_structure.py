@@ -12,7 +12,8 @@ from torch.fx import GraphModule, Node
 
 from edgepress import cost, graph
 from edgepress.compress._channel_labels import Binding, Flow, Labelling
-from edgepress.compress._channel_normalise import normalise, shape_at_batch_one
+from edgepress.compress._channel_nodes import shape_at_batch_one
+from edgepress.compress._channel_normalise import normalise
 from edgepress.compress._channel_rules import label
 from edgepress.errors import UnsupportedModel
 from edgepress.program import Program
@@ -115,7 +116,7 @@ def read_structure(program: Program) -> Structure:
         layers=tuple(_layers(labelling)),
         members=members,
         axis_of=axis_of,
-        macs=_amount(before.macs, whole, list(_products(labelling, stored))),
+        macs=_amount(before.macs, whole, list(_products(labelling, stored, axis_of))),
         parameters=_amount(before.parameters, whole, [stored[name] for name in stored if name in owned]),
         weight_bytes=_amount(before.weight_bytes, whole, list(_in_bytes(labelling, stored))),
     )
@@ -183,8 +184,9 @@ def _in_bytes(labelling: Labelling, stored: dict[str, Term]) -> Iterator[Term]:
             yield factor * tensor.element_size(), axes
 
 
-def _products(labelling: Labelling, stored: dict[str, Term]) -> Iterator[Term]:
-    """The multiply-accumulates of each convolution and linear layer: its weight, times how often that is used."""
+def _products(labelling: Labelling, stored: dict[str, Term], axis_of: dict[bytes, int]) -> Iterator[Term]:
+    """The multiply-accumulates of each convolution and linear layer (its weight, times how often that is used),
+    and of the products of activations."""
     for node in graph.operators(labelling.graph_module):
         weight = graph.weight_node(node) if node.target in graph.WEIGHTED else None
         if weight is None or str(weight.target) not in stored:
@@ -196,6 +198,11 @@ def _products(labelling: Labelling, stored: dict[str, Term]) -> Iterator[Term]:
             uses = math.prod(shape_at_batch_one(spread)[2 - len(shape_at_batch_one(weight)) :])
         factor, axes = stored[str(weight.target)]
         yield uses * factor, axes
+    for product in labelling.products:
+        yield (
+            product.factor,
+            tuple(axis_of[labelling.classes[labels].tobytes()] for labels in product.labels),
+        )
 
 
 def named_layers(graph_module: GraphModule) -> dict[str, Node]:

@@ -14,20 +14,43 @@ from edgepress.compress._channel_plan import reasons_to_stay
 from edgepress.compress._channel_structure import read_structure
 from edgepress.program import Program
 
+ATTENTION = ("separate_heads", "hand_written_heads", "einsum_heads", "grouped_queries", "repeated_keys") + (
+    "packed_heads",
+    "chunked_heads",
+    "heads_apart",
+)
+
 STAYS = {
     "last_axis": {"first.0": "layer_norm", "narrow": "layer_norm"},
     "spatial_attention": {"first.0": "across all channels", "mask": "only channel"},
-    "transformer": {"qkv": "unbind", "out": "joins it with", "narrow": "joins it with"},
-    "recurrent": {"second.0": "lstm"},
+    "transformer": {"out": "the network's input x", "narrow": "the network's input x"},
     "picked_channel": {"first.0": "picks single channels"},
     "standardised_weight": {"first.0": "conv2d"},
     "tied_decoder": {"second.0": "encode.weight is also used", "encode": "linear"},
     "gated_picture": {"gate": "only channel"},
     "maxout": {"wide": "max_pool1d"},
     "computed_bias": {"middle": "computed"},
-    "channels_in_the_batch": {"first.0": "with the batch"},
+    "shuffled_groups": {"a.0": "all together"},
     "shuffled_before_last_axis": {"conv": "another axis"},
     "auxiliary": {"second.0": "network's output"},
+    **{name: {"out": "the network's input x"} for name in ATTENTION},
+    "one_key": {"out": "the network's input x"},
+    "windows": {"out": "the result of reshape"},
+    "multihead_module": {"attention.out_proj": "the network's input x"},
+    "multihead_weights": {"attention.out_proj": "the network's input x"},
+    "decoder": {
+        "layer.self_attn.out_proj": "the network's input x",
+        "layer.multihead_attn.out_proj": "the network's input x",
+        "layer.linear2": "the network's input x",
+    },
+    "bert": {"out": "layer_norm in norm ", "narrow": "layer_norm in norm "},
+    "vision_transformer": {
+        "patches": "layer_norm in norms.0",
+        "out": "layer_norm in norms.0",
+        "narrow": "layer_norm in norms.0",
+    },
+    "channel_attention": {"conv.0": "each of others"},
+    "one_group": {"first.0": "all together"},
     "shuffled_head": {"a.0": "network's output", "b.0": "network's output"},
 }
 """Of each network the layers, other than its last ones, that cannot lose a channel, and a part of the reason."""
