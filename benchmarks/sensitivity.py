@@ -18,8 +18,6 @@ PLOT_FILE = "sensitivity.svg"
 PACKAGES, EXTRA = ("matplotlib",), "report"
 """What drawing imports, and the extra of ours that installs it."""
 
-MOST_LETTERS = 44
-
 
 def draw(found: Sensitivity, folder: Path) -> Path:
     """Write `sensitivity.svg` into the folder and return its path: groups from the input to the output, one mark a ratio.
@@ -29,12 +27,14 @@ def draw(found: Sensitivity, folder: Path) -> Path:
     plugins.require(*PACKAGES, extra=EXTRA)
     path = folder / PLOT_FILE
     with chart(1.1 + 0.24 * len(found.parts)) as (figure, axes):
-        axes.axvline(found.reference.top1, color=MUTED, linewidth=1, linestyle=(0, (4, 3)), label="whole")
+        axes.axvline(
+            found.reference.top1, color=MUTED, linewidth=1, linestyle=(0, (4, 3)), label="the whole network"
+        )
         for place, ratio in enumerate(found.ratios()):
             _marks(axes, found, ratio, strength=(place + 1) / len(found.ratios()))
         _rows(axes, found.parts)
         axes.set_xlabel(f"top-1 on {found.original.samples:,} samples of {found.question.split}, %")
-        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(found.ratios()) + 1)
+        figure.legend(loc="outside upper right", ncols=4, columnspacing=1, handletextpad=0.3)
         description = "Accuracy of the network when each group of channels alone is pruned, by each ratio"
         write_text(path, standalone(figure, "sensitivity", description))
     return path
@@ -51,16 +51,15 @@ def _marks(axes: Axes, found: Sensitivity, ratio: float, *, strength: float) -> 
 
 
 def _rows(axes: Axes, parts: Sequence[Part]) -> None:
-    names = (f"{part.name}  ({part.channels})" for part in parts)
-    axes.set_yticks(range(len(parts)), [_shortened(name) for name in names])
+    axes.set_yticks(range(len(parts)), [_label(part) for part in parts])
     axes.tick_params(axis="y", labelcolor=INK, labelsize=8)
     axes.set_ylim(len(parts) - 0.5, -0.5)
     axes.grid(True)
     axes.spines[:].set_visible(False)
 
 
-def _shortened(text: str) -> str:
-    """Its two ends where it is too long: a residual stage is made by a dozen layers."""
-    if len(text) <= MOST_LETTERS:
-        return text
-    return f"{text[: MOST_LETTERS // 2]} ... {text[-MOST_LETTERS // 2 + 5 :]}"
+def _label(part: Part) -> str:
+    """The first layer and how many more: a residual stage is made by a dozen."""
+    first, *others = part.layers
+    more = f" and {len(others)} more" if others else ""
+    return f"{first}{more} ({part.channels})"
