@@ -56,24 +56,20 @@ def approach(
     """The rounds it took to bring the latency from `start` to `share` of the original's.
 
     `plan_at` makes the slowest plan whose latency is at most this by the table (or the fastest there is), and
-    says what it is. The middle between the budget and 5 % below it is aimed at; a plan in between ends the search.
-    Where channels go in large steps, and for a budget that cannot be reached, the last rounds enclose it or stop at
-    the fastest plan.
+    says what it is. The middle between the budget and 5 % below it is aimed at, and a plan in between ends the
+    search. Where channels go in steps too large for that, plans up to 5 % above the budget are tried too.
     """
     rounds: list[Round] = []
-    aim = share * (1 - TOLERANCE / 2)
-    while len(rounds) < MOST_ROUNDS:
+    while len(rounds) < MOST_ROUNDS and not any(_is_hit(share, entry.measured) for entry in rounds):
         line = _line(share, start, rounds)
-        plan, table = plan_at(line.table_at(aim))
-        if _is_known(plan, rounds):
-            slowest = min((entry.timing.table for entry in rounds if entry.measured > share), default=start)
-            plan, table = plan_at(slowest * (1 - 1e-6))
-        if _is_known(plan, rounds):
+        aims = (share * (1 - TOLERANCE / 2), share, share * (1 + TOLERANCE))
+        plans = (plan_at(line.table_at(aim)) for aim in aims)
+        fresh = ((plan, table) for plan, table in plans if all(plan != entry.plan for entry in rounds))
+        plan, table = next(fresh, (None, 0.0))
+        if plan is None:
             break
         timing = Timing(table=table, predicted=line.measured_at(table), measured=measure(plan))
         rounds.append(Round(plan=plan, timing=timing))
-        if share * (1 - TOLERANCE) <= rounds[-1].measured <= share:
-            break
     return rounds
 
 
@@ -84,7 +80,7 @@ def best(share: float, rounds: Sequence[Round]) -> Round | None:
     above = [entry for entry in rounds if share < entry.measured <= share * (1 + TOLERANCE)]
     slowest = max(within, key=lambda entry: entry.measured, default=None)
     nearest = min(above, key=lambda entry: entry.measured, default=None)
-    is_near = slowest is not None and slowest.measured >= share * (1 - TOLERANCE)
+    is_near = slowest is not None and _is_hit(share, slowest.measured)
     return slowest if is_near or nearest is None else nearest
 
 
@@ -101,5 +97,5 @@ def _line(share: float, start: float, rounds: Sequence[Round]) -> _Line:
     return _Line(*fast, min(max(gain, SMALLEST_GAIN), LARGEST_GAIN))
 
 
-def _is_known(plan: Plan, rounds: Sequence[Round]) -> bool:
-    return any(plan == entry.plan for entry in rounds)
+def _is_hit(share: float, measured: float) -> bool:
+    return share * (1 - TOLERANCE) <= measured <= share

@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 from edgepress import benchmarks, convert, plugins, runtime
 from edgepress.artifact import Artifact
 from edgepress.benchmarks import Protocol
-from edgepress.errors import BadOption, UnsupportedTarget
+from edgepress.errors import BadOption, UnknownName, UnsupportedTarget
 from edgepress.latency._layer_probe import probe
 from edgepress.latency._layer_table import LayerTable
 from edgepress.latency._onnx_layer import write_layer
@@ -27,7 +27,7 @@ __all__ = ["TargetStopwatch"]
 LAYER_PROTOCOL = Protocol(
     rounds=10, min_runs=50, min_seconds=0.15, max_seconds=2.0, min_warmup_runs=10, max_warmup_runs=30
 )
-NETWORK_PROTOCOL = Protocol(rounds=40, min_runs=200, min_seconds=2.0, max_seconds=15.0)
+NETWORK_PROTOCOL = Protocol(rounds=30, min_runs=120, min_seconds=1.0, max_seconds=10.0)
 LAYERS_AT_ONCE = 8
 """Layers that take turns in one comparison, after which the table is saved."""
 
@@ -114,7 +114,10 @@ class TargetStopwatch:
 
 def _runner(target: str) -> type[Runner]:
     """The target's runner; BadOption where it names none, UnknownName where there is none of that name."""
-    name = Target.parse(target).runner
+    try:
+        name = Target.parse(target).runner
+    except UnknownName as error:
+        raise UnknownName(error.kind, error.name, error.known, where="latency") from None
     if not name:
         raise BadOption(
             f"{target!r} does not say which runtime to time.",
