@@ -46,7 +46,8 @@ class Verification:
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
     """What a file is. `signature` is the Program's own (images NCHW) whatever the file's `layout`: a
-    Runner converts, so that every runner of the same network takes the same arrays."""
+    Runner converts, so that every runner of the same network takes the same arrays. `quality` are the converter's
+    counts of what its runtimes do slowly, such as transposes."""
 
     format: str
     signature: Signature
@@ -58,6 +59,7 @@ class Manifest:
     sha256: str = ""
     size_bytes: int = 0
     tools: Mapping[str, str] = field(default_factory=dict)
+    quality: Mapping[str, Value] = field(default_factory=dict)
     verification: Verification | None = None
 
 
