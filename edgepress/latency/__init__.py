@@ -15,14 +15,14 @@ from edgepress.artifact import Artifact
 from edgepress.benchmarks import Protocol
 from edgepress.errors import BadOption, UnknownName, UnsupportedTarget
 from edgepress.latency._layer_probe import probe
-from edgepress.latency._layer_table import LayerTable
+from edgepress.latency._layer_table import CACHE_VARIABLE, LayerTable
 from edgepress.latency._onnx_layer import write_layer
 from edgepress.program import Program
 from edgepress.progress import Progress, silent, track
 from edgepress.runtime import Runner, Target
 from edgepress.stopwatch import LatencyRatio, LayerShape
 
-__all__ = ["TargetStopwatch"]
+__all__ = ["CACHE_VARIABLE", "TargetStopwatch"]
 
 LAYER_PROTOCOL = Protocol(
     rounds=10, min_runs=50, min_seconds=0.15, max_seconds=2.0, min_warmup_runs=10, max_warmup_runs=30
