@@ -21,22 +21,24 @@ def recovered(
     original: Program,
     pruned: Program,
     orders: Orders,
-    batches: Callable[[], Iterable[Batch]] | None,
+    batches: Callable[[], Iterable[Batch]],
 ) -> tuple[Program, dict[str, Value]]:
-    """The pruned program as the options want it, and the results to record. `batches` is None without data.
+    """The pruned program as the options want it, and the results to record. Without any batches it stays as it is.
 
     A refitted layer's batch-norm follows the fit, so statistics are measured only where a layer could not be
     refitted, or none was: measuring all of them anew loses about a point of accuracy on a residual network.
     """
-    if batches is None:
-        return pruned, {"reconstruction": "none: there is no data"} if options.reconstruct else {}
     results: dict[str, Value] = {}
     is_complete = False
     if options.reconstruct:
-        pruned, found = reconstructed(original, pruned, orders, list(batches()))
+        samples = list(batches())
+        if not samples:
+            return pruned, {"reconstruction": "none: there is no data to calibrate with"}
+        pruned, found = reconstructed(original, pruned, orders, samples)
         is_complete = not found.left
         errors: dict[str, Value] = {name: [before, after] for name, (before, after) in found.errors.items()}
         results["reconstruction"] = {"samples": found.samples, "errors": errors, "left": dict(found.left)}
     if options.recalibrate_batch_norm and not is_complete and _batch_norm.is_needed(pruned):
-        pruned = _batch_norm.reestimated(pruned, batches())
+        samples = list(batches())
+        pruned = _batch_norm.reestimated(pruned, samples) if samples else pruned
     return pruned, results

@@ -70,7 +70,7 @@ def find(original: GraphModule, pruned: GraphModule, orders: Orders, sparse: fro
     found = Found()
     for node in graph.operators(pruned):
         name = _weight_name(node)
-        has_lost = name in originals and _inputs(node) != _inputs(originals[name])
+        has_lost = name in originals and _channels_read(node) != _channels_read(originals[name])
         if has_lost or any(source in changed for source in node.all_input_nodes):
             changed.add(node)
         if node not in changed or not name:
@@ -86,6 +86,11 @@ def find(original: GraphModule, pruned: GraphModule, orders: Orders, sparse: fro
 def _weight_name(node: Node) -> str:
     weight = graph.weight_node(node) if node.target in graph.WEIGHTED else None
     return "" if weight is None else str(weight.target)
+
+
+def _channels_read(layer: Node) -> int:
+    shape = shape_at_batch_one(graph.arguments(layer)["input"])
+    return shape[-1] if layer.target is aten.linear.default else shape[1]
 
 
 def _inputs(layer: Node) -> int:

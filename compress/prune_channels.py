@@ -136,8 +136,9 @@ class PruneChannels(Stage):
     def carry_out(self, program: Program, plan: Plan, context: Context) -> Outcome:
         """Remove what a plan for this program removes, and get back what data without labels can give."""
         pruned, orders = _rewritten(program, plan)
-        batches = None if context.data is None else lambda: self._batches(program, context)
-        pruned, recovery = recovered(self, program, pruned, orders, batches)
+        pruned, recovery = recovered(
+            self, program, pruned, orders, lambda: self._batches(program, context) if context.data else ()
+        )
         return Outcome(
             pruned,
             {

@@ -142,7 +142,7 @@ def test_the_plan_prints_every_layer_and_announces_itself(program: Program) -> N
 
 
 def test_batch_norm_statistics_are_measured_anew_when_there_is_data(program: Program) -> None:
-    stage = PruneChannels(macs=0.5, batch_size=16)
+    stage = PruneChannels(macs=0.5, batch_size=16, reconstruct=False)
     context = _context(program, Noise())
     plan = stage.plan(program, context)
     kept_statistics = rewrite(program, plan)
@@ -156,8 +156,31 @@ def test_batch_norm_statistics_are_measured_anew_when_there_is_data(program: Pro
     assert not torch.allclose(before, after, rtol=0.1)
     # Float32 sums in another order.
     torch.testing.assert_close(after, made.var((0, 2, 3), unbiased=False), rtol=1e-4, atol=1e-5)
-    plain = PruneChannels(macs=0.5, recalibrate_batch_norm=False).apply(program, context).program
+    stage = PruneChannels(macs=0.5, reconstruct=False, recalibrate_batch_norm=False)
+    plain = stage.apply(program, context).program
     torch.testing.assert_close(plain.exported.state_dict["1.running_var"], before)
+
+
+def test_data_refits_what_the_prune_has_left(program: Program) -> None:
+    stage = PruneChannels(macs=0.5, batch_size=16)
+    outcome = stage.apply(program, _context(program, Noise()))
+    cut = rewrite(program, stage.plan(program, _context(program)))
+    pictures = next(Noise().batches("calibrate", None)).inputs[0]
+    (wanted,), (without,), (found,) = (one.run(pictures) for one in (program, cut, outcome.program))
+    assert np.square(found - wanted).mean() < 0.5 * np.square(without - wanted).mean()
+    recorded = outcome.results["reconstruction"]
+    assert isinstance(recorded, dict)
+    assert recorded["samples"] == 64
+    assert set(recorded["errors"]) == {"6", "11"}  # type: ignore[arg-type]
+    assert recorded["left"] == {}
+
+
+def test_without_data_nothing_is_refitted_and_the_results_say_so(program: Program) -> None:
+    stage = PruneChannels(macs=0.5)
+    outcome = stage.apply(program, _context(program))
+    assert "no data" in str(outcome.results["reconstruction"])
+    cut = rewrite(program, stage.plan(program, _context(program))).exported.state_dict
+    assert all(torch.equal(value, cut[name]) for name, value in outcome.program.exported.state_dict.items())
 
 
 def test_exactly_the_named_channels_and_their_ties_go() -> None:
