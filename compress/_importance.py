@@ -78,7 +78,7 @@ def taylor(group: Group) -> np.ndarray:
     def change(slices: Slices) -> np.ndarray:
         return np.asarray((slices.gradients * slices.values).sum(1))
 
-    return np.square(group.sum(change, "filter", "scale", "shift"))
+    return np.asarray(np.square(group.sum(change, "filter", "scale", "shift")))
 
 
 @criterion("gates")
@@ -103,7 +103,7 @@ def activation(group: Group) -> np.ndarray:
 @criterion("weights")
 def random(group: Group) -> np.ndarray:
     """Chance, from 0 to 1: the control that every other criterion has to beat."""
-    return np.random.default_rng(group.seed).random(group.size)
+    return np.asarray(np.random.default_rng(group.seed).random(group.size))
 
 
 if TYPE_CHECKING:

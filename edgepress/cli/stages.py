@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import typing
 from collections.abc import Iterator
 from typing import Any
 
@@ -38,16 +39,19 @@ def command(name: str | None, as_json: bool) -> None:
 
 def _options(cls: type[Any], group: Any = None, prefix: str = "") -> Iterator[tuple[str, str, str]]:
     """(name, what it takes, default) of each option; those of a `group` as group.name, with its own defaults."""
+    meant = typing.get_type_hints(cls)
     for field in dataclasses.fields(cls):
         default = field.default if group is None else getattr(group, field.name)
         if dataclasses.is_dataclass(default):
             yield from _options(type(default), default, f"{prefix}{field.name}.")
         else:
             text = "required" if default is dataclasses.MISSING else str(default)
-            yield f"{prefix}{field.name}", _type_text(field.type), text
+            yield f"{prefix}{field.name}", _type_text(field.type, meant[field.name]), text
 
 
-def _type_text(annotation: object) -> str:
-    """The annotation as written, `Annotated[float, Gt(0)]` shortened to `float, Gt(0)`."""
-    text = str(annotation)
+def _type_text(written: object, meant: object) -> str:
+    """The annotation as written, `Annotated[float, Gt(0)]` shortened to `float, Gt(0)`; but words are spelt out."""
+    if typing.get_origin(meant) is typing.Literal:
+        return ", ".join(typing.get_args(meant))
+    text = str(written)
     return text.replace("Annotated[", "").replace("]", "", 1) if text.startswith("Annotated[") else text
