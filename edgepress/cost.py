@@ -21,7 +21,7 @@ from edgepress.program import Program
 class LayerCost:
     """One operator, at batch 1.
 
-    `parameters` are the weights and biases first used here; `weight_bytes` is everything stored for the
+    `parameters` are the weights and biases first used here, `nonzero` those that are not zero; `weight_bytes` is everything stored for the
     layer, running statistics and scales included; `macs` is None where it cannot be counted; `accessed_*`
     is what is read (inputs, weights) and written (outputs), as Ma et al. (2018, ShuffleNet V2) define
     memory access cost.
@@ -31,6 +31,7 @@ class LayerCost:
     type: str
     output_shape: tuple[int, ...]
     parameters: int
+    nonzero: int
     macs: int | None
     weight_bytes: int
     accessed_elements: int
@@ -51,6 +52,10 @@ class Cost:
     @property
     def parameters(self) -> int:
         return sum(layer.parameters for layer in self.layers)
+
+    @property
+    def nonzero(self) -> int:
+        return sum(layer.nonzero for layer in self.layers)
 
     @property
     def macs(self) -> int:
@@ -107,6 +112,7 @@ def _layer(graph_module: GraphModule, node: Node, memory: Memory, stored: set[in
         type=graph.op_name(node),
         output_shape=macs.shapes(node)[0],
         parameters=sum(weight.elements for weight in new if weight.is_parameter),
+        nonzero=sum(int(torch.count_nonzero(weight.tensor)) for weight in new if weight.is_parameter),
         macs=macs.count(node),
         weight_bytes=sum(weight.bytes for weight in new),
         accessed_elements=sum(map(macs.elements, moved)) + sum(weight.elements for weight in read),
@@ -118,10 +124,20 @@ def _layer(graph_module: GraphModule, node: Node, memory: Memory, stored: set[in
 class _Weight:
     """A stored tensor. `key` is one for tied weights; scales and running statistics are no parameters."""
 
-    key: int
-    elements: int
-    bytes: int
+    tensor: torch.Tensor
     is_parameter: bool
+
+    @property
+    def key(self) -> int:
+        return self.tensor.data_ptr()
+
+    @property
+    def elements(self) -> int:
+        return self.tensor.numel()
+
+    @property
+    def bytes(self) -> int:
+        return self.elements * self.tensor.element_size()
 
 
 def _weights(graph_module: GraphModule, node: Node, memory: Memory) -> Iterator[_Weight]:
@@ -133,6 +149,4 @@ def _weights(graph_module: GraphModule, node: Node, memory: Memory) -> Iterator[
         if tensor is not None:
             quantized = node.target is graph.DEQUANTIZE_CHANNELS and source is node.args[0]
             is_parameter = quantized or isinstance(tensor, torch.nn.Parameter)
-            yield _Weight(
-                tensor.data_ptr(), tensor.numel(), tensor.numel() * tensor.element_size(), is_parameter
-            )
+            yield _Weight(tensor, is_parameter)

@@ -19,23 +19,28 @@ RESULT_FILE = "result.json"
 
 @dataclass(frozen=True, kw_only=True)
 class LayerFacts:
-    """One layer under the user's name for it. None: this operator could not be counted, which is not zero."""
+    """One layer under the user's name for it; `nonzero` are its parameters that are not zero. None: this could not
+    be counted, which is not zero."""
 
     name: str
     type: str
     parameters: int = 0
+    nonzero: int | None = None
     macs: int | None = None
     weight_bytes: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkFacts:
-    """One network: `macs` for a single sample, `weight_bytes` its parameters and buffers as stored,
-    `size_bytes` its `.pt2`, `accuracy` None where there was no labelled data."""
+    """One network: `nonzero` of its parameters are not zero, `macs` for a single sample, `weight_bytes` its parameters
+    and buffers as stored, `deflated_bytes` the same behind a general compressor (see edgepress.deflate), `size_bytes`
+    its `.pt2`, `accuracy` None where there was no labelled data. None: an older edgepress has not counted it."""
 
     parameters: int
+    nonzero: int | None = None
     macs: int
     weight_bytes: int
+    deflated_bytes: int | None = None
     size_bytes: int
     accuracy: Accuracy | None = None
     layers: tuple[LayerFacts, ...] = ()
@@ -56,8 +61,10 @@ class StageResult:
     name: str
     options: Mapping[str, Value] = field(default_factory=dict)
     parameters: int
+    nonzero: int | None = None
     macs: int
     weight_bytes: int
+    deflated_bytes: int | None = None
     size_bytes: int
     accuracy: AccuracyChange = AccuracyChange()
     seconds: float

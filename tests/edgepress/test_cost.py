@@ -135,11 +135,25 @@ def test_quantized_tensors_count_as_8_bit() -> None:
     assert measured.peak_activation_bytes == 3 * 64 + 6 * 64
 
 
+def test_zeros_are_counted_where_the_parameters_are() -> None:
+    network = Twice()
+    with torch.no_grad():
+        network.first.weight[:3] = 0
+        network.first.bias.zero_()
+    measured = cost.measure(captured(network, 8))
+    assert [layer.nonzero for layer in measured.layers] == [40, 0, 8], "a shared weight counts once"
+    assert measured.nonzero == 48
+    quantized = Quantized()
+    quantized.layer.weight[:2] = 0
+    (layer,) = cost.measure(captured(quantized, 3, 8, 8)).layers
+    assert layer.nonzero == int(quantized.layer.weight.count_nonzero()) <= 4 * 27, "its bias is zero"
+
+
 def test_sums_are_those_of_the_layers() -> None:
     measured = cost.measure(
         captured(nn.Sequential(nn.Conv2d(3, 6, 3), nn.Flatten(), nn.Linear(216, 4)), 3, 8, 8)
     )
-    for name in ("parameters", "macs", "weight_bytes", "accessed_elements", "accessed_bytes"):
+    for name in ("parameters", "nonzero", "macs", "weight_bytes", "accessed_elements", "accessed_bytes"):
         assert getattr(measured, name) == sum(getattr(layer, name) for layer in measured.layers) > 0
 
 
