@@ -10,6 +10,7 @@ from pathlib import Path
 from edgepress import compress, cost, models
 from edgepress.accuracy import Accuracy, can_evaluate, evaluate
 from edgepress.data import Data, check_labels
+from edgepress.deflate import deflated_bytes
 from edgepress.errors import BadInput, UsageError
 from edgepress.program import Program
 from edgepress.progress import Progress
@@ -126,8 +127,10 @@ def facts(program: Program, size_bytes: int, accuracy: Accuracy | None = None) -
     measured = cost.measure(program)
     return NetworkFacts(
         parameters=measured.parameters,
+        nonzero=measured.nonzero,
         macs=measured.macs,
         weight_bytes=measured.weight_bytes,
+        deflated_bytes=deflated_bytes(program),
         size_bytes=size_bytes,
         accuracy=accuracy,
         layers=tuple(
@@ -135,6 +138,7 @@ def facts(program: Program, size_bytes: int, accuracy: Accuracy | None = None) -
                 name=layer.name,
                 type=layer.type,
                 parameters=layer.parameters,
+                nonzero=layer.nonzero,
                 macs=layer.macs,
                 weight_bytes=layer.weight_bytes,
             )
@@ -149,8 +153,10 @@ def _stage_result(finished: compress.Finished, before: NetworkFacts, after: Netw
         name=step.name,
         options=step.options,
         parameters=after.parameters,
+        nonzero=after.nonzero,
         macs=after.macs,
         weight_bytes=after.weight_bytes,
+        deflated_bytes=after.deflated_bytes,
         size_bytes=after.size_bytes,
         accuracy=AccuracyChange(before=before.accuracy, after=after.accuracy),
         seconds=finished.seconds,

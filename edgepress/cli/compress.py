@@ -168,8 +168,10 @@ def _show(result: RunResult, *, as_json: bool) -> None:
     before, after = result.original, result.compressed
     rows = [
         _row("parameters", before.parameters, after.parameters, "{:,.0f}"),
+        *_row_if_counted("that are not zero", before.nonzero, after.nonzero),
         _row("MACs", before.macs, after.macs, "{:,.0f}"),
         _row("weights, bytes", before.weight_bytes, after.weight_bytes, "{:,.0f}"),
+        *_row_if_counted("weights, deflated bytes", before.deflated_bytes, after.deflated_bytes),
         _row("file, bytes", before.size_bytes, after.size_bytes, "{:,.0f}"),
     ]
     if before.accuracy and after.accuracy:
@@ -180,3 +182,8 @@ def _show(result: RunResult, *, as_json: bool) -> None:
 def _row(name: str, before: float, after: float, form: str) -> list[str]:
     ratio = f"{after / before:.3f}" if before else ""
     return [name, form.format(before), form.format(after), ratio]
+
+
+def _row_if_counted(name: str, before: int | None, after: int | None) -> list[list[str]]:
+    """The row as a list, empty where an older edgepress, whose run goes on, has not counted it."""
+    return [] if before is None or after is None else [_row(name, before, after, "{:,.0f}")]
