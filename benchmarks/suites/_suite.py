@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 
 import click
 
@@ -48,12 +49,14 @@ class Suite:
         return finished
 
 
-def arguments(description: str) -> argparse.Namespace:
-    """`--data`, `--out` and `--evaluate`, the same for every suite."""
+def arguments(description: str, switches: Mapping[str, str] = MappingProxyType({})) -> argparse.Namespace:
+    """`--data`, `--out` and `--evaluate`, the same for every suite, and its own `switches` (name: help)."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--data", type=Path, help="folder of the reference data [default: $EDGEPRESS_SHARED]")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "bench", help="folder for the results")
     parser.add_argument("--evaluate", type=int, help="samples for the accuracy [default: all]")
+    for name, text in switches.items():
+        parser.add_argument(f"--{name}", action="store_true", help=text)
     given = parser.parse_args()
     if given.data:
         os.environ["EDGEPRESS_SHARED"] = str(given.data)
