@@ -41,6 +41,11 @@ UNARY: dict[Callable[..., Any], int] = {
     aten.floor.default: Op.FLOOR, aten.square.default: Op.SQUARE,
 }  # fmt: skip
 
+SELU = (1.6732632423543772, 1.0507009873554805)
+"""Its alpha and scale (Klambauer et al., 2017)."""
+ERF_STEP = 0.3275911
+ERF_COEFFICIENTS = (1.061405429, -1.453152027, 1.421413741, -0.284496736, 0.254829592)
+
 SIGMOID_CODE = per_tensor(1 / 256, -128)
 TANH_CODE = per_tensor(1 / 128, 0)
 """The only int8 codes in which LiteRT's specification lets LOGISTIC and TANH give their result."""
@@ -110,12 +115,61 @@ def leaky_relu(call: Call, draft: Draft) -> Value:
     return value.holding(draft.compute(Op.LEAKY_RELU, [value.tensor], value.tensor.shape, made))
 
 
-@lower(*ELU, int8="computes")
+@lower(*ELU, aten.celu.default, aten.selu.default, aten.selu_.default)
 def elu(call: Call, draft: Draft) -> Value:
-    if any(call.arguments[name] != 1 for name in ("alpha", "scale", "input_scale")):
-        raise draft.unsupported("TFLite's ELU has alpha 1.", "use alpha=1, or another activation")
+    """ELU has alpha 1; otherwise the two sides are computed apart: scale x (relu(x) + alpha x min(elu(x), 0))."""
     value = read(draft, call.source)
-    return value.holding(draft.compute(Op.ELU, [value.tensor], value.tensor.shape))
+    alpha, scale = SELU if call.target in (aten.selu.default, aten.selu_.default) else (1.0, 1.0)
+    alpha, scale = call.arguments.get("alpha", alpha), call.arguments.get("scale", scale)
+    if call.arguments.get("input_scale", 1) != 1 or (call.target is aten.celu.default and alpha != 1):
+        raise draft.unsupported("TFLite has no ELU of a scaled input.", "use alpha=1, or another activation")
+    made = draft.compute(Op.ELU, [value.tensor], value.tensor.shape)
+    if (alpha, scale) == (1, 1):
+        return value.holding(made)
+    below = _binary(draft, Op.MINIMUM, made, _number(draft, 0.0))
+    below = _binary(draft, Op.MUL, below, _number(draft, alpha * scale))
+    above = draft.compute(Op.RELU, [value.tensor], value.tensor.shape)
+    above = _binary(draft, Op.MUL, above, _number(draft, scale))
+    return value.holding(_binary(draft, Op.ADD, above, below))
+
+
+@lower(aten.softplus.default, aten.mish.default, aten.mish_.default)
+def softplus(call: Call, draft: Draft) -> Value:
+    """max(x, 0) + log(1 + exp(-|x|)), which overflows nowhere; mish is x times its tanh (Misra, 2019)."""
+    value = read(draft, call.source)
+    if call.arguments.get("beta", 1) != 1:
+        raise draft.unsupported("TFLite has no softplus with a beta.", "use beta=1")
+    x, shape = value.tensor, value.tensor.shape
+    small = draft.compute(Op.NEG, [draft.compute(Op.ABS, [x], shape)], shape)
+    small = _binary(draft, Op.ADD, draft.compute(Op.EXP, [small], shape), _number(draft, 1.0))
+    made = _binary(draft, Op.ADD, draft.compute(Op.RELU, [x], shape), draft.compute(Op.LOG, [small], shape))
+    if call.target is not aten.softplus.default:
+        made = _binary(draft, Op.MUL, x, draft.compute(Op.TANH, [made], shape))
+    return value.holding(made)
+
+
+@lower(aten.erf.default)
+def erf(call: Call, draft: Draft) -> Value:
+    """1 - polynomial(1 / (1 + p |x|)) x exp(-x x), with the sign of x: good to 1.5e-7 (Hastings, 1955)."""
+    value = read(draft, call.source)
+    x, shape = value.tensor, value.tensor.shape
+    scaled = _binary(draft, Op.MUL, draft.compute(Op.ABS, [x], shape), _number(draft, ERF_STEP))
+    inverse = draft.compute(
+        Op.DIV,
+        [_number(draft, 1.0), _binary(draft, Op.ADD, scaled, _number(draft, 1.0))],
+        shape,
+        options("DivOptions"),
+    )
+    first, *more = ERF_COEFFICIENTS
+    polynomial = _binary(draft, Op.MUL, inverse, _number(draft, first))
+    for coefficient in more:
+        polynomial = _binary(draft, Op.ADD, polynomial, _number(draft, coefficient))
+        polynomial = _binary(draft, Op.MUL, polynomial, inverse)
+    bell = draft.compute(Op.EXP, [draft.compute(Op.NEG, [_binary(draft, Op.MUL, x, x)], shape)], shape)
+    size = draft.compute(
+        Op.SUB, [_number(draft, 1.0), _binary(draft, Op.MUL, polynomial, bell)], shape, options("SubOptions")
+    )
+    return value.holding(_binary(draft, Op.MUL, size, draft.compute(Op.SIGN, [x], shape)))
 
 
 @lower(aten.gelu.default, int8="computes")
@@ -155,6 +209,11 @@ def _is_exceeded(tensor: Tensor, bound: float) -> bool:
 
 def _logistic(draft: Draft, tensor: Tensor) -> Tensor:
     return draft.compute(Op.LOGISTIC, [tensor], tensor.shape, quantization=SIGMOID_CODE)
+
+
+def _binary(draft: Draft, code: int, left: Tensor, right: Tensor) -> Tensor:
+    kind = {Op.ADD: "AddOptions", Op.MUL: "MulOptions", Op.MINIMUM: "MaximumMinimumOptions"}[code]
+    return draft.compute(code, [left, right], left.shape, options(kind))
 
 
 def _number(draft: Draft, value: float) -> Tensor:

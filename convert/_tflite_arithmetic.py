@@ -100,10 +100,10 @@ def _scaled_other(call: Call) -> Any:
 
 
 def _binary(call: Call, draft: Draft, code: int, left: Any, right: Any) -> Value:
-    first, second = (_at_rank(draft, read(draft, operand), len(call.result)) for operand in (left, right))
+    first, second = (at_rank(draft, read(draft, operand), len(call.result)) for operand in (left, right))
     alpha = call.arguments.get("alpha", 1)
-    order = max(first, second, key=lambda value: np.prod(value.shape)).order
-    first, second = (reordered(draft, value, order) for value in (first, second))
+    first, second = in_one_order(draft, [first, second])
+    order = first.order
     if alpha != 1 and isinstance(call.arguments["other"], Node):
         factor = draft.constant(np.array(alpha, np.float32))
         scaled = draft.compute(Op.MUL, [second.tensor, factor], second.tensor.shape, options("MulOptions"))
@@ -116,7 +116,13 @@ def _binary(call: Call, draft: Draft, code: int, left: Any, right: Any) -> Value
     return Value(made, order)
 
 
-def _at_rank(draft: Draft, value: Value, rank: int) -> Value:
+def in_one_order(draft: Draft, values: list[Value]) -> list[Value]:
+    """Values of one rank, all in the order of the largest."""
+    order = max(values, key=lambda value: np.prod(value.shape)).order
+    return [reordered(draft, value, order) for value in values]
+
+
+def at_rank(draft: Draft, value: Value, rank: int) -> Value:
     """The value with axes of size 1 in front, as broadcasting reads it."""
     missing = rank - len(value.order)
     return reshaped(draft, value, (*[1] * missing, *value.shape)) if missing else value

@@ -1,4 +1,4 @@
-"""Softmax, products of matrices and layer normalization."""
+"""Softmax, products of matrices and attention."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch.fx import Node
 from edgepress.convert._tflite_calls import Call
 from edgepress.convert._tflite_draft import Draft, Value, lower, options
 from edgepress.convert._tflite_layout import plain, reordered, reshaped
-from edgepress.convert._tflite_model import Op, Tensor, per_tensor
+from edgepress.convert._tflite_model import Op, per_tensor
 from edgepress.convert._tflite_quantize import read
 from edgepress.graph import aten
 
@@ -33,16 +33,46 @@ def log_softmax(call: Call, draft: Draft) -> Value:
     )
 
 
-@lower(aten.matmul.default, aten.bmm.default, aten.mm.default)
+@lower(aten.matmul.default, aten.bmm.default, aten.mm.default, aten.addmm.default)
 def matmul(call: Call, draft: Draft) -> Value:
-    """BATCH_MATMUL; vectors become matrices, and the result is viewed back."""
-    left = read(draft, call.source)
-    right = read(draft, call.arguments["other" if "other" in call.arguments else "mat2"])
+    """FULLY_CONNECTED where the right side is a stored matrix, else BATCH_MATMUL: vectors become matrices, and the
+    result is viewed back."""
+    arguments = call.arguments
+    source = arguments.get("mat1", call.source)
+    left, other = read(draft, source), arguments["other" if "other" in arguments else "mat2"]
+    stored = draft.array(other)
+    if stored is not None and stored.ndim == 2 and len(left.order) > 1:
+        return _connected(call, draft, left, stored)
+    right = read(draft, other)
+    if "mat1" in arguments:
+        raise draft.unsupported(
+            "The matrix of this addmm is computed from the input.", "write it as a sum and a product"
+        )
     if len(left.order) == 1:
         left = reshaped(draft, left, (1, *left.shape))
     if len(right.order) == 1:
         right = reshaped(draft, right, (*right.shape, 1))
     return reshaped(draft, _product(draft, left, right), call.result)
+
+
+def _connected(call: Call, draft: Draft, left: Value, matrix: np.ndarray) -> Value:
+    """left x matrix, plus the summand of an addmm where that is stored as well."""
+    rank = len(left.order)
+    if left.order[-1] != rank - 1:
+        left = reordered(draft, left, plain(rank))
+    bias = np.zeros(matrix.shape[1], np.float32)
+    if call.target is aten.addmm.default:
+        summand = draft.array(call.source)
+        if summand is None or summand.ndim != 1:
+            raise draft.unsupported(
+                "What this addmm adds is no stored vector.", "write it as a sum and a product"
+            )
+        bias = (bias + summand * call.arguments["beta"]).astype(np.float32)
+        matrix = matrix * np.float32(call.arguments["alpha"])
+    constants = [draft.constant(matrix.T, f"{call.layer}/matrix"), draft.constant(bias)]
+    made = options("FullyConnectedOptions", keepNumDims=rank != 2)
+    shape = (*left.tensor.shape[:-1], matrix.shape[1])
+    return left.holding(draft.compute(Op.FULLY_CONNECTED, [left.tensor, *constants], shape, made))
 
 
 @lower(aten.scaled_dot_product_attention.default)
@@ -65,36 +95,6 @@ def attention(call: Call, draft: Draft) -> Value:
         tensor = draft.compute(Op.ADD, [tensor, mask.tensor], shape, options("AddOptions"))
     tensor = draft.compute(Op.SOFTMAX, [tensor], shape, options("SoftmaxOptions", beta=1.0))
     return _product(draft, weights.holding(tensor), value)
-
-
-@lower(aten.layer_norm.default)
-def layer_norm(call: Call, draft: Draft) -> Value:
-    """(x - mean) / sqrt(variance + eps) x weight + bias over the last axes (Ba et al., 2016)."""
-    value = read(draft, call.source)
-    rank, shape = len(value.order), value.tensor.shape
-    axes = sorted(value.axis(-1 - number) for number in range(len(call.arguments["normalized_shape"])))
-    kept = tuple(1 if axis in axes else size for axis, size in enumerate(shape))
-
-    def mean(tensor: Tensor) -> Tensor:
-        return draft.compute(
-            Op.MEAN, [tensor, draft.int32(*axes)], kept, options("ReducerOptions", keepDims=True)
-        )
-
-    def binary(code: int, kind: str, left: Tensor, right: Tensor) -> Tensor:
-        return draft.compute(code, [left, right], left.shape, options(kind))
-
-    centred = binary(Op.SUB, "SubOptions", value.tensor, mean(value.tensor))
-    variance = mean(binary(Op.MUL, "MulOptions", centred, centred))
-    stable = binary(
-        Op.ADD, "AddOptions", variance, draft.constant(np.array(call.arguments["eps"], np.float32))
-    )
-    result = binary(Op.MUL, "MulOptions", centred, draft.compute(Op.RSQRT, [stable], kept))
-    for name, code, kind in (("weight", Op.MUL, "MulOptions"), ("bias", Op.ADD, "AddOptions")):
-        array = draft.array(call.arguments[name])
-        if array is not None:
-            array = array.reshape([1] * (rank - array.ndim) + list(array.shape)).transpose(value.order)
-            result = binary(code, kind, result, draft.constant(array, str(call.arguments[name].target)))
-    return value.holding(result)
 
 
 def _summand(draft: Draft, mask: Node) -> Value:

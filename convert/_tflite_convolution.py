@@ -12,6 +12,7 @@ from edgepress.convert._tflite_layout import NHWC, plain, reordered, reshaped
 from edgepress.convert._tflite_model import Op, Tensor
 from edgepress.convert._tflite_quantize import Weight, layer_constants, read, weight_of
 from edgepress.convert._tflite_slices import channels, sliced
+from edgepress.convert._tflite_stem import in_wide_pixels
 from edgepress.convert._tflite_window import SAME, VALID, Window, Windows, padded, pair
 from edgepress.graph import aten
 
@@ -66,8 +67,28 @@ def linear(call: Call, draft: Draft) -> Value:
 @lower(aten.conv_transpose2d.input)
 def conv_transpose2d(call: Call, draft: Draft) -> Value:
     """TRANSPOSE_CONV, one for each group, its kernel spread out where it is dilated."""
-    weight = _spread(_constant_weight(call, draft).real(), pair(call.arguments["dilation"]))
     value = reordered(draft, read(draft, call.source), NHWC)
+    return _transposed(call, draft, value, _constant_weight(call, draft).real(), call.result)
+
+
+@lower(aten.conv_transpose1d.default)
+def conv_transpose1d(call: Call, draft: Draft) -> Value:
+    """The same on an image of one row."""
+    value = read(draft, call.source)
+    samples, channels, length = value.shape
+    image = reordered(draft, reshaped(draft, value, (samples, channels, 1, length)), NHWC)
+    row = dataclasses.replace(call, arguments=call.arguments | {
+        "stride": (1, *call.arguments["stride"]), "padding": (0, *call.arguments["padding"]),
+        "dilation": (1, *call.arguments["dilation"]),
+    })  # fmt: skip
+    weight = _constant_weight(call, draft).real()[:, :, None]
+    batch, outputs, count = call.result
+    return reshaped(draft, _transposed(row, draft, image, weight, (batch, outputs, 1, count)), call.result)
+
+
+def _transposed(call: Call, draft: Draft, value: Value, weight: np.ndarray, result: tuple[int, ...]) -> Value:
+    """The transposed convolution of an image in NHWC with a weight in IOHW; `result` is in NCHW."""
+    weight = _spread(weight, pair(call.arguments["dilation"]))
     groups, (depth, outputs) = call.arguments["groups"], weight.shape[:2]
     depth //= groups
     bias = draft.array(call.arguments["bias"])
@@ -75,21 +96,21 @@ def conv_transpose2d(call: Call, draft: Draft) -> Value:
     parts = [
         _one_transposed(
             call, draft, channels(draft, value.tensor, group * depth, depth),
-            weight[group * depth : (group + 1) * depth], bias[group * outputs : (group + 1) * outputs],
+            weight[group * depth : (group + 1) * depth], bias[group * outputs : (group + 1) * outputs], result,
         )
         for group in range(groups)
     ]  # fmt: skip
     if groups == 1:
         return Value(parts[0], NHWC)
-    joined = draft.compute(
-        Op.CONCATENATION, parts, _in_nhwc(call.result), options("ConcatenationOptions", axis=3)
-    )
+    joined = draft.compute(Op.CONCATENATION, parts, _in_nhwc(result), options("ConcatenationOptions", axis=3))
     return Value(joined, NHWC)
 
 
-def _one_transposed(call: Call, draft: Draft, data: Tensor, weight: np.ndarray, bias: np.ndarray) -> Tensor:
+def _one_transposed(
+    call: Call, draft: Draft, data: Tensor, weight: np.ndarray, bias: np.ndarray, result: tuple[int, ...]
+) -> Tensor:
     """The padding is cut off the result: by SAME where it cuts exactly that, else by a SLICE."""
-    batch, height, width, _ = _in_nhwc(call.result)
+    batch, height, width, _ = _in_nhwc(result)
     strides, cut = pair(call.arguments["stride"]), pair(call.arguments["padding"])
     # A transposed convolution reads its result as a convolution with the same window would read its input.
     same = all(
@@ -105,15 +126,18 @@ def _one_transposed(call: Call, draft: Draft, data: Tensor, weight: np.ndarray, 
     )
     kernel = draft.constant(weight.transpose(IOHW_TO_OHWI), f"{call.layer}.weight")
     inputs = [draft.int32(*full), kernel, data, draft.constant(bias, f"{call.layer}.bias")]
-    result = draft.compute(Op.TRANSPOSE_CONV, inputs, full, made)
-    return sliced(draft, result, (0, *cut, 0), (batch, height, width, full[3]))
+    grown = draft.compute(Op.TRANSPOSE_CONV, inputs, full, made)
+    return sliced(draft, grown, (0, *cut, 0), (batch, height, width, full[3]))
 
 
 def _convolved(call: Call, draft: Draft, value: Value, weight: Weight, windows: Windows) -> Value:
     """The convolution of an image in NHWC with a weight in OIHW."""
     rows, columns = windows
-    data, padding = padded(draft, value.tensor, windows)
-    depthwise = call.arguments["groups"] == data.shape[3] > 1
+    data, groups = value.tensor, call.arguments["groups"]
+    if groups == 1:
+        data, weight, columns = in_wide_pixels(draft, data, weight, columns)
+    data, padding = padded(draft, data, (rows, columns))
+    depthwise = groups == data.shape[3] > 1
     weight = weight.transposed(OIHW_TO_1HWO if depthwise else OIHW_TO_OHWI)
     constants = layer_constants(draft, weight, draft.array(call.arguments["bias"]), data)
     fields = {

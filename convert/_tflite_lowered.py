@@ -13,7 +13,10 @@ from edgepress.convert import (  # noqa: F401  each registers the lowerings of i
     _tflite_arithmetic,
     _tflite_attention,
     _tflite_convolution,
+    _tflite_logic,
+    _tflite_norms,
     _tflite_pooling,
+    _tflite_recurrent,
     _tflite_shapes,
     _tflite_slices,
 )
@@ -22,7 +25,9 @@ from edgepress.convert._tflite_calls import Call, calls, is_tensor, quantization
 from edgepress.convert._tflite_draft import LOWERINGS, Draft, Value, options, unsupported
 from edgepress.convert._tflite_layout import NHWC, plain, reordered
 from edgepress.convert._tflite_model import Model, Op, Tensor
+from edgepress.convert._tflite_parts import with_split_convolutions
 from edgepress.convert._tflite_quantize import as_float, requantized
+from edgepress.convert._tflite_shuffles import without_shuffles
 from edgepress.convert._tflite_simplify import simplified
 from edgepress.convert._tflite_tidy import tidied
 from edgepress.errors import UnsupportedModel
@@ -50,7 +55,7 @@ def lowered(program: Program, batch: int, io: Io) -> Model:
     nodes = _pytree.tree_leaves(results)
     for node, spec in zip(nodes, program.signature.outputs, strict=True):
         draft.model.outputs.append((spec.name, _output(draft, node, spec, io, images)))
-    return tidied(draft.model)
+    return tidied(with_split_convolutions(tidied(without_shuffles(draft.model))))
 
 
 def holds_images(program: Program) -> bool:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from edgepress.convert._tflite_calls import Call
 from edgepress.convert._tflite_draft import Draft, Value, lower, options
-from edgepress.convert._tflite_layout import NHWC, reordered
+from edgepress.convert._tflite_layout import NHWC, reordered, reshaped
 from edgepress.convert._tflite_model import Op, Tensor
 from edgepress.convert._tflite_quantize import as_float, read
+from edgepress.convert._tflite_resample import averages, interpolation, resampled
 from edgepress.convert._tflite_slices import chosen
 from edgepress.convert._tflite_window import SAME, VALID, Window, Windows, pad_all, padded, pair
 from edgepress.graph import aten
@@ -56,22 +57,62 @@ def avg_pool2d(call: Call, draft: Draft) -> Value:
 
 @lower(aten.adaptive_avg_pool2d.default, int8="computes")
 def adaptive_avg_pool2d(call: Call, draft: Draft) -> Value:
-    """MEAN to 1x1, AVERAGE_POOL_2D to what divides the image evenly."""
+    """MEAN to 1x1, AVERAGE_POOL_2D to what divides the image evenly, else a stored matrix for each axis."""
     value = reordered(draft, read(draft, call.source), NHWC)
-    batch, height, width, channels = value.tensor.shape
+    _, height, width, _ = value.tensor.shape
     rows, columns = call.result[2:]
     if (rows, columns) == (1, 1):
         return _reduced(draft, Op.MEAN, value, (2, 3), True)
     if height % rows or width % columns:
+        draft.int8 = False
+        return resampled(draft, as_float(draft, value), averages(height, rows), averages(width, columns))
+    return Value(_pool(draft, Op.AVERAGE_POOL_2D, value.tensor, _cells(value, call.result[2:]), VALID), NHWC)
+
+
+@lower(aten.adaptive_max_pool2d.default, int8="moves")
+def adaptive_max_pool2d(call: Call, draft: Draft) -> list[Value]:
+    """MAX_POOL_2D to what divides the image evenly; the places of the maxima are not there."""
+    value = reordered(draft, draft.value(call.source), NHWC)
+    if any(old % new for old, new in zip(value.shape[2:], call.result[2:], strict=True)):
         raise draft.unsupported(
-            f"{height}x{width} cannot be pooled evenly to {rows}x{columns}.",
+            f"{value.shape[2]}x{value.shape[3]} has no even cells of maxima for {call.result[2]}x{call.result[3]}.",
             "choose an output size that divides it",
         )
-    windows = tuple(
-        Window(length, length // count, length // count, 1, 0, count)
-        for length, count in ((height, rows), (width, columns))
-    )
-    return Value(_pool(draft, Op.AVERAGE_POOL_2D, value.tensor, (windows[0], windows[1]), VALID), NHWC)
+    _refuse_places(call, draft)
+    pooled = _pool(draft, Op.MAX_POOL_2D, value.tensor, _cells(value, call.result[2:]), VALID)
+    return [Value(pooled, NHWC)]
+
+
+@lower(aten.max_pool2d_with_indices.default, int8="moves")
+def max_pool2d_with_indices(call: Call, draft: Draft) -> list[Value]:
+    _refuse_places(call, draft)
+    return [max_pool2d(call, draft)]
+
+
+@lower(aten.max_pool1d.default, aten.avg_pool1d.default, aten.adaptive_avg_pool1d.default)
+def pool_line(call: Call, draft: Draft) -> Value:
+    """The same on an image of one row."""
+    value = read(draft, call.source)
+    samples, channels, length = value.shape
+    image = reordered(draft, reshaped(draft, value, (samples, channels, 1, length)), NHWC)
+    count = call.result[-1]
+    if call.target is aten.adaptive_avg_pool1d.default:
+        made = resampled(draft, image, np.eye(1, dtype=np.float32), averages(length, count))
+        return reshaped(draft, made, call.result)
+    if call.arguments.get("dilation", 1) not in (1, [1]):
+        raise draft.unsupported("TFLite's MAX_POOL_2D has no dilation.", "use dilation=1")
+    size, before = (pair(call.arguments[name])[0] for name in ("kernel_size", "padding"))
+    stride = pair(call.arguments["stride"] or size)[0]
+    columns = Window(length, size, stride, 1, before, count)
+    row = Window(length=1, size=1, stride=1, dilation=1, before=0, count=1)
+    if call.target is aten.max_pool1d.default:
+        tensor, padding = padded(draft, image.tensor, (row, columns), lowest=True)
+        made = image.holding(_pool(draft, Op.MAX_POOL_2D, tensor, (row, columns), padding))
+    elif before or columns.after:
+        raise draft.unsupported("This average along a line is padded.", "pad with F.pad, then average")
+    else:
+        made = image.holding(_pool(draft, Op.AVERAGE_POOL_2D, image.tensor, (row, columns), VALID))
+    return reshaped(draft, made, call.result)
 
 
 @lower(*REDUCTIONS, int8="computes")
@@ -102,13 +143,16 @@ def upsample_nearest(call: Call, draft: Draft) -> Value:
 
 @lower(*BILINEAR, int8="computes")
 def upsample_bilinear(call: Call, draft: Draft) -> Value:
+    """RESIZE_BILINEAR, which goes by the sizes; where the network goes by its factors, a stored matrix for each axis."""
     value = reordered(draft, read(draft, call.source), NHWC)
     corners = call.arguments["align_corners"]
-    if not corners and not _go_by_sizes(call, value, _factors(call)):
-        raise draft.unsupported(
-            "The scale factor does not give a whole size, and TFLite interpolates by sizes.",
-            "give interpolate `size`, or recompute_scale_factor=True",
-        )
+    factors = _factors(call)
+    if not corners and not _go_by_sizes(call, value, factors):
+        draft.int8 = False
+        matrices = [
+            interpolation(*sizes) for sizes in zip(value.shape[2:], call.result[2:], factors, strict=True)
+        ]
+        return resampled(draft, as_float(draft, value), matrices[0], matrices[1])
     made = options("ResizeBilinearOptions", alignCorners=corners, halfPixelCenters=not corners)
     return _resized(call, draft, value, Op.RESIZE_BILINEAR, made)
 
@@ -138,6 +182,22 @@ def _pool(draft: Draft, code: int, tensor: Tensor, windows: Windows, padding: in
         filterHeight=rows.size, filterWidth=columns.size,
     )  # fmt: skip
     return draft.move(code, [tensor], (tensor.shape[0], rows.count, columns.count, tensor.shape[3]), made)
+
+
+def _cells(value: Value, counts: Sequence[int]) -> Windows:
+    """Windows side by side over an image that `counts` divide."""
+    rows, columns = (
+        Window(length, length // count, length // count, 1, 0, count)
+        for length, count in zip(value.shape[2:], counts, strict=True)
+    )
+    return rows, columns
+
+
+def _refuse_places(call: Call, draft: Draft) -> None:
+    if any(user.args[1] != 0 for user in call.node.users):
+        raise draft.unsupported(
+            "TFLite's pooling does not tell where its maxima are.", "upsample without return_indices"
+        )
 
 
 def _windows(call: Call, tensor: Tensor) -> Windows:

@@ -12,6 +12,7 @@ from edgepress.convert._tflite_activations import ELEMENT_BY_ELEMENT
 from edgepress.convert._tflite_calls import Call, quantization_of
 from edgepress.convert._tflite_draft import Draft, Value, lower, options
 from edgepress.convert._tflite_layout import (
+    NHWC,
     feature_order,
     keeps_order,
     plain,
@@ -21,6 +22,7 @@ from edgepress.convert._tflite_layout import (
 )
 from edgepress.convert._tflite_model import Op
 from edgepress.convert._tflite_quantize import as_float, requantized
+from edgepress.convert._tflite_slices import sliced
 from edgepress.convert._tflite_window import pad
 from edgepress.graph import DEQUANTIZE, QUANTIZE, aten
 
@@ -59,30 +61,62 @@ def permute(call: Call, draft: Draft) -> Value:
 
 @lower(aten.channel_shuffle.default, aten.native_channel_shuffle.default, int8="moves")
 def channel_shuffle(call: Call, draft: Draft) -> Value:
-    """(groups, channels of one) -> (channels of one, groups): the same as the view-transpose-view spelling."""
-    value = draft.value(call.source)
-    groups, (batch, channels, *area) = call.arguments["groups"], value.shape
+    """The same as the view-transpose-view spelling."""
+    return _channels_swapped(draft, draft.value(call.source), call.arguments["groups"])
+
+
+@lower(aten.pixel_shuffle.default, int8="moves")
+def pixel_shuffle(call: Call, draft: Draft) -> Value:
+    """DEPTH_TO_SPACE, which has the places of a block before its channels: a channel shuffle goes before it."""
+    value, factor = draft.value(call.source), call.arguments["upscale_factor"]
+    *stack, channels, height, width = value.shape
+    samples, blocks = math.prod(stack), channels // factor**2
+    image = reshaped(draft, value, (samples, channels, height, width))
+    image = reordered(draft, _channels_swapped(draft, image, blocks), NHWC)
+    shape = (samples, height * factor, width * factor, blocks)
+    made = options("DepthToSpaceOptions", blockSize=factor)
+    return reshaped(
+        draft, image.holding(draft.move(Op.DEPTH_TO_SPACE, [image.tensor], shape, made)), call.result
+    )
+
+
+@lower(aten.pixel_unshuffle.default, int8="moves")
+def pixel_unshuffle(call: Call, draft: Draft) -> Value:
+    """SPACE_TO_DEPTH, and a channel shuffle behind it."""
+    value, factor = draft.value(call.source), call.arguments["downscale_factor"]
+    *stack, channels, height, width = value.shape
+    image = reordered(draft, reshaped(draft, value, (math.prod(stack), channels, height, width)), NHWC)
+    shape = (image.tensor.shape[0], height // factor, width // factor, channels * factor**2)
+    made = options("SpaceToDepthOptions", blockSize=factor)
+    deep = image.holding(draft.move(Op.SPACE_TO_DEPTH, [image.tensor], shape, made))
+    return reshaped(draft, _channels_swapped(draft, deep, factor**2), call.result)
+
+
+def _channels_swapped(draft: Draft, value: Value, groups: int) -> Value:
+    """(groups, channels of one) -> (channels of one, groups) on axis 1."""
+    batch, channels, *area = value.shape
     split = reshaped(draft, value, (batch, groups, channels // groups, *area))
     swapped = Value(split.tensor, tuple({1: 2, 2: 1}.get(axis, axis) for axis in split.order))
     return reshaped(draft, swapped, value.shape)
 
 
-@lower(aten.pixel_shuffle.default, int8="moves")
-def pixel_shuffle(call: Call, draft: Draft) -> Value:
-    """(channels, rows in a block, columns in a block) -> blocks of pixels, by one TRANSPOSE."""
-    value = draft.value(call.source)
-    factor, (*stack, channels, height, width) = call.arguments["upscale_factor"], value.shape
-    samples = math.prod(stack)
-    blocks = reshaped(draft, value, (samples, channels // factor**2, factor, factor, height, width))
-    interleaved = Value(blocks.tensor, tuple((0, 1, 3, 5, 2, 4)[axis] for axis in blocks.order))
-    return reshaped(draft, interleaved, call.result)
-
-
 @lower(aten.cat.default, aten.concat.default, int8="moves")
 def concatenate(call: Call, draft: Draft) -> Value:
-    """CONCATENATION; LiteRT's specification wants one scale for all int8 inputs and the output."""
     nodes = [node for node in call.arguments["tensors"] if node.meta["val"].numel() > 0]
-    values = [draft.value(node) for node in nodes]
+    return _joined(call, draft, [draft.value(node) for node in nodes])
+
+
+@lower(aten.stack.default, int8="moves")
+def stack(call: Call, draft: Draft) -> Value:
+    """CONCATENATION along a new axis of size 1."""
+    axis = call.arguments["dim"] % len(call.result)
+    values = [draft.value(node) for node in call.arguments["tensors"]]
+    raised = [reshaped(draft, value, (*value.shape[:axis], 1, *value.shape[axis:])) for value in values]
+    return _joined(call, draft, raised)
+
+
+def _joined(call: Call, draft: Draft, values: list[Value]) -> Value:
+    """CONCATENATION along the call's `dim`; LiteRT's specification wants one scale for all int8 inputs and the output."""
     codes = [value.tensor.quantization for value in values]
     wanted = call.quantization or codes[0]
     if wanted is None or None in codes:
@@ -110,17 +144,22 @@ def constant_pad(call: Call, draft: Draft) -> Value:
         value = as_float(draft, value)
     rank = len(value.order)
     amounts = [(0, 0)] * rank
+    begin, size = [0] * rank, list(value.tensor.shape)
     for number, axis in enumerate(range(rank - 1, rank - 1 - len(values["pad"]) // 2, -1)):
         before, after = values["pad"][2 * number : 2 * number + 2]
-        if before < 0 or after < 0:
-            raise draft.unsupported("The padding is negative.", "cut with a slice instead")
-        amounts[value.axis(axis)] = (before, after)
+        place = value.axis(axis)
+        begin[place] = max(-before, 0)
+        size[place] += min(before, 0) + min(after, 0)
+        amounts[place] = (max(before, 0), max(after, 0))
+    value = value.holding(sliced(draft, value.tensor, begin, size))
     if values.get("mode") == "reflect":
         shape = [size + sum(around) for size, around in zip(value.tensor.shape, amounts, strict=True)]
         sizes = draft.constant(np.array(amounts, np.int32))
         return value.holding(
             draft.move(Op.MIRROR_PAD, [value.tensor, sizes], shape, options("MirrorPadOptions", mode=0))
         )
+    if not any(before or after for before, after in amounts):
+        return value
     return value.holding(pad(draft, value.tensor, amounts, fill))
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from edgepress.convert._tflite_draft import Draft, options
+from edgepress.convert._tflite_layout import raw_reshape
 from edgepress.convert._tflite_model import Op, Tensor
 
 SAME, VALID = schema.Padding.SAME, schema.Padding.VALID
@@ -72,15 +73,16 @@ def padded(draft: Draft, tensor: Tensor, windows: Windows, *, lowest: bool = Fal
         return tensor, VALID
     if all(window.is_same() for window in windows):
         return tensor, SAME
-    fill = lowest_number(tensor) if lowest and not _is_never_negative(draft, tensor) else 0.0
-    return pad(draft, tensor, _amounts(windows), fill), VALID
+    if not lowest:
+        return pad(draft, tensor, _amounts(windows), 0.0), VALID
+    if _is_never_negative(draft, tensor):
+        return _pad_rows(draft, tensor, windows), VALID
+    return pad(draft, tensor, _amounts(windows), lowest_number(tensor)), VALID
 
 
 def pad_all(draft: Draft, tensor: Tensor, windows: Windows) -> Tensor:
     """The NHWC tensor with the padding that the windows read, as zeros."""
-    return (
-        tensor if all(window.is_valid() for window in windows) else pad(draft, tensor, _amounts(windows), 0.0)
-    )
+    return tensor if all(window.is_valid() for window in windows) else _pad_rows(draft, tensor, windows)
 
 
 def pad(draft: Draft, tensor: Tensor, amounts: list[tuple[int, int]], fill: float) -> Tensor:
@@ -100,6 +102,26 @@ def lowest_number(tensor: Tensor) -> float:
     """A real number that is never greater than an entry of the tensor."""
     code = tensor.quantization
     return float(np.finfo(np.float32).min) if code is None else (-128 - code.zero_point) * code.scale
+
+
+def _pad_rows(draft: Draft, tensor: Tensor, windows: Windows) -> Tensor:
+    """A zero PAD for a pooling, into which no kernel takes it up as it does into a convolution: of rows as a whole.
+
+    XNNPACK copies along the last axis: with the channels there, that is once for every pixel, which took longer
+    than the pooling itself.
+    """
+    batch, height, width, channels = tensor.shape
+    rows, columns = windows
+    flat = raw_reshape(draft, tensor, (batch, 1, height, width * channels))
+    around = [
+        (0, 0),
+        (0, 0),
+        (rows.before, rows.after),
+        (columns.before * channels, columns.after * channels),
+    ]
+    framed = pad(draft, flat, around, 0.0)
+    height, width = (window.before + window.length + window.after for window in windows)
+    return raw_reshape(draft, framed, (batch, height, width, channels))
 
 
 def _is_never_negative(draft: Draft, tensor: Tensor) -> bool:

@@ -60,6 +60,7 @@ class ProgramToTflite(Converter[Program]):
     def write(self, source: Program, path: Path) -> Manifest:
         from edgepress.convert._tflite_file import serialize
         from edgepress.convert._tflite_lowered import holds_images
+        from edgepress.convert._tflite_quality import quality
         from edgepress.convert._tflite_tidy import with_half_weights
 
         self.check(source)
@@ -75,6 +76,7 @@ class ProgramToTflite(Converter[Program]):
             preprocess=source.preprocess,
             labels=source.labels,
             tools=tool_versions("ai-edge-litert", "flatbuffers"),
+            quality=quality(model),
         )
 
     def _precision(self, source: Program) -> Precision:

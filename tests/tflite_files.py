@@ -71,6 +71,13 @@ def operations(artifact: Artifact) -> list[str]:
     return [details["op_name"] for details in plain._get_ops_details()]
 
 
+def ranks(artifact: Artifact) -> set[int]:
+    """How many axes the tensors of the file have."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    return {len(detail["shape"]) for detail in Interpreter(str(artifact.path)).get_tensor_details()}
+
+
 def assert_same(program: Program, artifact: Artifact, samples: int = 2, relative: float = RELATIVE) -> None:
     inputs = program.signature.example(samples, seed=3)
     with runtime.open(artifact) as runner:

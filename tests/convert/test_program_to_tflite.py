@@ -132,10 +132,12 @@ def test_an_unknown_operator_is_refused_by_layer_before_anything_is_written(tmp_
     ("function", "what"),
     [
         (lambda x: F.pad(x, (1, 1, 1, 1), mode="replicate"), "replicat"),
-        (lambda x: F.adaptive_avg_pool2d(x, (4, 5)), "evenly"),
+        (lambda x: F.adaptive_max_pool2d(x, (4, 5)), "no even cells"),
+        (lambda x: F.max_pool2d(x, 2, return_indices=True)[1].float(), "where its maxima are"),
         (lambda x: F.max_pool2d(x, 2, dilation=2), "dilation"),
-        (lambda x: F.elu(x, alpha=0.5), "alpha"),
-        (lambda x: F.interpolate(x, scale_factor=1.3, mode="bilinear"), "whole size"),
+        (lambda x: F.celu(x, alpha=0.5), "ELU of a scaled input"),
+        (lambda x: F.softplus(x, beta=2), "softplus with a beta"),
+        (lambda x: x * x.to(torch.int64).float(), "no cast of float32 to int64"),
         (lambda x: torch.rsub(x, 2.0, alpha=3), "multiple of a tensor"),
         (lambda x: F.max_pool2d(x[:, 0], 2), "4 axes, not of 3"),
         (lambda x: x + torch.rand(12), "lowering of rand"),
@@ -143,10 +145,12 @@ def test_an_unknown_operator_is_refused_by_layer_before_anything_is_written(tmp_
     ],
     ids=[
         "replicate",
-        "uneven",
+        "uneven_maximum",
+        "places",
         "dilated_maximum",
-        "elu",
-        "bilinear_fraction",
+        "celu",
+        "softplus",
+        "cast",
         "rsub",
         "unbatched",
         "random",
@@ -247,3 +251,14 @@ def test_int8_inputs_need_a_quantized_network(tmp_path: Path) -> None:
 def test_a_mistyped_option_is_a_bad_option(tmp_path: Path) -> None:
     with pytest.raises(BadOption):
         converted(network(lambda x: F.relu(x)), IMAGE, tmp_path, weights="float8")
+
+
+def test_the_manifest_counts_what_phones_do_slowly(tmp_path: Path) -> None:
+    module = network(lambda x, head: head(x.flatten(1)) + x.flatten(1)[:, :3], nn.Linear(4 * 9 * 12, 3))
+    _, artifact = converted(module, IMAGE, tmp_path)
+    quality = artifact.manifest.quality
+    assert quality["operations"] == len(operations(artifact))
+    assert quality["transposes"] == operations(artifact).count("TRANSPOSE") == 1
+    assert (quality["tensors_over_4d"], quality["conversions"]) == (0, 0)
+    deep = network(lambda x: torch.stack([x, 2 * x], 1))
+    assert converted(deep, IMAGE, tmp_path)[1].manifest.quality["tensors_over_4d"] == 3

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from tflite_files import IMAGE, assert_same, converted, network, operations
+from tflite_files import IMAGE, assert_same, converted, network, operations, ranks
 from torch import Tensor, nn
 
 pytestmark = pytest.mark.tflite
@@ -60,7 +60,8 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "hardtanh_other": lambda x: F.hardtanh(x, -0.3, 0.7), "clamp": lambda x: x.clamp(0, 6),
     "clamp_low": lambda x: x.clamp(min=0.25), "clamp_high": lambda x: torch.clamp(x, max=0.5), "hardswish": F.hardswish,
     "hardsigmoid": F.hardsigmoid, "sigmoid": torch.sigmoid, "silu": F.silu, "tanh": torch.tanh,
-    "leaky_relu": lambda x: F.leaky_relu(x, 0.2), "elu": F.elu, "gelu": F.gelu,
+    "leaky_relu": lambda x: F.leaky_relu(x, 0.2), "elu": F.elu, "gelu": F.gelu, "elu_alpha": lambda x: F.elu(x, 0.5),
+    "selu": F.selu, "celu": F.celu, "softplus": F.softplus, "mish": F.mish, "erf": torch.erf,
     "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"), "softmax": lambda x: F.softmax(x, 1),
     "softmax_last": lambda x: F.softmax(x, -1), "log_softmax": lambda x: F.log_softmax(x, dim=1),
     "exp": torch.exp, "abs": torch.abs, "square_root": lambda x: torch.sqrt(x.abs() + 1), "power": lambda x: x**2,
@@ -167,3 +168,121 @@ def test_convolutions_along_one_axis(name: str, tmp_path: Path) -> None:
     layer = LINES[name]
     module = network(lambda x, first, norm: F.relu(norm(first(x))), layer, nn.BatchNorm1d(layer.out_channels))
     assert_same(*converted(module, (4, 15), tmp_path))
+
+
+CHOICES: dict[str, Callable[[Tensor], Tensor]] = {
+    "where": lambda x: torch.where(x > 0.2, x, 2 * x - 1), "where_number": lambda x: torch.where(x[:, :1] <= 0, 0.5, x),
+    "masked": lambda x: x.masked_fill(torch.ones(9, 12).tril() == 0, -3.0), "cast": lambda x: x + (x != 0).float(),
+    "logic": lambda x: torch.where((x > 0) & ~(x > 1) | (x < -1), x, 0.0),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CHOICES)
+def test_choices(name: str, tmp_path: Path) -> None:
+    program, artifact = converted(network(CHOICES[name]), IMAGE, tmp_path)
+    assert_same(program, artifact)
+    assert "TRANSPOSE" not in operations(artifact)
+
+
+NORMS = {
+    "groups": nn.GroupNorm(2, 4), "one_group": nn.GroupNorm(1, 4, affine=False), "layers": nn.LayerNorm((4, 9, 12)),
+    "instances": nn.InstanceNorm2d(4, affine=True), "instances_plain": nn.InstanceNorm2d(4),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NORMS)
+def test_norms(name: str, tmp_path: Path) -> None:
+    norm = NORMS[name]
+    torch.manual_seed(2)
+    for parameter in norm.parameters():
+        parameter.data.uniform_(0.5, 2)
+    program, artifact = converted(network(lambda x, norm: norm(x), norm), IMAGE, tmp_path)
+    assert_same(program, artifact)
+    assert "TRANSPOSE" not in operations(artifact)
+    assert max(ranks(artifact)) <= 4
+
+
+MATRIX, VECTOR = torch.linspace(-1, 1, 84).view(12, 7) ** 3, torch.arange(7.0)
+PRODUCTS: dict[str, Callable[[Tensor], Tensor]] = {
+    "addmm": lambda x: torch.addmm(VECTOR, x.mean((1, 2)), MATRIX, alpha=0.5, beta=2),
+    "mm": lambda x: torch.mm(x.mean((1, 2)), MATRIX), "matmul": lambda x: torch.matmul(x.mean(1), MATRIX),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PRODUCTS)
+def test_products_with_a_stored_matrix(name: str, tmp_path: Path) -> None:
+    program, artifact = converted(network(PRODUCTS[name]), IMAGE, tmp_path)
+    assert_same(program, artifact)
+    assert operations(artifact) == ["MEAN", "FULLY_CONNECTED"]
+
+
+SIZES: dict[str, Callable[[Tensor], Tensor]] = {
+    "average_uneven": lambda x: F.adaptive_avg_pool2d(x, (4, 5)), "average_rows": lambda x: F.adaptive_avg_pool2d(x, (7, 12)),
+    "average_larger": lambda x: F.adaptive_avg_pool2d(x, (13, 7)), "maximum": lambda x: F.adaptive_max_pool2d(x, (3, 4)),
+    "bilinear_fraction": lambda x: F.interpolate(x, scale_factor=1.3, mode="bilinear"),
+    "bilinear_smaller": lambda x: F.interpolate(x, scale_factor=0.6, mode="bilinear"),
+    "bilinear_from_one": lambda x: F.interpolate(x.mean((2, 3), True), size=(5, 6), mode="bilinear"),
+    "crop": lambda x: F.pad(x, (-1, 2, 1, -3)), "crop_only": lambda x: F.pad(x, (-1, -2)),
+    "depth": lambda x: F.pixel_unshuffle(x[:, :, 1:], 2), "stack": lambda x: torch.stack([x, 2 * x], 1).mean(2),
+    "stack_last": lambda x: torch.stack([x.mean((2, 3)), x.amax((2, 3))], -1),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_sizes(name: str, tmp_path: Path) -> None:
+    assert_same(*converted(network(SIZES[name]), IMAGE, tmp_path))
+
+
+@pytest.mark.parametrize("name", ["space", "depth"])
+def test_blocks_of_pixels_need_no_transpose_beside_a_convolution(name: str, tmp_path: Path) -> None:
+    def to_space(x: Tensor, convolution: nn.Module) -> Tensor:
+        return F.pixel_shuffle(F.relu(convolution(x)), 2)
+
+    def to_depth(x: Tensor, convolution: nn.Module) -> Tensor:
+        return convolution(F.pixel_unshuffle(x, 2))
+
+    module = (
+        network(to_space, nn.Conv2d(4, 12, 3)) if name == "space" else network(to_depth, nn.Conv2d(16, 5, 1))
+    )
+    program, artifact = converted(module, (4, 8, 12), tmp_path)
+    assert_same(program, artifact)
+    wanted = ["CONV_2D", "DEPTH_TO_SPACE"] if name == "space" else ["SPACE_TO_DEPTH", "CONV_2D"]
+    assert operations(artifact) == wanted
+
+
+ALONG_A_LINE: dict[str, nn.Module] = {
+    "transposed": nn.ConvTranspose1d(4, 6, 4, stride=2, padding=1), "maximum": nn.MaxPool1d(3, 2, 1),
+    "average": nn.AvgPool1d(3), "adaptive": nn.AdaptiveAvgPool1d(4), "grouped": nn.ConvTranspose1d(4, 6, 3, groups=2),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ALONG_A_LINE)
+def test_operators_along_a_line(name: str, tmp_path: Path) -> None:
+    module = network(lambda x, layer: layer(x - 5), ALONG_A_LINE[name])
+    assert_same(*converted(module, (4, 15), tmp_path))
+
+
+def states_first(x: Tensor, layer: nn.Module) -> tuple[Tensor, ...]:
+    """The output and the last states, with the batch in front as files have it."""
+    output, states = layer(x.transpose(1, 2))
+    states = states if isinstance(states, tuple) else (states,)
+    return output, *(state.transpose(0, 1) for state in states)
+
+
+def time_first(x: Tensor, layer: nn.Module) -> Tensor:
+    return layer(x.permute(2, 0, 1))[0].transpose(0, 1)
+
+
+RECURRENT = {
+    "lstm": (states_first, nn.LSTM(4, 5, batch_first=True)), "lstm_layers": (time_first, nn.LSTM(4, 5, 2, bias=False)),
+    "lstm_both": (states_first, nn.LSTM(4, 3, 2, batch_first=True, bidirectional=True)),
+    "gru": (states_first, nn.GRU(4, 5, batch_first=True)),
+    "gru_both": (time_first, nn.GRU(4, 3, 2, bidirectional=True)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", RECURRENT)
+def test_recurrent_layers_forget_between_calls(name: str, tmp_path: Path) -> None:
+    """Two samples, one call each: a state left over would show in the second."""
+    function, layer = RECURRENT[name]
+    assert_same(*converted(network(function, layer), (4, 6), tmp_path))
