@@ -35,7 +35,8 @@ class Layer:
         """The inverse of `rows`, for a weight of this shape."""
         if not self.inputs_first:
             return rows.reshape(shape)
-        return rows.unflatten(0, (self.groups, -1)).transpose(1, 2).reshape(shape)
+        weight: torch.Tensor = rows.unflatten(0, (self.groups, -1)).transpose(1, 2).reshape(shape)
+        return weight
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ class Block:
 
     def unit_scores(self, saliency: torch.Tensor) -> torch.Tensor:
         """The mean saliency of each block: outputs / block x inputs / block x positions."""
-        blocks = saliency.unflatten(1, (-1, self.inputs)).unflatten(0, (-1, self.outputs))
+        blocks: torch.Tensor = saliency.unflatten(1, (-1, self.inputs)).unflatten(0, (-1, self.outputs))
         return blocks.mean((1, 3))
 
     def expand(self, units: torch.Tensor) -> torch.Tensor:

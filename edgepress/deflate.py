@@ -23,5 +23,5 @@ def deflated_bytes(program: Program) -> int:
 
 
 def _deflated(tensor: torch.Tensor) -> int:
-    content = tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy()
+    content = tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
     return len(zlib.compress(content, LEVEL))
