@@ -32,6 +32,7 @@ def bundles(
         order = np.argsort(scores, kind="stable")
         holders = _holders(structure, classes)
         step = math.lcm(*((rules[layer.name] or options).round_to for layer in holders))
+        step //= math.gcd(step, structure.places(int(classes[0])))
         step = step if len(classes) >= step else 1
         ratio = _ratio(options, holders, rules)
         share = None if ratio is None else 1 - ratio

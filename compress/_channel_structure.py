@@ -90,6 +90,11 @@ class Structure:
         """The layers that make the channels of a class, and do not only pass them on one by one."""
         return [layer for layer in self.layers if layer.makes_channels and number in layer.outputs]  # type: ignore[operator]
 
+    def places(self, number: int) -> int:
+        """How many channels go with a class at least from each layer that makes or reads it: a head is several."""
+        axes = [axis for layer in self.layers for axis in (layer.outputs, layer.inputs) if axis is not None]
+        return min(count for axis in axes if (count := int((axis == number).sum())))
+
     def counts(self, kept: np.ndarray) -> np.ndarray:
         """How many entries of each axis stay when the classes in `kept` (bool) stay."""
         counts: np.ndarray = self.members @ kept.astype(self.members.dtype)

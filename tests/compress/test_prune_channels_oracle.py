@@ -12,6 +12,7 @@ from planted_channels import assert_dead_channels_go
 from edgepress import cost, graph, models
 from edgepress.compress._channel_plan import reasons_to_stay
 from edgepress.compress._channel_structure import read_structure
+from edgepress.compress.prune_channels import plan_exactly, rewrite
 from edgepress.program import Program
 
 ATTENTION = ("separate_heads", "hand_written_heads", "einsum_heads", "grouped_queries", "repeated_keys") + (
@@ -51,6 +52,7 @@ STAYS = {
     },
     "channel_attention": {"conv.0": "each of others"},
     "one_group": {"first.0": "all together"},
+    "generator": {"second": "network's output"},
     "shuffled_head": {"a.0": "network's output", "b.0": "network's output"},
 }
 """Of each network the layers, other than its last ones, that cannot lose a channel, and a part of the reason."""
@@ -81,6 +83,25 @@ def test_every_layer_that_stays_says_why(name: str) -> None:
         assert part in reasons.pop(layer)
     assert set(reasons) <= OUTPUTS, "no other layer is held back"
     assert all("network's output" in reason for reason in reasons.values())
+
+
+def test_a_head_goes_from_query_key_and_value_at_once() -> None:
+    (qkv,) = (
+        layer for layer in plan_exactly(_captured("packed_heads"), {"qkv": [5]}).layers if layer.removed
+    )
+    assert qkv.removed == (4, 5, 6, 7, 16, 17, 18, 19, 28, 29, 30, 31)
+
+
+def test_heads_that_become_narrower_keep_the_scale_of_their_softmax() -> None:
+    program = _captured("one_key")
+    pruned = rewrite(program, plan_exactly(program, {"key": [0, 3]}))
+    (node,) = (
+        node
+        for node in graph.operators(pruned.graph_module())
+        if node.target is graph.aten.scaled_dot_product_attention.default
+    )
+    assert node.kwargs["scale"] == 8**-0.5
+    assert graph.shape(node.args[0])[-1] == 6  # type: ignore[arg-type]
 
 
 def test_a_pruned_network_can_be_pruned_again() -> None:
