@@ -22,10 +22,9 @@ class LayerCost:
     """One operator, at batch 1.
 
     `parameters` are the weights and biases first used here, `nonzero` those that are not zero;
-    `weight_bytes` is everything stored for the layer, running statistics and scales included; `macs` is None
-    where it cannot be counted; `accessed_*`
-    is what is read (inputs, weights) and written (outputs), as Ma et al. (2018, ShuffleNet V2) define
-    memory access cost.
+    `weight_bytes` is everything stored for the layer, running statistics and scales included; `macs` is
+    None where it cannot be counted; `accessed_*` is what is read (inputs, weights) and written (outputs),
+    as Ma et al. (2018, ShuffleNet V2) define memory access cost.
     """
 
     name: str
