@@ -78,6 +78,7 @@ class Problem:
     members: np.ndarray
     floors: np.ndarray
     limits: tuple[Limit, ...]
+    saving_exponent: float = SAVING_EXPONENT
 
     def start(self) -> np.ndarray:
         """How many channels of each bundle stay when the search begins, more than asked for where a floor says so."""
@@ -131,7 +132,7 @@ def search_global(problem: Problem) -> np.ndarray:
         [bundle.scores[block].sum() for bundle, block in zip(problem.bundles, blocks, strict=True)]
     )
     while not problem.is_within(counts):
-        price = loss / _saved(problem, counts, usage) ** SAVING_EXPONENT
+        price = loss / _saved(problem, counts, usage) ** problem.saving_exponent
         is_open = (counts[:, None] - usage >= problem.floors[:, None]) | (usage == 0)
         price[~is_open.all(0) | ~usage.any(0) | decided] = np.inf
         cheapest = int(price.argmin())

@@ -11,8 +11,9 @@ import numpy as np
 from annotated_types import Ge, Gt, Le, Lt
 
 from edgepress.compress._channel_alignment import aligned
-from edgepress.compress._channel_budget import Limit, Problem, search_global, search_uniform
+from edgepress.compress._channel_budget import SAVING_EXPONENT, Limit, Problem, search_global, search_uniform
 from edgepress.compress._channel_bundles import bundles
+from edgepress.compress._channel_candidates import MOST, best
 from edgepress.compress._channel_limits import limits
 from edgepress.compress._channel_plan import (
     LayerPlan,
@@ -76,6 +77,9 @@ class PruneChannels(Stage):
     round_to: channel counts become multiples of this, where a layer has as many.
     min_channels: a layer keeps at least as many.
     max_ratio: a layer loses at most this share of the channels it had in the original network.
+    saving_exponent: importance is paid for by this power of what removing saves: 0 only ranks by importance.
+    candidates: with data, try so many plans (this criterion and exponent, then others) and keep the one whose
+        network answers most like the unpruned one on samples held back; each takes as long as one prune.
     reconstruct: refit the layers behind removed channels so that they give what the unpruned network gave, when
         there is data; it needs no labels.
     recalibrate_batch_norm: measure batch-norm statistics anew afterwards, when there is data and a layer that
@@ -100,13 +104,16 @@ class PruneChannels(Stage):
     round_to: Annotated[int, Ge(1)] = 8
     min_channels: Annotated[int, Ge(1)] = 1
     max_ratio: Annotated[float, Gt(0), Le(1)] = 0.75
+    saving_exponent: Annotated[float, Ge(0), Le(1)] = SAVING_EXPONENT
+    candidates: Annotated[int, Ge(1), Le(MOST)] = 1
     reconstruct: bool = True
     recalibrate_batch_norm: bool = True
     samples: Annotated[int, Ge(1)] = 1024
     batch_size: Annotated[int, Ge(1)] = 128
 
     def needs(self) -> frozenset[Split]:
-        return frozenset({"calibrate"} if CRITERIA[self.criterion].needs_data else ())
+        reads = CRITERIA[self.criterion].needs_data or self.candidates > 1
+        return frozenset({"calibrate"} if reads else ())
 
     def times_on(self) -> frozenset[str]:
         return frozenset() if self.latency is None else frozenset({self.latency.target})
@@ -129,6 +136,10 @@ class PruneChannels(Stage):
 
     def apply(self, program: Program, context: Context) -> Outcome:
         """Plan, announce, rewrite. Raises BudgetMissed and UnsupportedModel, with reasons, before any change."""
+        if self.candidates > 1:
+            plan, outcome = best(self, program, context)
+            context.announce(str(plan))
+            return outcome
         plan = self.plan(program, context)
         context.announce(str(plan))
         return self.carry_out(program, plan, context)
@@ -166,6 +177,7 @@ class PruneChannels(Stage):
             structure.members,
             self._floors(structure, rules, context.original),
             limits(self, program, structure, context.original),
+            self.saving_exponent,
         )
         if self.latency is None:
             return self._plan_for(structure, problem)
