@@ -12,6 +12,7 @@ from edgepress.accuracy import Accuracy, can_evaluate, evaluate
 from edgepress.data import Data, check_labels
 from edgepress.deflate import deflated_bytes
 from edgepress.errors import BadInput, UsageError
+from edgepress.latency import TargetStopwatch
 from edgepress.program import Program
 from edgepress.progress import Progress
 from edgepress.recipe import Recipe
@@ -36,7 +37,7 @@ class Compression:
 
     def start(self, program: Program, progress: Progress, announce: Callable[[str], None]) -> RunResult:
         """Run the whole recipe on `program`."""
-        compress.check(program, self.recipe, self.data)
+        compress.check(program, self.recipe, self.data, TargetStopwatch())
         if self.data is not None:
             check_labels(self.data, program.signature)
             program = dataclasses.replace(program, labels=program.labels or self.data.class_names)
@@ -97,6 +98,7 @@ class Compression:
             progress=progress,
             announce=announce,
             seed=self.seed,
+            stopwatch=TargetStopwatch(),
         )
         for finished in compress.stages(program, left, context):
             # Evaluating takes long. Between the two files nothing may: interrupted there, they would disagree.
