@@ -77,7 +77,7 @@ def _gates(labelling: Labelling, batch: Batch, loss: Loss) -> Seen:
 
 
 class _Reading(Interpreter):
-    """Runs the graph and lets `watch` see, and replace, what each layer with weights reads of labelled channels."""
+    """Runs the graph and lets `watch` see, and replace, labelled channels wherever they are read."""
 
     def __init__(self, labelling: Labelling, watch: Callable[[Node, torch.Tensor], torch.Tensor]) -> None:
         super().__init__(labelling.graph_module)
@@ -87,17 +87,23 @@ class _Reading(Interpreter):
         return super().get_attr(target, args, kwargs).detach()
 
     def run_node(self, n: Node) -> Any:
-        if n.target not in graph.WEIGHTED or self.labelling.flows[n] is Flow.KEEPS:
-            return super().run_node(n)
-        source = graph.arguments(n)["input"]
-        if self.labelling.channels[source] is None:
-            return super().run_node(n)
-        value = self.env[source]
-        self.env[source] = self.watch(source, value)
+        held = {source: self.env[source] for source in n.all_input_nodes if self._reads(n, source)}
+        self.env.update({source: self.watch(source, value) for source, value in held.items()})
         try:
             return super().run_node(n)
         finally:
-            self.env[source] = value
+            self.env.update(held)
+
+    def _reads(self, node: Node, source: Node) -> bool:
+        """Whether the channels of `source` end here: by weights, or in a product as that of query and key."""
+        labelling, size = self.labelling, isinstance(node.meta.get("val"), int | torch.SymInt)
+        if labelling.channels.get(source) is None or node.op != "call_function" or size:
+            return False
+        if node.target in graph.WEIGHTED:
+            return labelling.flows[node] is not Flow.KEEPS
+        if labelling.flows[node] is Flow.MOVES or labelling.channels.get(node) is None:
+            return labelling.flows[node] is not Flow.MOVES
+        return not np.isin(labelling.classes_of(source), labelling.classes_of(node)).all()
 
 
 class _ClassSums:

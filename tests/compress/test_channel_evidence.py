@@ -142,3 +142,31 @@ def test_looking_changes_nothing() -> None:
     for evidence in ("gradients", "gates", "activations"):
         seen(structure, evidence, batch)  # type: ignore[arg-type]
     assert all(torch.equal(before[name], value) for name, value in module.state_dict().items())
+
+
+def test_the_width_of_query_and_key_is_read_by_their_product() -> None:
+    class Attention(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.query, self.key, self.value = nn.Linear(12, 16), nn.Linear(12, 16), nn.Linear(12, 16)
+            self.head = nn.Linear(16, 5)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            weights = torch.softmax(self.query(x) @ self.key(x).transpose(1, 2), -1)
+            return self.head((weights @ self.value(x)).mean(1))
+
+    torch.manual_seed(0)
+    program = Program.capture(Attention(), (torch.randn(2, 6, 12),))
+    structure, batch = read_structure(program), Batch(program.signature.example(SAMPLES, seed=1))
+    (gates,) = seen(structure, "gates", batch)
+    (gradients,) = seen(structure, "gradients", batch)
+    for layer in structure.layers:
+        if layer.name in ("query", "key"):
+            assert layer.outputs is not None
+            expected = 0
+            for name in ("query.weight", "key.weight", "query.bias", "key.bias"):
+                stored = program.exported.state_dict[name].detach().numpy()
+                expected = expected + (stored * gradients.gradients[name]).reshape(16, -1).sum(1) * SAMPLES
+            assert gates.channels is not None
+            found = gates.channels.sum(0)[layer.outputs]
+            np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
