@@ -64,7 +64,7 @@ def groups_for(labelling: Labelling, members: Sequence[np.ndarray]) -> list[Grou
         group_of[classes] = number
         place_of[classes] = np.arange(len(classes))
     slices: list[list[Slices]] = [[] for _ in members]
-    for binding, role in _bound_once(labelling):
+    for binding, role in bound_once(labelling):
         classes = labelling.classes[binding.labels]
         stored = graph.constant(labelling.graph_module, binding.constant)
         assert stored is not None, "only stored tensors are bound"
@@ -93,7 +93,7 @@ def role_of(labelling: Labelling, binding: Binding) -> Role | None:
     return "filter" if is_made else "reader"
 
 
-def _bound_once(labelling: Labelling) -> Iterator[tuple[Binding, Role]]:
+def bound_once(labelling: Labelling) -> Iterator[tuple[Binding, Role]]:
     """Every binding that counts for a role, and of a tensor that several nodes use the first one."""
     seen = set()
     for binding in labelling.bindings:
