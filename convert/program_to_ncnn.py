@@ -1,0 +1,99 @@
+"""Writes an ncnn file, graph and weights in one, with ncnn's own converter pnnx."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+from weakref import WeakKeyDictionary
+
+from edgepress.artifact import Manifest
+from edgepress.convert._converter import Converter
+from edgepress.convert._file_size import refuse_large
+from edgepress.errors import UnsupportedModel, UnsupportedTarget
+from edgepress.ncnn_file import NCNN_FORMAT, write
+from edgepress.program import Program, tool_versions
+from edgepress.signature import Signature, TensorSpec
+
+if TYPE_CHECKING:
+    from edgepress.convert._ncnn_pnnx import Converted
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProgramToNcnn(Converter[Program]):
+    """An ncnn file for one sample at a time: ncnn's tensors have no batch axis.
+
+    weights: the type that a float network's weights are stored in. float16 halves the file; ncnn then also
+    computes in half precision where the processor can.
+    """
+
+    weights: Literal["float32", "float16"] = "float32"
+
+    @classmethod
+    def requires(cls) -> tuple[str, ...]:
+        return ("ncnn", "pnnx")
+
+    @classmethod
+    def extra(cls) -> str:
+        return "ncnn"
+
+    def check(self, source: Program) -> None:
+        """Raise UnsupportedModel, naming the user's layer, for what ncnn lacks, UnsupportedTarget for int8.
+
+        Only converting tells: what that gives is kept for `write`.
+        """
+        if source.precision == "int8":
+            raise UnsupportedTarget(
+                "INT8 cannot be written for ncnn yet.",
+                where="--to ncnn",
+                hint="convert the float network (weights=float16 halves the file), or --to tflite for INT8 on phones",
+            )
+        refuse_large(source)
+        _check_inputs(source.signature)
+        waiting = _checked.setdefault(source, {})
+        if self not in waiting:
+            waiting[self] = self._converted(source)
+
+    def write(self, source: Program, path: Path) -> Manifest:
+        self.check(source)
+        made = _checked[source].pop(self)
+        write(path, made.graph, made.weights)
+        return Manifest(
+            format=NCNN_FORMAT,
+            signature=_with_one_sample(source.signature),
+            precision=self.weights,
+            preprocess=source.preprocess,
+            labels=source.labels,
+            tools=tool_versions("ncnn", "pnnx"),
+        )
+
+    def _converted(self, source: Program) -> Converted:
+        from edgepress.convert._ncnn_layers import named_as_in_program, refuse_unknown
+        from edgepress.convert._ncnn_pnnx import converted
+
+        module = source.graph_module()
+        made = converted(module, source.example_tensors(batch=1), half=self.weights == "float16")
+        refuse_unknown(made.graph, module)
+        return dataclasses.replace(made, graph=named_as_in_program(made.graph, module))
+
+
+_checked: WeakKeyDictionary[Program, dict[ProgramToNcnn, Converted]] = WeakKeyDictionary()
+"""What `check` has converted and `write` has not yet written."""
+
+
+def _check_inputs(signature: Signature) -> None:
+    for spec in signature.inputs:
+        if spec.dtype != "float32" or not 2 <= len(spec.shape) <= 5:
+            raise UnsupportedModel(
+                "ncnn takes float32 with one to four axes behind the batch.",
+                where=f"input {spec}",
+                hint="give the network inputs like that, or convert --to onnx",
+            )
+
+
+def _with_one_sample(signature: Signature) -> Signature:
+    def fixed(specs: tuple[TensorSpec, ...]) -> tuple[TensorSpec, ...]:
+        return tuple(dataclasses.replace(spec, shape=spec.with_batch(1)) for spec in specs)
+
+    return Signature(fixed(signature.inputs), fixed(signature.outputs))

@@ -1,0 +1,82 @@
+"""Runs ncnn files on ncnn's CPU kernels, one sample at a time."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from edgepress.errors import BadInput, DeviceFailed
+from edgepress.ncnn_file import NCNN_FORMAT, unpack
+from edgepress.runtime._runner import Runner
+
+
+class NcnnRunner(Runner):
+    """One ncnn net with `threads` threads; its tensors have no batch axis.
+
+    A float32 file is executed in float32, whatever the processor has; for float16 and int8 files ncnn chooses by
+    the processor, as it does on a phone. Its Python interface tells no times of single layers, so `profile` stays
+    empty.
+    """
+
+    formats: ClassVar[tuple[str, ...]] = (NCNN_FORMAT,)
+    requires: ClassVar[tuple[str, ...]] = ("ncnn",)
+    extra: ClassVar[str] = "ncnn"
+
+    def open(self) -> None:
+        import ncnn
+
+        net = ncnn.Net()
+        net.opt.num_threads = self.threads
+        if self.artifact.manifest.precision == "float32":
+            for name in ("fp16_packed", "fp16_storage", "fp16_arithmetic", "bf16_storage", "bf16_packed"):
+                setattr(net.opt, f"use_{name}", False)
+        with tempfile.TemporaryDirectory(prefix="edgepress-") as folder:
+            graph, weights = unpack(self.artifact.path, Path(folder))
+            if net.load_param(str(graph)) or net.load_model(str(weights)):
+                raise BadInput(
+                    "ncnn does not load this file.",
+                    where=str(self.artifact.path.absolute()),
+                    hint="convert it again; it may be made for a newer ncnn",
+                )
+        self._net, self._inputs, self._outputs = net, self._named("in"), self._named("out")
+        self._loaded: list[Any] = []
+        self._results: list[Any] = []
+
+    def close(self) -> None:
+        self._results, self._loaded = [], []
+        self._net.clear()
+
+    def load_inputs(self, arrays: Sequence[np.ndarray]) -> None:
+        import ncnn
+
+        # The clone owns its memory, in the alignment that the kernels like.
+        self._loaded = [ncnn.Mat(np.ascontiguousarray(array[0])).clone() for array in arrays]
+
+    def invoke(self) -> None:
+        extractor = self._net.create_extractor()
+        for name, value in zip(self._inputs, self._loaded, strict=True):
+            extractor.input(name, value)
+        found = [extractor.extract(name) for name in self._outputs]
+        if any(status for status, _ in found):
+            raise DeviceFailed(
+                "ncnn failed to execute.",
+                where=str(self.artifact.path),
+                hint="edgepress verify compares the file with the network it was made from",
+            )
+        self._results = [value for _, value in found]
+
+    def read_outputs(self) -> tuple[np.ndarray, ...]:
+        specs = self.artifact.manifest.signature.outputs
+        return tuple(
+            np.array(value, dtype=spec.dtype).reshape(spec.with_batch(1))
+            for spec, value in zip(specs, self._results, strict=True)
+        )
+
+    def _named(self, kind: str) -> list[str]:
+        """in0, in1, ... and out0, ...: as many as the signature has."""
+        signature = self.artifact.manifest.signature
+        return [f"{kind}{place}" for place in range(len(getattr(signature, f"{kind}puts")))]

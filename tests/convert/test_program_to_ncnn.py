@@ -1,0 +1,175 @@
+"""ncnn files: the same outputs on ncnn, the user's names inside, and what ncnn lacks said before anything is written."""
+
+from __future__ import annotations
+
+import stat
+import tempfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny_networks
+import torch
+from torch import nn
+
+from edgepress import convert, runtime
+from edgepress.errors import BadInput, UnsupportedModel
+from edgepress.program import Program
+
+pytest.importorskip("ncnn", reason="needs the ncnn extra")
+pnnx = pytest.importorskip("pnnx", reason="needs the ncnn extra")
+pytestmark = pytest.mark.ncnn
+
+functional = nn.functional
+
+
+class Around(nn.Module):
+    """A convolution and whatever comes behind it."""
+
+    def __init__(self, behind: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 3, padding=1)
+        self.behind = behind
+
+    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        return self.behind(self.stem(pictures))
+
+
+def capture(module: nn.Module) -> Program:
+    return Program.capture(module, (torch.zeros(2, 3, 12, 12),))
+
+
+def shuffled(x: torch.Tensor) -> torch.Tensor:
+    return x.view(-1, 2, 4, 12, 12).transpose(1, 2).reshape(-1, 8, 12, 12)
+
+
+OPERATORS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "hardswish": lambda x: functional.hardswish(x) * torch.sigmoid(x),
+    "gelu": lambda x: functional.gelu(x) + functional.silu(x),
+    "softmax": lambda x: functional.softmax(x, 1),
+    "shuffle": shuffled,
+    "halves": lambda x: torch.cat(x.chunk(2, 1)[::-1], 1),
+    "slice": lambda x: x[:, 2:5, 1:],
+    "squeeze_excite": lambda x: x * torch.sigmoid(functional.adaptive_avg_pool2d(x, 1)),
+    "upsampled": lambda x: functional.interpolate(x, scale_factor=2, mode="nearest"),
+    "padded": lambda x: functional.max_pool2d(functional.pad(x, (1, 0, 2, 1)), 3, 2, ceil_mode=True),
+    "flattened": lambda x: x.flatten(1),
+    "mean": lambda x: x.mean([2, 3]),
+}
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_operators_give_the_programs_outputs(name: str, tmp_path: Path) -> None:
+    program = capture(Around(OPERATORS[name]))
+    inputs = program.signature.example(2)
+    with runtime.open(convert.to(program, "ncnn", tmp_path / "model.ncnn")) as runner:
+        (got,) = runner.run(*inputs)
+    # Float runtimes differ by the order of their sums only; ncnn's exponentials are a polynomial of 1e-5.
+    np.testing.assert_allclose(got, program.run(*inputs)[0], rtol=1e-4, atol=2e-5)
+
+
+class TwoByTwo(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.pictures, self.numbers = nn.Conv2d(3, 4, 1), nn.Linear(5, 4)
+
+    def forward(self, pictures: torch.Tensor, numbers: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        seen = self.pictures(pictures)
+        return seen.mean([2, 3]) - self.numbers(numbers), seen
+
+
+def test_several_inputs_and_outputs_keep_their_order(tmp_path: Path) -> None:
+    program = Program.capture(TwoByTwo(), (torch.zeros(2, 3, 6, 6), torch.zeros(2, 5)))
+    inputs = program.signature.example(3)
+    with runtime.open(convert.to(program, "ncnn", tmp_path / "model.ncnn")) as runner:
+        outputs = runner.run(*inputs)
+    for got, want in zip(outputs, program.run(*inputs), strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
+
+
+def graph_of(path: Path) -> str:
+    with zipfile.ZipFile(path) as joined:
+        return joined.read("model.param").decode()
+
+
+def test_layers_have_the_users_names(tmp_path: Path) -> None:
+    program = tiny_networks.capture(tiny_networks.Separable)
+    convert.to(program, "ncnn", tmp_path / "model.ncnn")
+    names = [line.split()[1] for line in graph_of(tmp_path / "model.ncnn").splitlines()[2:]]
+    assert {"expand.0", "depthwise.0", "project.0", "classifier.1"} <= set(names)
+
+
+def test_the_same_network_gives_the_same_file(tmp_path: Path) -> None:
+    program = tiny_networks.capture(tiny_networks.Residual)
+    first, second = (convert.to(program, "ncnn", tmp_path / name) for name in ("a.ncnn", "b.ncnn"))
+    assert first.manifest.sha256 == second.manifest.sha256
+    assert first.manifest.signature.inputs[0].shape[0] == 1
+
+
+def test_half_weights_take_half_the_space(tmp_path: Path) -> None:
+    program = tiny_networks.capture(tiny_networks.Concatenated)
+    whole = convert.to(program, "ncnn", tmp_path / "whole.ncnn")
+    half = convert.to(program, "ncnn", tmp_path / "half.ncnn", {"weights": "float16"})
+    assert half.manifest.precision == "float16"
+    # The biases and the graph stay.
+    assert half.manifest.size_bytes < 0.6 * whole.manifest.size_bytes
+    inputs = program.signature.example(4)
+    with runtime.open(half) as runner:
+        comparison = runtime.compare(program.run, runner.run, [inputs])
+    assert comparison.sqnr_db > runtime.limit_db("float32", "float16")
+    assert comparison.max_error > 0, "float16 is not float32"
+
+
+@pytest.mark.parametrize(
+    ("behind", "said"),
+    [
+        (lambda x: torch.sort(x, 1)[0], "sort"),
+        (lambda x: x[:, :, ::2], "slice"),
+        (lambda x: torch.fft.rfft(x).abs(), "rfft"),
+        (lambda x: torch.where(x > 0, x, x * 2), "gt"),
+    ],
+)
+def test_what_ncnn_lacks_is_said_before(behind: Callable[[torch.Tensor], torch.Tensor], said: str) -> None:
+    with pytest.raises(UnsupportedModel, match="ncnn has no layer") as raised:
+        convert.check(capture(nn.Sequential(Around(behind))), "ncnn")
+    assert said in raised.value.what
+    assert raised.value.where.startswith("layer 0"), "the module that calls it"
+
+
+def test_integer_inputs_are_refused() -> None:
+    program = Program.capture(nn.Embedding(4, 3), (torch.zeros(2, 5, dtype=torch.int64),))
+    with pytest.raises(UnsupportedModel, match="float32"):
+        convert.check(program, "ncnn")
+
+
+@pytest.mark.parametrize("script", ["echo a reason >&2; exit 3", "kill -SEGV $$", "exit 0"])
+def test_a_crash_of_pnnx_is_told_and_leaves_nothing(
+    script: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crashing = tmp_path / "pnnx"
+    crashing.write_text(f"#!/bin/sh\n{script}\n")
+    crashing.chmod(stat.S_IRWXU)
+    monkeypatch.setattr(pnnx, "EXEC_PATH", str(crashing))
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    with pytest.raises(UnsupportedModel, match="pnnx cannot convert") as raised:
+        convert.to(tiny_networks.capture(tiny_networks.Residual), "ncnn", tmp_path / "out" / "model.ncnn")
+    assert {"echo": "a reason (exit code 3)", "kill": "signal 11", "exit": "exit code 0"}[
+        script.split()[0]
+    ] in raised.value.what
+    assert not list(temporary.iterdir())
+    assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
+
+
+def test_other_archives_are_refused(tmp_path: Path) -> None:
+    artifact = convert.to(tiny_networks.capture(tiny_networks.Residual), "ncnn", tmp_path / "model.ncnn")
+    for name, kind in (("another", zipfile.ZIP_STORED), ("model.param", zipfile.ZIP_DEFLATED)):
+        with zipfile.ZipFile(artifact.path, "w", kind) as joined:
+            joined.writestr(name, "7767517")
+            joined.writestr("model.bin", b"")
+        changed = artifact.describe(artifact.path, artifact.manifest)
+        with pytest.raises(BadInput, match="no .ncnn file"), runtime.open(changed):
+            pass

@@ -1,0 +1,62 @@
+"""Running an ncnn file on ncnn."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny_networks
+
+from edgepress import convert, runtime
+from edgepress.artifact import Artifact
+from edgepress.errors import BadInput
+from edgepress.ncnn_file import write
+from edgepress.program import Program
+from edgepress.runtime.on_ncnn import NcnnRunner
+
+pytest.importorskip("ncnn", reason="needs the ncnn extra")
+pytest.importorskip("pnnx", reason="needs the ncnn extra")
+pytestmark = pytest.mark.ncnn
+
+
+@pytest.fixture(scope="module")
+def program() -> Program:
+    return tiny_networks.capture(tiny_networks.Separable)
+
+
+@pytest.fixture(scope="module")
+def artifact(program: Program, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+    return convert.to(program, "ncnn", tmp_path_factory.mktemp("ncnn") / "model.ncnn")
+
+
+def test_is_the_runner_of_ncnn(artifact: Artifact) -> None:
+    assert runtime.runners_of("ncnn") == ("ncnn",)
+    assert isinstance(runtime.open(artifact), NcnnRunner)
+
+
+def test_threads_change_nothing(program: Program, artifact: Artifact) -> None:
+    inputs = program.signature.example(2)
+    outputs = []
+    for threads in (1, 2):
+        with runtime.open(artifact, threads=threads) as runner:
+            outputs.append(runner.run(*inputs)[0])
+    # Threads share the output channels among them; each sum stays as it is.
+    np.testing.assert_allclose(*outputs, rtol=1e-6, atol=1e-7)
+
+
+def test_float32_files_run_in_float32(program: Program, artifact: Artifact) -> None:
+    """Whatever the processor could do in half precision, which would be three digits."""
+    with runtime.open(artifact) as runner:
+        comparison = runtime.compare(program.run, runner.run, [program.signature.example(4)])
+    assert comparison.sqnr_db > 100
+
+
+def test_a_graph_that_is_none_is_refused(artifact: Artifact, tmp_path: Path) -> None:
+    path = tmp_path / "model.ncnn"
+    write(path, "no graph at all\n", b"")
+    with (
+        pytest.raises(BadInput, match="does not load"),
+        runtime.open(Artifact.describe(path, artifact.manifest)),
+    ):
+        pass
