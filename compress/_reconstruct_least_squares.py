@@ -51,7 +51,8 @@ class LeastSquares:
         # Inputs that are all zero, behind a dead activation, leave the weights where they are.
         penalty = penalty.clamp_min(1e-200)
         identity = torch.eye(gram.shape[-1], dtype=torch.float64)
-        return torch.linalg.solve(gram + penalty * identity, cross + penalty * old)
+        weights: torch.Tensor = torch.linalg.solve(gram + penalty * identity, cross + penalty * old)
+        return weights
 
     def error(self, weights: torch.Tensor) -> float:
         """The squared error that `weights` leave, over that of giving zero (of giving the mean, with an intercept)."""

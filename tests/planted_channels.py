@@ -23,14 +23,7 @@ def assert_dead_channels_go(
 
     `tolerance` is of the largest output: the sums run over fewer terms and so round otherwise.
     """
-    structure = read_structure(program)
-    chosen = _chosen(structure, share, seed)
-    planted = _planted(program, structure, chosen, seed)
-    removed = {
-        layer.name: np.flatnonzero(np.isin(layer.outputs, chosen)).tolist()
-        for layer in structure.layers
-        if layer.outputs is not None
-    }
+    planted, removed = plant(program, share=share, seed=seed)
     plan = plan_exactly(planted, removed)
     assert {layer.name: list(layer.removed) for layer in plan.layers if layer.removed} == {
         name: channels for name, channels in removed.items() if channels
@@ -41,6 +34,18 @@ def assert_dead_channels_go(
         assert np.abs(before).max() > 1e-4, "a network without an output would prove nothing"
         assert np.abs(before - after).max() <= tolerance * np.abs(before).max()
     return pruned, plan
+
+
+def plant(program: Program, *, share: float = 1 / 3, seed: int = 0) -> tuple[Program, dict[str, list[int]]]:
+    """The program with dead channels in it, and which of each layer they are."""
+    structure = read_structure(program)
+    chosen = _chosen(structure, share, seed)
+    removed = {
+        layer.name: np.flatnonzero(np.isin(layer.outputs, chosen)).tolist()
+        for layer in structure.layers
+        if layer.outputs is not None
+    }
+    return _planted(program, structure, chosen, seed), removed
 
 
 def _chosen(structure: Structure, share: float, seed: int) -> np.ndarray:

@@ -57,7 +57,7 @@ def prune(
 
 
 def _pruned(module: nn.Module, example: torch.Tensor, ratio: float, criterion: Criterion) -> nn.Module:
-    import torch_pruning  # type: ignore[import-not-found]  # the peer is no dependency
+    import torch_pruning  # type: ignore[import-not-found,import-untyped]  # the peer is no dependency
 
     copied = _copy_with_gradients(module)
     importance = {
