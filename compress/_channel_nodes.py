@@ -68,7 +68,7 @@ def rearranged(node: Node, tensor: torch.Tensor, batch: int = 1) -> torch.Tensor
     return result
 
 
-def _value(argument: Node, batch: int) -> object:
+def _value(argument: Node, batch: int) -> Any:
     """A stored tensor as it is, for it may be an index; a size at this batch."""
     if not is_stored(argument):
         return graph.at_batch(argument, batch)

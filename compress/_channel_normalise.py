@@ -112,7 +112,7 @@ def _splits_as_slices(graph_module: GraphModule, node: Node) -> None:
     for part in list(node.users):
         if part.target is not operator.getitem:
             continue
-        place = part.args[1] % len(ends)  # type: ignore[operator]
+        place = int(part.args[1]) % len(ends)  # type: ignore[arg-type]
         start = ends[place - 1] if place else 0
         with graph_module.graph.inserting_before(node):
             if name == "unbind":
@@ -172,7 +172,7 @@ def _products_as_layers(graph_module: GraphModule, node: Node) -> None:
         bias, data, matrix = arguments
     else:
         return
-    if isinstance(matrix, Node) and graph.op_name(matrix) in ("t", "numpy_T", "transpose", "permute"):
+    if isinstance(matrix, Node) and graph.op_name(matrix) in ("t", "numpy_T", "transpose"):
         weight = matrix.all_input_nodes[0]
         is_bias = bias is None or (bias.op == "get_attr" and bias.meta["val"].ndim == 1)  # type: ignore[union-attr]
         if weight.op == "get_attr" and weight.meta["val"].ndim == 2 and is_bias:

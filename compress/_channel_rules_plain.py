@@ -90,6 +90,8 @@ def cat(labeller: Labeller, node: Node) -> Result | None:
     known = [channels for channels in map(labeller.channels, tensors) if channels is not None]
     if not known:
         return None, Flow.KEEPS
+    if graph.shape(node)[axis] is None and any(channels.axis == axis for channels in known):
+        return unknown(labeller, node)
     if any(channels.axis != axis for channels in known):
         return (
             pointwise(labeller, node)
@@ -111,6 +113,8 @@ def slice(labeller: Labeller, node: Node) -> Result | None:
     rank = len(shape_at_batch_one(node))
     if channels is None or arguments["dim"] % rank != channels.axis:
         return channels, Flow.KEEPS
+    if graph.shape(arguments["self"])[channels.axis] is None:
+        return unknown(labeller, node)
     places = np.arange(len(channels.labels))[arguments["start"] : arguments["end"] : arguments["step"]]
     labeller.move(node, channels.axis, [(arguments["self"], places)])
     return None
@@ -122,7 +126,7 @@ def index_select(labeller: Labeller, node: Node) -> Result | None:
     if channels is None or arguments["dim"] % rank != channels.axis:
         return channels, Flow.KEEPS
     index = graph.constant(labeller.result.graph_module, arguments["index"])
-    if index is None:
+    if index is None or graph.shape(arguments["self"])[channels.axis] is None:
         return unknown(labeller, node)
     labeller.move(node, channels.axis, [(arguments["self"], index.numpy())])
     return None
@@ -137,7 +141,8 @@ def pad(labeller: Labeller, node: Node) -> Result:
     before, after = widths[2 * (rank - 1 - channels.axis) :][:2]
     if (before, after) == (0, 0):
         return channels, Flow.KEEPS
-    if arguments.get("mode", "constant") != "constant" or min(before, after) < 0:
+    is_folded = graph.shape(source)[channels.axis] is None
+    if arguments.get("mode", "constant") != "constant" or min(before, after) < 0 or is_folded:
         return unknown(labeller, node)
     parts = (labeller.fresh(before), channels.labels, labeller.fresh(after))
     return Channels(channels.axis, np.concatenate(parts)), Flow.FIXED

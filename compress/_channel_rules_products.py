@@ -7,6 +7,7 @@ in all: they are tied, a stored operand follows, and whatever cannot follow keep
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from torch.fx import Node
@@ -24,7 +25,7 @@ Operand = tuple[Node, str]
 
 
 def matmul(labeller: Labeller, node: Node) -> Result:
-    first, second = node.args[:2]
+    first, second = _tensors(node.args[:2])
     left, right = _rank(first), _rank(second)
     row, column = "m" * (left > 1), "n" * (right > 1)
     operands = [(first, _batch(left - 2) + row + "k"), (second, _batch(right - 2) + "k" + column)]
@@ -33,7 +34,7 @@ def matmul(labeller: Labeller, node: Node) -> Result:
 
 def added_matmul(labeller: Labeller, node: Node) -> Result:
     """addmm and baddbmm: a third operand is added to the product, and broadcast to its shape."""
-    added, first, second = node.args[:3]
+    added, first, second = _tensors(node.args[:3])
     batch = _batch(_rank(first) - 2)
     output = batch + "mn"
     operands = [(first, batch + "mk"), (second, batch + "kn"), (added, output[len(output) - _rank(added) :])]
@@ -46,7 +47,7 @@ def einsum(labeller: Labeller, node: Node) -> Result:
     names = inputs.split(",")
     if not arrow or "." in inputs or any(len(set(name)) < len(name) for name in names):
         return unknown(labeller, node)
-    return _contracted(labeller, node, list(zip(tensors, names, strict=True)), output)  # type: ignore[arg-type]
+    return _contracted(labeller, node, list(zip(_tensors(tensors), names, strict=True)), output)
 
 
 def attention(labeller: Labeller, node: Node) -> Result:
@@ -56,10 +57,12 @@ def attention(labeller: Labeller, node: Node) -> Result:
     batch = _batch(_rank(query) - 2)
     operands = [(query, batch + "mk"), (key, batch + "nk"), (value, batch + "nd")]
     added = [] if mask is None else [(mask, (batch + "mn")[len(batch) + 2 - _rank(mask) :])]
-    for source in (key, value):
+    for source in (query, key, value) if arguments["is_causal"] else (key, value):
         channels = labeller.channels(source)
         if channels is not None and channels.axis == _rank(source) - 2:
-            freeze(labeller, source, f"{describe(node)} takes a softmax across them")
+            freeze(
+                labeller, source, f"{describe(node)} takes them for tokens, and compares each with all others"
+            )
     result = _contracted(labeller, node, operands + added, batch + "md")
     for names in (batch + "mnk", batch + "mnd"):
         _count(labeller, operands, names)
@@ -132,8 +135,12 @@ def _count(labeller: Labeller, operands: Sequence[Operand], letters: str) -> Non
         labeller.result.products.append(Product(factor, tuple(labelled)))
 
 
-def _rank(node: object) -> int:
-    assert isinstance(node, Node)
+def _tensors(arguments: Any) -> list[Node]:
+    assert all(isinstance(argument, Node) for argument in arguments), "a product is one of tensors"
+    return list(arguments)
+
+
+def _rank(node: Node) -> int:
     return len(shape_at_batch_one(node))
 
 

@@ -98,13 +98,13 @@ def embedding(labeller: Labeller, node: Node) -> Result:
 
 def recurrent(labeller: Labeller, node: Node) -> Result:
     """Gates and states keep their width; of what comes in, the first layer's weights can take less."""
-    source, _, weights, has_biases, depth, _, _, both_ways, _ = node.args
-    channels = labeller.channels(source)
-    if channels is None:
-        return None, Flow.FIXED
-    channels = on_axis(labeller, source, len(shape_at_batch_one(source)) - 1, node)  # type: ignore[arg-type]
-    each = len(weights) // (depth * (1 + both_ways))  # type: ignore[arg-type, operator]
-    for first in (weights[0], weights[each]) if both_ways else (weights[0],):  # type: ignore[index]
+    arguments = graph.arguments(node)
+    if "input" not in arguments:
+        return unknown(labeller, node)
+    source, weights, both_ways = arguments["input"], arguments["params"], arguments["bidirectional"]
+    channels = on_axis(labeller, source, len(shape_at_batch_one(source)) - 1, node)
+    each = len(weights) // (arguments["num_layers"] * (1 + both_ways))
+    for first in (weights[0], weights[each]) if both_ways else (weights[0],):
         if channels is not None:
             labeller.bind(node, first, 1, channels.labels, "own")
     return None, Flow.FIXED

@@ -58,12 +58,13 @@ def select_before_reshaping(graph_module: GraphModule, node: Node) -> None:
         return
     part = _Part(tensors[-1].shape[axis], tensors[-1].stride(axis))
     whole = part.axis_in(tensors[0])
-    if whole is None or tensors[0].shape[whole] <= part.count or tensors[0].shape[whole] % BATCH == 0:
+    source = views[0].all_input_nodes[0]
+    if whole is None or tensors[0].shape[whole] <= part.count or not _are_channels(source, whole):
         return
     chosen = np.arange(part.count)[_selection(node)]
     places = np.arange(tensors[0].shape[whole])
     places = places[np.isin(places // (part.stride // tensors[0].stride(whole)) % part.count, chosen)]
-    made = _selected(graph_module, views[0].all_input_nodes[0], whole, places, before=node)
+    made = _selected(graph_module, source, whole, places, before=node)
     for view, tensor in zip(views, tensors[1:], strict=True):
         made = _copy(view, made, before=node)
         spread = part.axis_in(tensor)
@@ -75,6 +76,18 @@ def select_before_reshaping(graph_module: GraphModule, node: Node) -> None:
             made = graph_module.graph.call_function(aten.squeeze.dim, (made, axis))
     succeed(made, node)
     node.replace_all_uses_with(made)
+
+
+def _are_channels(node: Node, axis: int) -> bool:
+    """Whether a layer makes the entries of the axis, and what stands between keeps the shape."""
+    shape = shape_at_batch(node, BATCH)
+    while node.op == "call_function" and node.target not in graph.WEIGHTED:
+        node = node.all_input_nodes[0]
+        if not isinstance(node.meta["val"], torch.Tensor) or shape_at_batch(node, BATCH) != shape:
+            return False
+    if node.op != "call_function":
+        return False
+    return axis == (len(shape) - 1 if node.target is aten.linear.default else 1)
 
 
 def _views_back_from(node: Node) -> tuple[list[Node], list[torch.Tensor]]:
