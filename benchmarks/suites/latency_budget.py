@@ -65,7 +65,7 @@ def main() -> bool:
     given = _arguments()
     claims, rows = [], []
     with tempfile.TemporaryDirectory() as folder, progress_bar() as progress:
-        os.environ[CACHE_VARIABLE] = folder
+        os.environ[CACHE_VARIABLE] = given.cache or folder
         for name in given.networks.split(","):
             program = models.load(name, input_shape=NETWORKS[name])
             for target in given.targets.split(","):
@@ -89,6 +89,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--share", type=float, default=0.6, help="the budget [default: 0.6]")
     parser.add_argument("--networks", default=",".join(NETWORKS), help="some of them")
     parser.add_argument("--targets", default=",".join(FORMATS), help="some of them")
+    parser.add_argument(
+        "--cache", help="a folder with tables of layers [default: none yet, to time making them]"
+    )
     return parser.parse_args()
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from onnx import NodeProto, TensorProto, helper, numpy_helper, save
+from onnx import NodeProto, TensorProto, helper, numpy_helper, save, shape_inference
 
 from edgepress.artifact import Artifact, Manifest
 from edgepress.latency._layer_probe import output_channels
@@ -34,8 +34,8 @@ def write_layer(shape: LayerShape, path: Path) -> Artifact:
         weight = np.ascontiguousarray(weight.T)
         product = helper.make_node("MatMul", [INPUT, WEIGHT], ["product"])
         nodes = [product, helper.make_node("Add", ["product", BIAS], [OUTPUT])]
-    sizes = ("batch", *shape.input[1:])
-    unknown = ["batch", *(f"size_{axis}" for axis in range(1, len(sizes)))]
+    sizes: list[str | int | None] = ["batch", *shape.input[1:]]
+    unknown: list[str | int | None] = ["batch", *(f"size_{axis}" for axis in range(1, len(sizes)))]
     graph = helper.make_graph(
         nodes,
         "layer",
@@ -45,9 +45,12 @@ def write_layer(shape: LayerShape, path: Path) -> Artifact:
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
     save(model, path)
-    spec = TensorSpec(INPUT, (None, *shape.input[1:]), "float32")
-    result = TensorSpec(OUTPUT, (None, *([None] * (len(sizes) - 1))), "float32")
-    return Artifact.describe(path, Manifest(format="onnx", signature=Signature((spec,), (result,))))
+    made = shape_inference.infer_shapes(model).graph.output[0].type.tensor_type.shape.dim
+    signature = Signature(
+        (TensorSpec(INPUT, (None, *shape.input[1:])),),
+        (TensorSpec(OUTPUT, (None, *(size.dim_value for size in made[1:]))),),
+    )
+    return Artifact.describe(path, Manifest(format="onnx", signature=signature))
 
 
 def _convolution(shape: LayerShape) -> NodeProto:

@@ -201,7 +201,8 @@ def test_the_file_written_by_hand_is_the_layer(name: str, tmp_path: Path) -> Non
 
     operator, input, weight, settings = LAYERS[name]
     shape = LayerShape(operator=operator, input=input, weight=weight, settings=tuple(settings.items()))
-    path = write_layer(shape, tmp_path / "layer.onnx").path
+    artifact = write_layer(shape, tmp_path / "layer.onnx")
+    path = artifact.path
     stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in onnx.load(path).graph.initializer}
     program = probe(shape)
     values = np.random.default_rng(1).standard_normal((2, *input[1:])).astype(np.float32)
@@ -216,3 +217,4 @@ def test_the_file_written_by_hand_is_the_layer(name: str, tmp_path: Path) -> Non
         runner.invoke()
         (found,) = runner.read_outputs()
     np.testing.assert_allclose(found, expected.numpy(), atol=1e-5)
+    assert artifact.manifest.signature.outputs[0].with_batch(2) == found.shape
