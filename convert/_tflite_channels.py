@@ -131,4 +131,5 @@ def _transposed(labels: np.ndarray, permutation: np.ndarray | None) -> np.ndarra
     kept = len(permutation) - labels.ndim
     if list(permutation[:kept]) != list(range(kept)):
         return None
-    return labels.transpose(permutation[kept:] - kept)
+    moved: np.ndarray = labels.transpose(permutation[kept:] - kept)
+    return moved

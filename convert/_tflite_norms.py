@@ -50,6 +50,23 @@ def instance_norm(call: Call, draft: Draft) -> Value:
     return _scaled(call, draft, result, (1,))
 
 
+@lower(aten.linalg_vector_norm.default)
+def vector_norm(call: Call, draft: Draft) -> Value:
+    """The square root of the sum of squares (SSD scales features by it: Liu et al., 2016)."""
+    value = read(draft, call.source)
+    rank, dims = len(value.order), call.arguments["dim"]
+    if call.arguments["ord"] != 2 or not dims or not call.arguments["keepdim"]:
+        raise draft.unsupported(
+            "Only Euclidean norms that keep their axes are there.", "use keepdim=True, and squeeze"
+        )
+    axes = sorted(value.axis(axis % rank) for axis in dims)
+    shape = [1 if axis in axes else size for axis, size in enumerate(value.tensor.shape)]
+    squares = draft.compute(Op.MUL, [value.tensor] * 2, value.tensor.shape, options("MulOptions"))
+    made = options("ReducerOptions", keepDims=True)
+    total = draft.compute(Op.SUM, [squares, draft.int32(*axes)], shape, made)
+    return value.holding(draft.compute(Op.SQRT, [total], shape))
+
+
 def standardized(draft: Draft, tensor: Tensor, axes: Sequence[int], eps: float) -> Tensor:
     """(x - mean) / sqrt(variance + eps) over the file's `axes`."""
     kept = tuple(1 if axis in axes else size for axis, size in enumerate(tensor.shape))

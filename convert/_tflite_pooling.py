@@ -27,12 +27,14 @@ BILINEAR = (aten.upsample_bilinear2d.vec, aten.upsample_bilinear2d.default)
 
 @lower(aten.max_pool2d.default, int8="moves")
 def max_pool2d(call: Call, draft: Draft) -> Value:
-    value = reordered(draft, draft.value(call.source), NHWC)
-    if pair(call.arguments["dilation"]) != (1, 1):
-        raise draft.unsupported("TFLite's MAX_POOL_2D has no dilation.", "use dilation=1")
-    windows = _windows(call, value.tensor)
-    tensor, padding = padded(draft, value.tensor, windows, lowest=True)
-    return Value(_pool(draft, Op.MAX_POOL_2D, tensor, windows, padding), NHWC)
+    return _maxima(call, draft)
+
+
+@lower(aten.max_pool2d_with_indices.default, int8="moves")
+def max_pool2d_with_indices(call: Call, draft: Draft) -> list[Value]:
+    """The maxima alone."""
+    _refuse_places(call, draft)
+    return [_maxima(call, draft)]
 
 
 @lower(aten.avg_pool2d.default, int8="computes")
@@ -81,12 +83,6 @@ def adaptive_max_pool2d(call: Call, draft: Draft) -> list[Value]:
     _refuse_places(call, draft)
     pooled = _pool(draft, Op.MAX_POOL_2D, value.tensor, _cells(value, call.result[2:]), VALID)
     return [Value(pooled, NHWC)]
-
-
-@lower(aten.max_pool2d_with_indices.default, int8="moves")
-def max_pool2d_with_indices(call: Call, draft: Draft) -> list[Value]:
-    _refuse_places(call, draft)
-    return [max_pool2d(call, draft)]
 
 
 @lower(aten.max_pool1d.default, aten.avg_pool1d.default, aten.adaptive_avg_pool1d.default)
@@ -155,6 +151,16 @@ def upsample_bilinear(call: Call, draft: Draft) -> Value:
         return resampled(draft, as_float(draft, value), matrices[0], matrices[1])
     made = options("ResizeBilinearOptions", alignCorners=corners, halfPixelCenters=not corners)
     return _resized(call, draft, value, Op.RESIZE_BILINEAR, made)
+
+
+def _maxima(call: Call, draft: Draft) -> Value:
+    """MAX_POOL_2D."""
+    value = reordered(draft, draft.value(call.source), NHWC)
+    if pair(call.arguments["dilation"]) != (1, 1):
+        raise draft.unsupported("TFLite's MAX_POOL_2D has no dilation.", "use dilation=1")
+    windows = _windows(call, value.tensor)
+    tensor, padding = padded(draft, value.tensor, windows, lowest=True)
+    return Value(_pool(draft, Op.MAX_POOL_2D, tensor, windows, padding), NHWC)
 
 
 def _factors(call: Call) -> tuple[float, ...]:

@@ -165,15 +165,16 @@ def constant_pad(call: Call, draft: Draft) -> Value:
 
 @lower(aten.expand.default, aten.expand_as.default, int8="moves")
 def expand(call: Call, draft: Draft) -> Value:
-    """BROADCAST_TO in the plain order."""
+    """BROADCAST_TO."""
     value = draft.value(call.source)
     rank = len(call.result)
-    value = reshaped(draft, value, (*[1] * (rank - len(value.shape)), *value.shape))
-    tensor = reordered(draft, value, plain(rank)).tensor
+    if rank > len(value.order):
+        value = reshaped(draft, value, (*[1] * (rank - len(value.order)), *value.shape))
+    shape = [call.result[axis] for axis in value.order]
     made = draft.move(
-        Op.BROADCAST_TO, [tensor, draft.int32(*call.result)], call.result, options("BroadcastToOptions")
+        Op.BROADCAST_TO, [value.tensor, draft.int32(*shape)], shape, options("BroadcastToOptions")
     )
-    return Value(made, plain(rank))
+    return value.holding(made)
 
 
 @lower(operator.getitem, int8="moves")

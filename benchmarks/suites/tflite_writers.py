@@ -134,7 +134,7 @@ def _settled(program: Program) -> Program:
     module = program.module().train()
     with torch.no_grad():
         for _ in range(5):
-            module(torch.randn(8, 3, 128, 128))
+            module(torch.randn(4, *PICTURE))
     return program.replace(module)
 
 

@@ -202,6 +202,14 @@ def test_norms(name: str, tmp_path: Path) -> None:
     assert max(ranks(artifact)) <= 4
 
 
+def test_features_scaled_to_unit_length_need_no_transpose(tmp_path: Path) -> None:
+    """As SSD does with those of its first head."""
+    module = network(lambda x, layer: F.normalize(layer(x), dim=1), nn.Conv2d(4, 6, 3))
+    program, artifact = converted(module, IMAGE, tmp_path)
+    assert_same(program, artifact)
+    assert "TRANSPOSE" not in operations(artifact)
+
+
 MATRIX, VECTOR = torch.linspace(-1, 1, 84).view(12, 7) ** 3, torch.arange(7.0)
 PRODUCTS: dict[str, Callable[[Tensor], Tensor]] = {
     "addmm": lambda x: torch.addmm(VECTOR, x.mean((1, 2)), MATRIX, alpha=0.5, beta=2),

@@ -78,7 +78,7 @@ class FirstUnit(nn.Module):
         return F.relu(self.expand(self.depthwise(y)) + x)
 
 
-@pytest.mark.parametrize(("groups", "middle"), [(2, 8), (3, 12), (3, 15), (4, 24), (8, 32)])
+@pytest.mark.parametrize(("groups", "middle"), [(2, 8), (3, 15), (8, 32)])
 def test_shufflenet_v1_units(
     groups: int, middle: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -128,7 +128,7 @@ def test_a_convolution_that_is_only_read_in_halves_is_two(tmp_path: Path) -> Non
     assert operations(artifact) == ["CONV_2D", "CONV_2D", "LOGISTIC", "MUL"]
 
 
-@pytest.mark.parametrize("parts", [[24, 16, 8], [8, 24, 16], [20, 28], [8, 8, 8, 24]])
+@pytest.mark.parametrize("parts", [[8, 24, 16], [20, 28], [8, 8, 8, 24]])
 def test_parts_of_a_convolution_in_any_place(parts: list[int], tmp_path: Path) -> None:
     def pieces(x: Tensor, convolution: nn.Module) -> tuple[Tensor, ...]:
         return tuple(F.relu(part) + number for number, part in enumerate(convolution(x).split(parts, 1)))
@@ -139,7 +139,7 @@ def test_parts_of_a_convolution_in_any_place(parts: list[int], tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    ("kernel", "stride", "padding"), [(3, 2, 1), (7, 2, 3), (3, 2, 0), (5, 4, 2), ((3, 7), (2, 4), (1, 1))]
+    ("kernel", "stride", "padding"), [(3, 2, 1), (7, 2, 3), (5, 4, 2), ((3, 7), (2, 4), (1, 1))]
 )
 def test_pairs_of_pixels_give_the_same_integers(
     kernel: int, stride: int, padding: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
