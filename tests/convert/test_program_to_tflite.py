@@ -261,4 +261,5 @@ def test_the_manifest_counts_what_phones_do_slowly(tmp_path: Path) -> None:
     assert quality["transposes"] == operations(artifact).count("TRANSPOSE") == 1
     assert (quality["tensors_over_4d"], quality["conversions"]) == (0, 0)
     deep = network(lambda x: torch.stack([x, 2 * x], 1))
-    assert converted(deep, IMAGE, tmp_path)[1].manifest.quality["tensors_over_4d"] == 3
+    # Two views, the stack, and its transpose: the outputs of more axes than four are in the network's order.
+    assert converted(deep, IMAGE, tmp_path)[1].manifest.quality["tensors_over_4d"] == 4
