@@ -24,9 +24,9 @@ class Sparsify(Distill):
 
     All options of distill, which keeps the network's answers meanwhile, and
 
-    penalty: bn_scale, the sum of absolute batch-norm scales (Liu et al., 2017, Network Slimming; prune with
-        criterion=bn_scale then), or group_lasso, the norms of all that makes a channel in all layers that would
-        lose it together (Wen et al., 2016, Learning Structured Sparsity in Deep Neural Networks; criterion=l2).
+    penalty: group_lasso, the norms of all that makes a channel in all layers that would lose it together (Wen et
+        al., 2016, Learning Structured Sparsity in Deep Neural Networks; prune with criterion=l2 then), or bn_scale,
+        the sum of absolute batch-norm scales (Liu et al., 2017, Network Slimming; criterion=bn_scale).
     strength: what the penalty is multiplied by in the loss.
 
     Only channels that pruning could remove are penalised. Rules can set the strength for single layers; one with
@@ -36,7 +36,7 @@ class Sparsify(Distill):
     shorthand = "strength"
     per_layer = frozenset({"strength"})
 
-    penalty: PenaltyName = "bn_scale"
+    penalty: PenaltyName = "group_lasso"
     strength: Annotated[float, Ge(0)] = 1e-3
 
     def check(self, program: Program) -> None:

@@ -56,9 +56,10 @@ def parse(text: str, *, where: str = "", shorthand: str = "") -> dict[str, Value
         *groups, last = name.split(".")
         group = values
         for one in groups:
-            group = group.setdefault(one, {})
-            if not isinstance(group, dict):
+            inner = group.setdefault(one, {})
+            if not isinstance(inner, dict):
                 raise BadOption(f"{name!r} is given, and so is {one!r} as a whole.", where=where or text)
+            group = inner
         group[last] = value
     return values
 

@@ -126,7 +126,7 @@ def test_what_is_refused(residual: Program) -> None:
     data = tiny_networks.Patches(64)
     plain = tiny_networks.capture(tiny_networks.Concatenated)
     with pytest.raises(UnsupportedModel, match="has a batch-norm") as raised:
-        compress.check(plain, Recipe((Sparsify(),)), data)
+        compress.check(plain, Recipe((Sparsify(penalty="bn_scale"),)), data)
     assert raised.value.hint == "penalty=group_lasso"
     compress.check(plain, Recipe((Sparsify(penalty="group_lasso"),)), data)
     with pytest.raises(BadOption, match="strength=-1"):
