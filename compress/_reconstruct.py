@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch.fx import GraphModule
+from torch.fx import GraphModule, Node
 
 from edgepress import graph
 from edgepress.compress._channel_normalise import normalise
@@ -26,13 +26,16 @@ from edgepress.data import Batch
 from edgepress.program import Program
 
 ACTIVATION_BYTES = 1 << 30
-"""Of both networks' activations, which are held for all samples at once; samples beyond it are not used."""
+"""Of both networks' activations, which are held for all samples at once. Batches beyond it are not used; the first
+always is."""
 
 ROWS_AN_INPUT = 32
 FEWEST_ROWS = 4096
 """How many positions a layer's weights are fitted on: so many for each input of an output."""
 
 CHUNK_BYTES = 64 << 20
+"""Of a layer's input rows that are put together at once."""
+
 RIDGE = 1e-3
 """How strongly the old weights pull, against the mean square of an input. On held-back training pictures of a
 ResNet-20, 1e-6 to 1e-3 are alike."""
@@ -59,16 +62,8 @@ def reconstructed(
     batches = _fitting(batches, live_elements(teacher) + live_elements(student))
     found = find(teacher, student, orders, sparse_weights(pruned.history))
     teacher_walk = Walk(teacher, batches, pinned={fit.target for fit in found.fits})
-    student_walk = Walk(student, batches)
-    generator = torch.Generator().manual_seed(0)
-    errors = {}
-    for fit in found.fits:
-        student_walk.before(fit.layer)
-        teacher_walk.through(fit.target)
-        errors[graph.layer_name(fit.layer)] = _refit(
-            student, fit, student_walk, teacher_walk, generator, ridge
-        )
-        teacher_walk.release(fit.target)
+    refitter = _Refitter(student, Walk(student, batches), teacher_walk, ridge)
+    errors = {graph.layer_name(fit.layer): refitter.refit(fit) for fit in found.fits}
     samples = sum(len(batch) for batch in batches)
     return pruned.replace(student), Reconstruction(samples, errors, found.left)
 
@@ -83,50 +78,65 @@ def _fitting(batches: Sequence[Batch], elements: int) -> Sequence[Batch]:
     return taken
 
 
-def _refit(
-    student: GraphModule,
-    fit: Fit,
-    student_walk: Walk,
-    teacher_walk: Walk,
-    generator: torch.Generator,
-    ridge: float,
-) -> tuple[float, float]:
-    """Give the layer, and the batch-norm behind it, fitted constants; the error before and after."""
-    weight_node, bias_node = graph.weight_node(fit.layer), graph.arguments(fit.layer)["bias"]
-    assert weight_node is not None
-    weight, bias = (graph.constant(student, node) for node in (weight_node, bias_node))
-    assert weight is not None
-    groups = graph.arguments(fit.layer).get("groups", 1)
-    norm = None if fit.norm is None else Norm.read(student, fit.norm)
-    old = weight.detach().double().reshape(groups, len(weight) // groups, -1).mT
-    system = LeastSquares(*old.shape, has_intercept=bias is not None or norm is not None)
-    wanted = max(FEWEST_ROWS, ROWS_AN_INPUT * old.shape[1])
-    inputs = student_walk.values(graph.arguments(fit.layer)["input"])
-    for number, read in enumerate(inputs):
-        target = _target(fit, norm, student_walk, teacher_walk, number)
-        places = sampled_places(fit.layer, target, -(-wanted // len(inputs)), generator)
-        for chunk in places.split(max(1, CHUNK_BYTES // (8 * groups * old.shape[1]))):
-            system.add(
-                input_rows(fit.layer, read, weight.shape[2:], chunk),
-                output_rows(fit.layer, target, groups, chunk),
-            )
-    new = system.solve(old, ridge)
-    graph.set_constant(student, str(weight_node.target), new.mT.reshape(weight.shape).to(weight.dtype))
-    target_mean, mean = system.target_mean.flatten(), system.mean(new).flatten()
-    if norm is not None:
-        shift = 0.0 if bias is None else bias.detach().double()
-        norm.follow(student, mean + shift, system.variance(new).flatten(), target_mean)
-    elif bias is not None:
-        graph.set_constant(student, str(bias_node.target), (target_mean - mean).to(bias.dtype))
-    return system.error(old), system.error(new)
+class _Refitter:
+    """Walks both networks from layer to layer and gives the pruned one's, in `student`, fitted constants."""
 
+    def __init__(self, student: GraphModule, student_walk: Walk, teacher_walk: Walk, ridge: float) -> None:
+        self.student, self.student_walk, self.teacher_walk = student, student_walk, teacher_walk
+        self.ridge = ridge
+        self.generator = torch.Generator().manual_seed(0)
 
-def _target(fit: Fit, norm: Norm | None, student_walk: Walk, teacher_walk: Walk, batch: int) -> torch.Tensor:
-    """What the layer should give for one batch of samples."""
-    axis = -1 if fit.layer.target is graph.aten.linear.default else 1
-    wanted = teacher_walk.values(fit.target)[batch]
-    wanted = wanted.index_select(axis, torch.from_numpy(fit.outputs))
-    if fit.other is None:
-        return wanted
-    wanted = wanted - student_walk.values(fit.other)[batch]
-    return wanted if norm is None else norm.undone(wanted.double(), axis)
+    def refit(self, fit: Fit) -> tuple[float, float]:
+        """Fit one layer, which none before in the order of execution may follow; the error before and after."""
+        self.student_walk.before(fit.layer)
+        self.teacher_walk.through(fit.target)
+        weight, bias = self._constant(graph.weight_node(fit.layer)), self._constant(fit.bias)
+        assert weight is not None, "a layer to fit has a stored weight"
+        norm = None if fit.norm is None else Norm.read(self.student, fit.norm)
+        groups = graph.arguments(fit.layer).get("groups", 1)
+        old = weight.double().reshape(groups, len(weight) // groups, -1).mT
+        system = LeastSquares(*old.shape, has_intercept=bias is not None or norm is not None)
+        self._observe(fit, norm, system, weight.shape[2:])
+        new = system.solve(old, self.ridge)
+        self._store(graph.weight_node(fit.layer), new.mT.reshape(weight.shape))
+        mean, target_mean = system.mean(new).flatten(), system.target_mean.flatten()
+        if norm is not None:
+            made = mean if bias is None else mean + bias.double()
+            norm.follow(self.student, made, system.variance(new).flatten(), target_mean)
+        elif bias is not None:
+            self._store(fit.bias, target_mean - mean)
+        self.teacher_walk.release(fit.target)
+        return system.error(old), system.error(new)
+
+    def _observe(self, fit: Fit, norm: Norm | None, system: LeastSquares, kernel: torch.Size) -> None:
+        """Give `system` what the layer reads and what it should give, at sampled positions of all batches."""
+        inputs = self.student_walk.values(graph.arguments(fit.layer)["input"])
+        wanted = max(FEWEST_ROWS, ROWS_AN_INPUT * system.inputs)
+        for number, read in enumerate(inputs):
+            target = self._target(fit, norm, number)
+            places = sampled_places(fit.layer, target, -(-wanted // len(inputs)), self.generator)
+            for chunk in places.split(max(1, CHUNK_BYTES // (8 * system.groups * system.inputs))):
+                system.add(
+                    input_rows(fit.layer, read, kernel, chunk),
+                    output_rows(fit.layer, target, system.groups, chunk),
+                )
+
+    def _target(self, fit: Fit, norm: Norm | None, batch: int) -> torch.Tensor:
+        """What the layer should give for one batch of samples."""
+        axis = -1 if fit.layer.target is graph.aten.linear.default else 1
+        wanted = self.teacher_walk.values(fit.target)[batch]
+        wanted = wanted.index_select(axis, torch.from_numpy(fit.outputs))
+        if fit.other is None:
+            return wanted
+        wanted = wanted - self.student_walk.values(fit.other)[batch]
+        return wanted if norm is None else norm.undone(wanted.double(), axis)
+
+    def _constant(self, node: Node | None) -> torch.Tensor | None:
+        value = graph.constant(self.student, node)
+        return None if value is None else value.detach()
+
+    def _store(self, node: Node | None, value: torch.Tensor) -> None:
+        old = self._constant(node)
+        assert node is not None
+        assert old is not None
+        graph.set_constant(self.student, str(node.target), value.to(old.dtype))

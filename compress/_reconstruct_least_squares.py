@@ -12,12 +12,13 @@ class LeastSquares:
     """
 
     def __init__(self, groups: int, inputs: int, outputs: int, *, has_intercept: bool) -> None:
+        self.groups, self.inputs = groups, inputs
         self._count = 0
         self._has_intercept = has_intercept
         self._gram = torch.zeros(groups, inputs, inputs, dtype=torch.float64)
         self._cross = torch.zeros(groups, inputs, outputs, dtype=torch.float64)
-        self._inputs = torch.zeros(groups, 1, inputs, dtype=torch.float64)
-        self._targets = torch.zeros(groups, 1, outputs, dtype=torch.float64)
+        self._input_sum = torch.zeros(groups, 1, inputs, dtype=torch.float64)
+        self._target_sum = torch.zeros(groups, 1, outputs, dtype=torch.float64)
         self._squares = torch.zeros(groups, 1, outputs, dtype=torch.float64)
 
     def add(self, inputs: torch.Tensor, targets: torch.Tensor) -> None:
@@ -26,18 +27,18 @@ class LeastSquares:
         self._count += inputs.shape[1]
         self._gram += inputs.mT @ inputs
         self._cross += inputs.mT @ targets
-        self._inputs += inputs.sum(1, keepdim=True)
-        self._targets += targets.sum(1, keepdim=True)
+        self._input_sum += inputs.sum(1, keepdim=True)
+        self._target_sum += targets.sum(1, keepdim=True)
         self._squares += targets.square().sum(1, keepdim=True)
 
     @property
     def target_mean(self) -> torch.Tensor:
         """groups x 1 x outputs."""
-        return self._targets / self._count
+        return self._target_sum / self._count
 
     def mean(self, weights: torch.Tensor) -> torch.Tensor:
         """The mean of what `weights` make of the inputs: groups x 1 x outputs."""
-        return self._inputs @ weights / self._count
+        return self._input_sum @ weights / self._count
 
     def variance(self, weights: torch.Tensor) -> torch.Tensor:
         """The variance of what `weights` make of the inputs: groups x 1 x outputs."""
@@ -63,6 +64,6 @@ class LeastSquares:
     def _centred(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         if not self._has_intercept:
             return self._gram, self._cross, self._squares
-        gram = self._gram - self._inputs.mT @ self._inputs / self._count
-        cross = self._cross - self._inputs.mT @ self._targets / self._count
-        return gram, cross, self._squares - self._targets.square() / self._count
+        gram = self._gram - self._input_sum.mT @ self._input_sum / self._count
+        cross = self._cross - self._input_sum.mT @ self._target_sum / self._count
+        return gram, cross, self._squares - self._target_sum.square() / self._count

@@ -46,6 +46,12 @@ class Fit:
     other: Node | None = None
 
     @property
+    def bias(self) -> Node | None:
+        """The layer's own bias."""
+        node: Node | None = graph.arguments(self.layer)["bias"]
+        return node
+
+    @property
     def target(self) -> Node:
         """The node of the unpruned graph that says what the layer should give."""
         return self.original if self.join is None else self.join
