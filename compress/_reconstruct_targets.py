@@ -116,6 +116,8 @@ def _reason_to_stay(pruned: GraphModule, layer: Node, sparse: frozenset[str]) ->
         return f"{graph.op_name(layer)} is not fitted"
     if str(weight.target) in sparse:
         return "it is sparse, and its zeros stay"
+    if isinstance(arguments["bias"], Node) and graph.constant(pruned, arguments["bias"]) is None:
+        return "its bias is computed in the forward"
     if any(graph.readers(pruned, node) > 1 for node in (weight, arguments["bias"])):
         return "its weights are used more than once"
     if not is_linear and len(shape_at_batch_one(arguments["input"])) != len(shape_at_batch_one(weight)):
