@@ -67,24 +67,6 @@ def test_channels_are_told_over_all_steps(program: Program) -> None:
     assert results["unchanged"]["head"] == "its channels are the network's output"  # type: ignore[index, call-overload]
 
 
-def test_without_regrow_what_is_gone_is_gone(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
-    widths, plan = [], PruneChannelsGradually.plan
-
-    def spied(self: PruneChannelsGradually, given: Program, context: Context) -> object:
-        found = plan(self, given, context)
-        widths.append(sum(layer.outputs for layer in found.layers))
-        return found
-
-    monkeypatch.setattr(PruneChannelsGradually, "plan", spied)
-    for regrow in (False, True):
-        run(program, PruneChannelsGradually(macs=0.3, steps=2, round_to=4, regrow=regrow, tune=TUNE))
-    # The first plan is the check that the final budget can be met.
-    whole = 16 + 32 + 16 + 4
-    assert widths[:2] == [whole, whole]
-    assert widths[2] < whole
-    assert widths[3:] == [whole] * 3
-
-
 def test_with_regrow_channels_come_back(program: Program) -> None:
     """A high learning rate changes which channels matter from step to step, and the results count them."""
     wild = dataclasses.replace(TUNE, learning_rate=0.3, batch_size=16)
