@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 from edgepress.artifact import Manifest
 from edgepress.convert._converter import Converter
 from edgepress.convert._file_size import refuse_large
-from edgepress.errors import UnsupportedModel, UnsupportedTarget
+from edgepress.errors import BadOption, UnsupportedModel
 from edgepress.ncnn_file import NCNN_FORMAT, write
 from edgepress.program import Program, tool_versions
 from edgepress.signature import Signature, TensorSpec
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class ProgramToNcnn(Converter[Program]):
-    """An ncnn file for one sample at a time: ncnn's tensors have no batch axis.
+    """An ncnn file for one sample at a time: ncnn's tensors have no batch axis. A quantized network's convolutions and
+    linear layers become int8.
 
     weights: the type that a float network's weights are stored in. float16 halves the file; ncnn then also
     computes in half precision where the processor can.
@@ -39,15 +40,16 @@ class ProgramToNcnn(Converter[Program]):
         return "ncnn"
 
     def check(self, source: Program) -> None:
-        """Raise UnsupportedModel, naming the user's layer, for what ncnn lacks, UnsupportedTarget for int8.
+        """Raise UnsupportedModel, naming the user's layer, for what ncnn lacks, BadOption for weights=float16 of a
+        quantized network.
 
         Only converting tells: what that gives is kept for `write`.
         """
-        if source.precision == "int8":
-            raise UnsupportedTarget(
-                "INT8 cannot be written for ncnn yet.",
+        if source.precision == "int8" and self.weights == "float16":
+            raise BadOption(
+                "weights=float16 is for float networks; this one is quantized to int8.",
                 where="--to ncnn",
-                hint="convert the float network (weights=float16 halves the file), or --to tflite for INT8 on phones",
+                hint="leave the option out",
             )
         refuse_large(source)
         _check_inputs(source.signature)
@@ -62,19 +64,23 @@ class ProgramToNcnn(Converter[Program]):
         return Manifest(
             format=NCNN_FORMAT,
             signature=_with_one_sample(source.signature),
-            precision=self.weights,
+            precision="int8" if source.precision == "int8" else self.weights,
             preprocess=source.preprocess,
             labels=source.labels,
             tools=tool_versions("ncnn", "pnnx"),
         )
 
     def _converted(self, source: Program) -> Converted:
+        from edgepress.convert._ncnn_int8 import take_integers, with_integers
         from edgepress.convert._ncnn_layers import named_as_in_program, refuse_unknown
         from edgepress.convert._ncnn_pnnx import converted
 
         module = source.graph_module()
+        integers = take_integers(module)
         made = converted(module, source.example_tensors(batch=1), half=self.weights == "float16")
         refuse_unknown(made.graph, module)
+        if source.precision == "int8":
+            made = with_integers(made, module, integers)
         return dataclasses.replace(made, graph=named_as_in_program(made.graph, module))
 
 

@@ -14,9 +14,12 @@ import tiny_networks
 import torch
 from torch import nn
 
-from edgepress import convert, runtime
-from edgepress.errors import BadInput, UnsupportedModel
+from edgepress import compress, convert, graph, runtime
+from edgepress.compress.quantize_static import QuantizeStatic
+from edgepress.errors import BadInput, BadOption, UnsupportedModel
 from edgepress.program import Program
+from edgepress.recipe import Recipe
+from edgepress.rules import Rule, Rules
 
 pytest.importorskip("ncnn", reason="needs the ncnn extra")
 pnnx = pytest.importorskip("pnnx", reason="needs the ncnn extra")
@@ -173,3 +176,63 @@ def test_other_archives_are_refused(tmp_path: Path) -> None:
         changed = artifact.describe(artifact.path, artifact.manifest)
         with pytest.raises(BadInput, match="no .ncnn file"), runtime.open(changed):
             pass
+
+
+def quantized(module: type[nn.Module], rules: tuple[Rule, ...] = ()) -> Program:
+    data = tiny_networks.Patches(64)
+    recipe = Recipe((QuantizeStatic(samples=64, headroom="none"),), Rules(rules))
+    return compress.apply(tiny_networks.capture(module), recipe, data)
+
+
+def int8_layers(path: Path) -> set[str]:
+    return {line.split()[1] for line in graph_of(path).splitlines() if " 8=1 " in line}
+
+
+@pytest.mark.parametrize("network", tiny_networks.NETWORKS)
+def test_a_quantized_network_is_int8_in_ncnn(network: type[nn.Module], tmp_path: Path) -> None:
+    program = quantized(network)
+    artifact = convert.to(program, "ncnn", tmp_path / "model.ncnn")
+    inputs = next(tiny_networks.Patches(64).batches("evaluate", None)).inputs
+    with runtime.open(artifact) as runner:
+        comparison = runtime.compare(program.run, runner.run, [inputs])
+    assert comparison.sqnr_db > runtime.limit_db("int8", "int8")
+    assert artifact.manifest.precision == "int8"
+    weighted = [node for node in graph.operators(program.graph_module()) if node.target in graph.WEIGHTED]
+    assert int8_layers(artifact.path) == {graph.layer_name(node) for node in weighted}
+    # A byte in place of four; the biases, the scales and the graph stay.
+    float_file = convert.to(tiny_networks.capture(network), "ncnn", tmp_path / "float.ncnn")
+    assert artifact.manifest.size_bytes < 0.55 * float_file.manifest.size_bytes
+
+
+def test_a_layer_left_in_float_stays_in_float(tmp_path: Path) -> None:
+    program = quantized(tiny_networks.Residual, rules=(Rule(layer="second", skip=True),))
+    convert.to(program, "ncnn", tmp_path / "model.ncnn")
+    assert int8_layers(tmp_path / "model.ncnn") == {"stem", "first", "head"}
+
+
+def test_layers_of_large_integers_do_not_overflow(tmp_path: Path) -> None:
+    """Weights and inputs at their largest, where Winograd's int8 kernel for 3 x 3 would overflow."""
+
+    class Large(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.wide = nn.Conv2d(3, 64, 1)
+            self.sum = nn.Conv2d(64, 64, 3, padding=1)
+            nn.init.constant_(self.wide.weight, 0.5)
+            nn.init.constant_(self.sum.weight, 1.0)
+
+        def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+            return self.sum(torch.relu(self.wide(pictures)))
+
+    program = quantized(Large)
+    inputs = (np.full((1, 3, 16, 16), 10, np.float32),)
+    with runtime.open(convert.to(program, "ncnn", tmp_path / "model.ncnn")) as runner:
+        (got,) = runner.run(*inputs)
+    want = program.run(*inputs)[0]
+    # Both clip what they read at its calibrated range, and the program what it gives, too; the rest is rounding.
+    np.testing.assert_allclose(np.minimum(got, want.max()), want, rtol=0.03)
+
+
+def test_half_weights_are_for_float_networks() -> None:
+    with pytest.raises(BadOption, match="float16"):
+        convert.check(quantized(tiny_networks.Separable), "ncnn", {"weights": "float16"})
