@@ -44,7 +44,8 @@ class Integers:
     def real(self) -> np.ndarray:
         """The weight in float32."""
         shape = (-1, *[1] * (self.weight.ndim - 1))
-        return self.weight.astype(np.float32) * self.scales.reshape(shape)
+        weight: np.ndarray = self.weight.astype(np.float32) * self.scales.reshape(shape)
+        return weight
 
 
 def take_integers(module: GraphModule) -> dict[Node, Integers]:
@@ -55,7 +56,8 @@ def take_integers(module: GraphModule) -> dict[Node, Integers]:
             taken[node] = integers
     for node in list(graph.operators(module)):
         if node.target is graph.DEQUANTIZE:
-            node.replace_all_uses_with(node.args[0].args[0])  # type: ignore[union-attr]
+            (quantize,) = node.all_input_nodes
+            node.replace_all_uses_with(quantize.all_input_nodes[0])
         elif node.target is graph.DEQUANTIZE_CHANNELS:
             _store_real(module, node)
     module.graph.eliminate_dead_code()
@@ -69,7 +71,7 @@ def with_integers(made: Converted, module: GraphModule, taken: dict[Node, Intege
     Raises UnsupportedModel when that is none of them.
     """
     layers = parse(made.graph)
-    names, pieces, place = {}, [], 0
+    changed, pieces, place = {}, [], 0
     for layer, node in weighted_pairs(layers, module):
         if node not in taken or not _has_kernel(layer):
             continue
@@ -81,15 +83,15 @@ def with_integers(made: Converted, module: GraphModule, taken: dict[Node, Intege
         bias = made.weights[start + len(stored) : start + len(stored) + bias_bytes]
         pieces += [made.weights[place:start], _packed(taken[node], bias)]
         place = start + len(stored) + bias_bytes
-        names[layer.name] = dataclasses.replace(
+        changed[layer.name] = dataclasses.replace(
             layer, parameters=(*layer.parameters, INT8_SCALES, WITHOUT_WINOGRAD)
         )
-    if not names:
+    if not changed:
         raise UnsupportedModel(
             "None of the quantized layers can be int8 in ncnn.",
             hint="convert the float network, or --to tflite",
         )
-    text = written(names.get(layer.name, layer) for layer in layers)
+    text = written(changed.get(layer.name, layer) for layer in layers)
     return Converted(text, b"".join([*pieces, made.weights[place:]]))
 
 
@@ -112,7 +114,8 @@ def _store_real(module: GraphModule, node: Node) -> None:
     weight, scale = _stored(module, node)
     shape = [1] * weight.ndim
     shape[axis] = -1
-    graph.set_constant(module, str(stored.target), weight.float() * scale.float().reshape(shape))
+    if not weight.is_floating_point():  # a tied weight was stored for another layer already
+        graph.set_constant(module, str(stored.target), weight.float() * scale.float().reshape(shape))
     stored.meta["val"] = torch.empty(weight.shape)
     node.replace_all_uses_with(stored)
 
