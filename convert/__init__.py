@@ -6,24 +6,55 @@ import dataclasses
 import inspect
 from collections.abc import Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from edgepress import options as option_values
 from edgepress import plugins
 from edgepress.artifact import Artifact
 from edgepress.convert._converter import Converter
+from edgepress.convert._reader import Reader
 from edgepress.errors import UnknownName
-from edgepress.files import replacing
+from edgepress.files import existing_file, replacing
 from edgepress.history import Step, Value
+from edgepress.preprocess import Preprocess
 from edgepress.program import Program, tool_versions
 
-__all__ = ["Converter", "check", "find", "formats", "route", "to"]
+__all__ = ["Converter", "Reader", "check", "find", "formats", "read", "readable", "reader", "route", "to"]
+
+READER = "_to_program"
 
 
 def edges() -> dict[tuple[str, str], str]:
     """(from, to) of every edge, and the file it is in."""
-    names = (name for name in plugins.names(__name__) if "_to_" in name)
+    names = (name for name in plugins.names(__name__) if "_to_" in name and not name.endswith(READER))
     return {tuple(name.split("_to_")): name for name in names}  # type: ignore[misc]
+
+
+def readable() -> tuple[str, ...]:
+    """Every format that `read` takes: the word before `_to_program`."""
+    return tuple(name.removesuffix(READER) for name in plugins.names(__name__) if name.endswith(READER))
+
+
+def reader(format: str) -> type[Reader]:
+    """The Reader of a format; UnknownName otherwise."""
+    if format not in readable():
+        raise UnknownName("format to read", format, readable())
+    found: type[Reader] = _only_class(plugins.load(__name__, f"{format}{READER}", kind="reader"), Reader)
+    return found
+
+
+def read(
+    path: Path, options: Mapping[str, Value] | None = None, preprocess: Preprocess | None = None
+) -> Program:
+    """A network that another framework wrote, by the file's suffix, as a Program to compress and convert.
+
+    Raises BadInput for what is no such file, UnsupportedModel for what cannot be read or captured.
+    """
+    found = existing_file(path, "network")
+    kind = reader(found.suffix.removeprefix("."))
+    plugins.require(*kind.requires(), extra=kind.extra())
+    return option_values.build(kind, options or {}, where=str(path)).read(found, preprocess)
 
 
 def formats() -> tuple[str, ...]:
@@ -33,11 +64,7 @@ def formats() -> tuple[str, ...]:
 
 def find(start: str, end: str) -> type[Converter[Any]]:
     module = plugins.load(__name__, f"{start}_to_{end}", kind="conversion")
-    (found,) = (
-        member
-        for _, member in inspect.getmembers(module, inspect.isclass)
-        if issubclass(member, Converter) and member.__module__ == module.__name__
-    )
+    found: type[Converter[Any]] = _only_class(module, Converter)
     return found
 
 
@@ -92,3 +119,13 @@ def _convert(converter: Converter[Any], source: Program | Artifact, path: Path) 
     history = (source.history if isinstance(source, Program) else source.manifest.history).then(made)
     tools = tool_versions("torch") | dict(manifest.tools)
     return Artifact.describe(path, dataclasses.replace(manifest, history=history, tools=tools))
+
+
+def _only_class(module: ModuleType, base: type) -> Any:
+    """The one subclass of `base` that the module defines."""
+    (found,) = (
+        member
+        for _, member in inspect.getmembers(module, inspect.isclass)
+        if issubclass(member, base) and member.__module__ == module.__name__
+    )
+    return found

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgepress import compress, cost, models
+from edgepress import compress, cost
 from edgepress.accuracy import Accuracy, can_evaluate, evaluate
+from edgepress.cli._reading import load
 from edgepress.data import Data, check_labels
 from edgepress.deflate import deflated_bytes
 from edgepress.errors import BadInput, UsageError
@@ -93,7 +94,7 @@ class Compression:
             return result
         context = Context(
             original=original,
-            load_model=models.load,
+            load_model=load,
             data=self.data,
             progress=progress,
             announce=announce,

@@ -29,11 +29,11 @@ class ModelInput:
     preprocess: str | None = None
 
     def load(self) -> Program:
-        from edgepress import models
+        from edgepress.cli._reading import load
         from edgepress.options import parse
 
         options = {key: value for text in self.settings for key, value in parse(text, where="--set").items()}
-        return models.load(
+        return load(
             self.text,
             weights=self.weights,
             input_shape=_shape(self.input_shape),

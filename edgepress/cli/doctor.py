@@ -59,7 +59,7 @@ def _converter(start: str, end: str) -> Finding:
     try:
         from edgepress import convert
 
-        converter = convert.find(start, end)
+        converter = convert.reader(start) if end == "program" else convert.find(start, end)
     except ModuleNotFoundError as error:  # one of the packages that every installation has
         return Finding("converter", f"{start} to {end}", "missing", f"pip install {error.name}")
     return _finding("converter", f"{start} to {end}", converter.requires(), converter.extra())

@@ -1,0 +1,334 @@
+"""Reading ONNX: each operator against ONNX's own test cases, whole networks against ONNX Runtime, and what is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from onnx.backend.test.case.node import collect_testcases
+
+from edgepress import convert, models
+from edgepress.compress.prune_channels import PruneChannels, prunable
+from edgepress.compress.quantize_static import QuantizeStatic
+from edgepress.convert._onnx_reading import model as onnx_model
+from edgepress.convert._onnx_reading.call import OPERATIONS
+from edgepress.convert._onnx_reading.network import KNOWN_BEFOREHAND, Network
+from edgepress.convert._onnx_reading.passes import prepared
+from edgepress.errors import BadInput, UnknownName, UnsupportedModel
+from edgepress.program import Program
+from edgepress.stage import Context
+
+NOT_ONNX = {"Linear", "DequantizeStored"}
+"""Names of our own, made by passes."""
+
+KINDS = "fiub"
+
+
+@functools.cache
+def cases() -> dict[str, list[Any]]:
+    """ONNX's test cases that consist of one operator we know, on ordinary types, by that operator."""
+    found: dict[str, list[Any]] = {}
+    for case in collect_testcases(None):
+        nodes = case.model.graph.node
+        is_new = case.model.opset_import[0].version >= onnx_model.OLDEST_OPSET
+        if is_new and len(nodes) == 1 and nodes[0].op_type in OPERATIONS and case.data_sets:
+            found.setdefault(nodes[0].op_type, []).append(case)
+    return found
+
+
+def outputs_of(case: Any, folder: Path) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """(ours, expected). Inputs that say how to compute become constants, as they are in real files."""
+    inputs, expected = ([np.asarray(value) for value in values] for values in case.data_sets[0])
+    onnx.save(case.model, folder / "case.onnx")
+    model = onnx_model.load(folder / "case.onnx")
+    (operation,) = model.operations
+    known = set(KNOWN_BEFOREHAND.get(operation.type, ()))
+    arrays = dict(zip((given.name for given in model.inputs), inputs, strict=True))
+    constants = {
+        name: value
+        for name, value in arrays.items()
+        if name != operation.inputs[0] and (value.dtype.kind in "iu" or operation.inputs.index(name) in known)
+    }
+    if operation.type in ("Range", "ConstantOfShape", "Clip", "OneHot", "Pad", "LSTM", "GRU"):
+        constants = {name: value for name, value in arrays.items() if _is_how(operation, name)}
+    kept = tuple(given for given in model.inputs if given.name not in constants)
+    model = prepared(dataclasses.replace(model, inputs=kept, constants={**model.constants, **constants}))
+    if operation.type in EXTRA_OUTPUTS:
+        model, expected = dataclasses.replace(model, outputs=model.outputs[:1]), expected[:1]
+    if not model.operations:
+        return [model.constants[name] for name in model.outputs], expected
+    with torch.no_grad():
+        made = Network(model, None)(*(torch.from_numpy(np.array(arrays[given.name])) for given in kept))
+    return [value.numpy() for value in (made if isinstance(made, tuple) else (made,))], expected
+
+
+EXTRA_OUTPUTS = ("LayerNormalization", "Dropout")
+"""What comes beside their first output, no inference reads."""
+
+
+def _is_how(operation: onnx_model.Operation, name: str) -> bool:
+    first = {"Range": 0, "ConstantOfShape": 0}.get(operation.type, 1)
+    return operation.inputs.index(name) >= first
+
+
+def is_ordinary(case: Any) -> bool:
+    arrays = [np.asarray(value) for values in case.data_sets[0] for value in values]
+    return all(array.dtype.kind in KINDS and array.dtype.name not in UNSIGNED for array in arrays)
+
+
+UNSIGNED = ("uint16", "uint32", "uint64")
+"""PyTorch computes next to nothing in these."""
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("type", sorted(set(OPERATIONS) - NOT_ONNX))
+def test_each_operator_computes_what_onnx_says(type: str, tmp_path: Path) -> None:
+    compared = 0
+    for case in cases().get(type, []):
+        if not is_ordinary(case):
+            continue
+        try:
+            ours, expected = outputs_of(case, tmp_path)
+        except UnsupportedModel:
+            continue  # refused, which is never wrong; how much is not refused is counted below
+        if type == "QuantizeLinear" and expected[0].dtype == np.uint8:
+            ours = [ours[0].astype(np.int16) + 128]
+        for have, want in zip(ours, expected, strict=True):
+            assert have.shape == want.shape, case.name
+            # Some cases state four digits; 16-bit floats are computed wider or narrower than the reference does.
+            tolerance = 1e-2 if want.dtype == np.float16 else 1e-3
+            have, want = have.astype(float), want.astype(float)
+            assert np.allclose(have, want, tolerance, 1e-5, equal_nan=True), case.name
+        compared += 1
+    assert compared or type in WITHOUT_CASES, "every case of this operator was refused"
+
+
+WITHOUT_CASES = {"And", "Not", "Or", "Xor", "Shape", "Size", "Upsample", "GRU", "Sum", "CastLike", "Cast"}
+"""Cases of these leave nothing to compare: they are older than what we read, or no input reaches the output."""
+
+
+ZOO = {"lenet5": 32, "resnet20": 32, "mobilenet_v2": 64, "shufflenet_v2": 64, "squeezenet1_1": 64}
+
+
+@pytest.mark.parametrize("name", ZOO)
+def test_a_zoo_network_comes_back_from_onnx(name: str, tmp_path: Path) -> None:
+    program = models.load(name, input_shape=(1 if name == "lenet5" else 3, ZOO[name], ZOO[name]))
+    convert.to(program, "onnx", tmp_path / "network.onnx")
+
+    back = convert.read(tmp_path / "network.onnx")
+
+    assert back.signature == program.signature
+    (array,) = program.signature.example(3)
+    before, after = program.run(array)[0], back.run(array)[0]
+    assert np.abs(before - after).max() <= 1e-5 * np.abs(before).max()
+    assert sum(group.channels for group in prunable(back).groups) == sum(
+        group.channels for group in prunable(program).groups
+    )
+
+
+def test_what_was_read_can_be_pruned_and_converted(tmp_path: Path) -> None:
+    convert.to(models.load("resnet20"), "onnx", tmp_path / "network.onnx")
+    back = convert.read(tmp_path / "network.onnx")
+
+    outcome = PruneChannels(macs=0.5).apply(back, Context(original=back, load_model=models.load))
+    convert.to(outcome.program, "onnx", tmp_path / "smaller.onnx")
+
+    (array,) = back.signature.example(2)
+    (made,) = onnxruntime.InferenceSession(tmp_path / "smaller.onnx").run(None, {"pictures": array})
+    assert np.allclose(made, outcome.program.run(array)[0], atol=1e-5)
+
+
+def test_a_quantized_file_becomes_a_quantized_program(tmp_path: Path) -> None:
+    from edgepress.data import open_data
+
+    program = models.load("lenet5")
+    context = Context(original=program, load_model=models.load, data=open_data("digits"))
+    quantized = QuantizeStatic(samples=64).apply(program, context).program
+    convert.to(quantized, "onnx", tmp_path / "int8.onnx")
+
+    back = convert.read(tmp_path / "int8.onnx")
+
+    assert back.precision == "int8"
+    (array,) = program.signature.example(8)
+    assert np.allclose(back.run(array)[0], quantized.run(array)[0], atol=1e-6)
+
+
+class Sequence(torch.nn.Module):
+    """N x 7 x 8 to N x 5 through a bidirectional LSTM of two layers and a GRU."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lstm = torch.nn.LSTM(8, 6, 2, batch_first=True, bidirectional=True)
+        self.gru = torch.nn.GRU(12, 6, batch_first=True)
+        self.classifier = torch.nn.Linear(6, 5)
+
+    def forward(self, steps: torch.Tensor) -> torch.Tensor:
+        made, _ = self.gru(self.lstm(steps)[0])
+        scores: torch.Tensor = self.classifier(made[:, -1])
+        return scores
+
+
+class Shuffled(torch.nn.Module):
+    """Channels are mixed by views that spell out the batch, as older exporters write them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = torch.nn.Conv2d(3, 8, 3, padding=1)
+        self.second = torch.nn.Conv2d(8, 4, 3, groups=4)
+        self.slope = torch.nn.PReLU(8)
+
+    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        features = self.slope(self.first(pictures))
+        batch, channels, height, width = features.shape
+        features = features.view(batch, 2, channels // 2, height, width).transpose(1, 2)
+        features = self.second(features.reshape(batch, channels, height, width))
+        return torch.nn.functional.interpolate(features, scale_factor=2).mean((2, 3))
+
+
+@pytest.mark.parametrize(("network", "shape"), [(Sequence(), (7, 8)), (Shuffled(), (3, 8, 8))])
+@pytest.mark.parametrize("opset", [11, 17])
+def test_another_writer_with_a_fixed_batch(
+    network: torch.nn.Module, shape: tuple[int, ...], opset: int, tmp_path: Path
+) -> None:
+    """PyTorch's older exporter writes the batch of one into every reshape."""
+    path, array = tmp_path / "network.onnx", torch.randn(1, *shape)
+    torch.onnx.export(
+        network.eval(),
+        (array,),
+        path,
+        opset_version=opset,
+        dynamo=False,
+        input_names=["in"],
+        output_names=["out"],
+    )
+
+    program = convert.read(path)
+
+    assert program.signature.inputs[0].shape == (None, *shape)
+    (wanted,) = onnxruntime.InferenceSession(path).run(None, {"in": array.numpy()})
+    several = np.concatenate([array.numpy(), np.ones((2, *shape), np.float32)])
+    assert np.abs(program.run(several)[0][:1] - wanted).max() <= 1e-5
+
+
+def save(
+    path: Path, nodes: list[Any], constants: dict[str, np.ndarray], shape: list[Any], opset: int = 17
+) -> Path:
+    """A model from `x` of this shape to `y`."""
+    graph = helper.make_graph(
+        nodes,
+        "graph",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=10)
+    onnx.save(model, path)
+    return path
+
+
+def read_and_compare(path: Path, array: np.ndarray) -> Program:
+    program = convert.read(path)
+    (wanted,) = onnxruntime.InferenceSession(path).run(None, {"x": array})
+    assert np.allclose(program.run(array)[0], wanted, atol=1e-5)
+    return program
+
+
+def test_products_with_stored_matrices_become_linear_layers(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    constants = {
+        "first.weight": random.normal(size=(6, 5)).astype(np.float32),
+        "first.bias": random.normal(size=5).astype(np.float32),
+        "opaque": random.normal(size=(5, 4)).astype(np.float32),
+    }
+    nodes = [
+        helper.make_node("MatMul", ["x", "first.weight"], ["a"], name="first"),
+        helper.make_node("Add", ["first.bias", "a"], ["b"]),
+        helper.make_node("Relu", ["b"], ["c"]),
+        helper.make_node("Gemm", ["c", "opaque"], ["y"], name="head/product"),
+    ]
+    path = save(tmp_path / "products.onnx", nodes, constants, ["N", 6])
+
+    program = read_and_compare(path, random.normal(size=(3, 6)).astype(np.float32))
+
+    assert [group.layers for group in prunable(program).groups] == [("first",)]
+    names = {name for name, _ in program.exported.named_parameters()}
+    assert {"first.bias", "head.product.weight"} <= names
+
+
+def test_padding_that_keeps_the_size_and_sizes_computed_from_shapes(tmp_path: Path) -> None:
+    weight = np.random.default_rng(0).normal(size=(4, 3, 3, 3)).astype(np.float32)
+    constants = {"w": weight, "zero": np.array(0), "rest": np.array([-1]), "front": np.array([0])}
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["a"], auto_pad="SAME_UPPER", strides=[2, 2]),
+        helper.make_node("Shape", ["a"], ["s"]),
+        helper.make_node("Gather", ["s", "zero"], ["n"], axis=0),
+        helper.make_node("Unsqueeze", ["n", "front"], ["n1"]),
+        helper.make_node("Concat", ["n1", "rest"], ["target"], axis=0),
+        helper.make_node("Reshape", ["a", "target"], ["y"]),
+    ]
+    path = save(tmp_path / "same.onnx", nodes, constants, ["N", 3, 8, 8])
+
+    program = read_and_compare(path, np.ones((5, 3, 8, 8), np.float32))
+
+    assert program.signature.outputs[0].shape == (None, 64)
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"mode": "cubic", "coordinate_transformation_mode": "half_pixel"},
+        {"mode": "linear", "coordinate_transformation_mode": "asymmetric"},
+        {"mode": "nearest", "coordinate_transformation_mode": "half_pixel", "nearest_mode": "ceil"},
+    ],
+)
+def test_resizing_as_pytorch_does_not(attributes: dict[str, str], tmp_path: Path) -> None:
+    constants = {"scales": np.array([1, 1, 1.5, 0.75], np.float32)}
+    node = helper.make_node("Resize", ["x", "", "scales"], ["y"], **attributes)
+    path = save(tmp_path / "resize.onnx", [node], constants, ["N", 2, 6, 8])
+
+    read_and_compare(path, np.random.default_rng(0).normal(size=(2, 2, 6, 8)).astype(np.float32))
+
+
+def test_an_unknown_operator_is_named_with_its_node(tmp_path: Path) -> None:
+    node = helper.make_node("NonZero", ["x"], ["y"], name="model/where")
+    path = save(tmp_path / "unknown.onnx", [node], {}, ["N", 3])
+
+    with pytest.raises(UnsupportedModel) as raised:
+        convert.read(path)
+
+    assert "NonZero" in str(raised.value)
+    assert "model/where" in str(raised.value)
+
+
+def test_free_axes_besides_the_batch_ask_for_sizes(tmp_path: Path) -> None:
+    path = save(tmp_path / "free.onnx", [helper.make_node("Relu", ["x"], ["y"])], {}, ["N", 3, "H", "W"])
+
+    with pytest.raises(UnsupportedModel, match=r"leaves its axes \[2, 3\] free"):
+        convert.read(path)
+    assert convert.read(path, {"shape": [3, 4, 4]}).signature.inputs[0].shape == (None, 3, 4, 4)
+
+
+def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.onnx"
+    broken.write_bytes(b"not a model")
+    old = save(tmp_path / "old.onnx", [helper.make_node("Relu", ["x"], ["y"])], {}, ["N", 3], opset=9)
+
+    with pytest.raises(BadInput, match="no sound ONNX model"):
+        convert.read(broken)
+    with pytest.raises(BadInput, match="opset 9"):
+        convert.read(old)
+    with pytest.raises(BadInput, match="does not exist"):
+        convert.read(tmp_path / "missing.onnx")
+    other = tmp_path / "network.caffemodel"
+    other.write_bytes(b"not for us")
+    with pytest.raises(UnknownName):
+        convert.read(other)
