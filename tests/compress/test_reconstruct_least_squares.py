@@ -55,7 +55,9 @@ def test_mean_variance_and_error_are_those_of_the_rows() -> None:
 def test_the_ridge_pulls_towards_the_old_weights() -> None:
     read, targets = _rows(1, 6, 4)
     old = torch.ones(1, 6, 4, dtype=torch.float64)
-    distances = [float((_system(read, targets, True).solve(old, ridge) - old).norm()) for ridge in (0.1, 10, 1e6)]
+    distances = [
+        float((_system(read, targets, True).solve(old, ridge) - old).norm()) for ridge in (0.1, 10, 1e6)
+    ]
     assert distances == sorted(distances, reverse=True)
     # The rows weigh in with a millionth of the pull's weight.
     assert distances[-1] < 1e-4
