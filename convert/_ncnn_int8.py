@@ -16,9 +16,10 @@ from torch.fx import GraphModule, Node
 
 from edgepress import graph
 from edgepress.convert._ncnn_graph import NcnnLayer, parse, written
-from edgepress.convert._ncnn_layers import weighted_pairs
+from edgepress.convert._ncnn_layers import WEIGHTED, weighted_pairs
 from edgepress.convert._ncnn_pnnx import Converted
 from edgepress.errors import UnsupportedModel
+from edgepress.history import Value
 
 FLOAT_TAG = (0).to_bytes(4, "little")
 INT8_TAG = (0x000D4B38).to_bytes(4, "little")
@@ -93,6 +94,13 @@ def with_integers(made: Converted, module: GraphModule, taken: dict[Node, Intege
         )
     text = written(changed.get(layer.name, layer) for layer in layers)
     return Converted(text, b"".join([*pieces, made.weights[place:]]))
+
+
+def quality(text: str) -> dict[str, Value]:
+    """How many layers with weights compute in int8, and how many in float."""
+    weighted = [layer for layer in parse(text) if layer.type in WEIGHTED]
+    integer = sum(INT8_SCALES in layer.parameters for layer in weighted)
+    return {"int8_layers": integer, "float_layers": len(weighted) - integer}
 
 
 def _integers(module: GraphModule, node: Node) -> Integers | None:

@@ -58,6 +58,8 @@ class ProgramToNcnn(Converter[Program]):
             waiting[self] = self._converted(source)
 
     def write(self, source: Program, path: Path) -> Manifest:
+        from edgepress.convert._ncnn_int8 import quality
+
         self.check(source)
         made = _checked[source].pop(self)
         write(path, made.graph, made.weights)
@@ -68,6 +70,7 @@ class ProgramToNcnn(Converter[Program]):
             preprocess=source.preprocess,
             labels=source.labels,
             tools=tool_versions("ncnn", "pnnx"),
+            quality=quality(made.graph),
         )
 
     def _converted(self, source: Program) -> Converted:

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from edgepress import compress, convert, graph, runtime
+from edgepress.artifact import Artifact
 from edgepress.compress.quantize_static import QuantizeStatic
 from edgepress.errors import BadInput, BadOption, UnsupportedModel
 from edgepress.program import Program
@@ -208,6 +209,8 @@ def test_a_layer_left_in_float_stays_in_float(tmp_path: Path) -> None:
     program = quantized(tiny_networks.Residual, rules=(Rule(layer="second", skip=True),))
     convert.to(program, "ncnn", tmp_path / "model.ncnn")
     assert int8_layers(tmp_path / "model.ncnn") == {"stem", "first", "head"}
+    quality = Artifact.open(tmp_path / "model.ncnn").manifest.quality
+    assert (quality["int8_layers"], quality["float_layers"]) == (3, 1)
 
 
 def test_layers_of_large_integers_do_not_overflow(tmp_path: Path) -> None:
@@ -216,8 +219,8 @@ def test_layers_of_large_integers_do_not_overflow(tmp_path: Path) -> None:
     class Large(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.wide = nn.Conv2d(3, 64, 1)
-            self.sum = nn.Conv2d(64, 64, 3, padding=1)
+            self.wide = nn.Conv2d(3, 256, 1)
+            self.sum = nn.Conv2d(256, 256, 3, padding=1)
             nn.init.constant_(self.wide.weight, 0.5)
             nn.init.constant_(self.sum.weight, 1.0)
 
