@@ -54,7 +54,9 @@ def _stage_option(flag: str, help: str, metavar: str = "KEY=VALUE,...") -> Calla
 @data_options
 @click.option("-o", "--out", "folder", type=click.Path(path_type=Path), help="Folder for the results.")
 @click.option("-r", "--recipe", type=click.Path(path_type=Path), help="A recipe (YAML) in place of stages.")
-@_stage_option("--prune", "Remove whole channels: macs=0.5 keeps half of the MACs; or latency=0.6@cpu:litert.")
+@_stage_option(
+    "--prune", "Remove whole channels: macs=0.5 keeps half of the MACs; or latency=0.6@cpu:litert."
+)
 @_stage_option("--distill", "Train to the answers of a teacher: self (before compression) or a MODEL.")
 @_stage_option("--fine-tune", "Train on the labels: epochs=5.")
 @_stage_option("--quantize", "Calibrate and turn to 8-bit integers: int8.")
