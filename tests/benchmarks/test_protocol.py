@@ -77,8 +77,9 @@ def test_too_slow_for_the_time_allowed_is_said_not_hidden(make_runner):
         rounds=2, min_runs=1000, min_seconds=0, max_seconds=0.02, min_warmup_runs=1, max_warmup_runs=2
     )
     measured = measure(make_runner("a", busy_ms=5.0), hurried)
-    assert len(measured.latency_ms) == 4
-    assert "Only 4 of 1000 runs fitted into the time allowed." in measured.warnings
+    runs = len(measured.latency_ms)
+    assert 1 <= runs <= 4, "two rounds of 20 ms hold at most four runs of 5 ms, on a busy machine fewer"
+    assert f"Only {runs} of 1000 runs fitted into the time allowed." in measured.warnings
     assert any("Not settled" in warning for warning in measured.warnings)
 
 

@@ -188,6 +188,7 @@ def test_doctor_tells_what_is_missing(tmp_path: Path) -> None:
     told = {(found["kind"], found["name"]): found for found in json.loads(finished.stdout)["backends"]}
     missing = {key: found["detail"] for key, found in told.items() if found["status"] == "missing"}
     assert missing == {
+        ("converter", "onnx to program"): "pip install onnx",
         ("converter", "program to onnx"): "pip install onnx",
         ("converter", "program to tflite"): "pip install 'edgepress[tflite]'",
         ("runner", "litert"): "pip install 'edgepress[tflite]'",
