@@ -39,7 +39,12 @@ SCHEDULE: dict[str, Any] = {
 }
 """The tuning that every network gets: Nesterov momentum, one cycle, shifted and mirrored pictures."""
 
-TUNINGS: dict[str, TrainingStage] = {"fine_tune": FineTune(**SCHEDULE), "distill": Distill(**SCHEDULE)}
+TUNINGS: dict[str, TrainingStage] = {
+    "fine_tune": FineTune(**SCHEDULE),
+    "distill": Distill(**{**SCHEDULE, "learning_rate": 0.02}),
+}
+"""As many epochs for all. Distillation starts from a refitted network, near its teacher's answers, and takes
+smaller steps so as not to lose them."""
 PEER_SAMPLES = 1280
 """Pictures for the peer's Taylor gradients."""
 

@@ -4,7 +4,8 @@ python benchmarks/suites/pruning.py --data FOLDER [--quick]
 
 Torch-Pruning is the peer, as its users get it: global, one shot, batch-norms as they are. It is no dependency: `pip
 install --no-deps torch-pruning==1.6.1`, or the table has our rows alone. Every network is tuned by our one training loop with
-the same options and seed; distillation, for which the pruned network's own original is the teacher, is a row of its own.
+the same options and seed; distillation, for which the pruned network's own original is the teacher, is a column of its own,
+of as many epochs but at a smaller rate.
 Ours are pruned with PruneChannels' defaults but for budget and criterion. Criterion, saving_exponent and the ridge of the
 fit were compared on pictures 46,000 to 47,000 of the training split (which the network was trained on, as on all of
 them, and which no calibration here reads), by divergence from the unpruned network's answers; never on the
