@@ -16,6 +16,7 @@ from torch.fx import Interpreter, Node
 from edgepress import graph
 from edgepress.compress._channel_group import Evidence
 from edgepress.compress._channel_labels import Flow, Labelling
+from edgepress.compress._classification import first_output
 from edgepress.data import Batch
 
 Loss = Callable[[torch.Tensor, Batch], torch.Tensor]
@@ -43,7 +44,7 @@ def _gradients(labelling: Labelling, batch: Batch, loss: Loss) -> Seen:
     module = labelling.graph_module
     module.zero_grad()
     with torch.enable_grad():
-        _backward(loss(_first(module(*_tensors(batch))), batch))
+        _backward(loss(first_output(module(*_tensors(batch))), batch))
     named = {name: parameter.grad for name, parameter in module.named_parameters()}
     return Seen(len(batch), {name: grad.numpy() for name, grad in named.items() if grad is not None})
 
@@ -71,7 +72,7 @@ def _gates(labelling: Labelling, batch: Batch, loss: Loss) -> Seen:
         return read
 
     with torch.enable_grad():
-        output = _first(_Reading(labelling, gated).run(*_tensors(batch)))
+        output = first_output(_Reading(labelling, gated).run(*_tensors(batch)))
         _backward(loss(output, batch) * len(batch))
     return Seen(len(batch), channels=sums.total.numpy())
 
@@ -138,8 +139,3 @@ def _backward(loss: torch.Tensor) -> None:
     """Nothing comes back where the first output does not depend on what could be removed."""
     if loss.requires_grad:
         loss.backward()
-
-
-def _first(output: Any) -> torch.Tensor:
-    first: torch.Tensor = output[0] if isinstance(output, tuple | list) else output
-    return first

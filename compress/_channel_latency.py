@@ -16,7 +16,7 @@ from torch.fx import Node
 
 from edgepress import graph
 from edgepress.compress._channel_labels import Flow, Labelling
-from edgepress.compress._channel_normalise import shape_at_batch_one
+from edgepress.compress._channel_nodes import shape_at_batch_one
 from edgepress.compress._channel_structure import Amount, Structure
 from edgepress.progress import Progress
 from edgepress.stopwatch import LayerShape, Setting, Stopwatch

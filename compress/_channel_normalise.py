@@ -23,8 +23,6 @@ from edgepress.compress._channel_nodes import (
 from edgepress.compress._channel_selections import select_before_reshaping
 from edgepress.errors import UnsupportedModel
 
-__all__ = ["normalise", "shape_at_batch_one"]
-
 aten = torch.ops.aten
 
 COPIES = frozenset({"contiguous", "clone", "alias", "detach", "lift_fresh_copy"})

@@ -29,16 +29,15 @@ def recovered(
     refitted, or none was: measuring all of them anew loses about a point of accuracy on a residual network.
     """
     results: dict[str, Value] = {}
-    is_complete = False
+    follows = options.recalibrate_batch_norm and _batch_norm.is_needed(pruned)
+    samples = list(batches()) if options.reconstruct or follows else []
     if options.reconstruct:
-        samples = list(batches())
         if not samples:
             return pruned, {"reconstruction": "none: there is no data to calibrate with"}
         pruned, found = reconstructed(original, pruned, orders, samples)
-        is_complete = not found.left
+        follows = follows and bool(found.left)
         errors: dict[str, Value] = {name: [before, after] for name, (before, after) in found.errors.items()}
         results["reconstruction"] = {"samples": found.samples, "errors": errors, "left": dict(found.left)}
-    if options.recalibrate_batch_norm and not is_complete and _batch_norm.is_needed(pruned):
-        samples = list(batches())
-        pruned = _batch_norm.reestimated(pruned, samples) if samples else pruned
+    if follows and samples:
+        pruned = _batch_norm.reestimated(pruned, samples)
     return pruned, results

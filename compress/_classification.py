@@ -21,3 +21,8 @@ def check_scores(scores: torch.Tensor, labels: torch.Tensor, data_name: str) -> 
             where=f"data {data_name}",
             hint="use the data the network was trained for",
         )
+
+
+def first_output(outputs: torch.Tensor | tuple[torch.Tensor, ...] | list[torch.Tensor]) -> torch.Tensor:
+    """What is trained and judged of a network with several outputs."""
+    return outputs if isinstance(outputs, torch.Tensor) else outputs[0]

@@ -10,7 +10,7 @@ import torch
 from torch.fx import GraphModule, Node
 
 from edgepress import graph
-from edgepress.compress._channel_normalise import shape_at_batch_one
+from edgepress.compress._channel_nodes import shape_at_batch_one
 from edgepress.compress._reconstruct_norm import is_settled
 
 aten = torch.ops.aten

@@ -12,7 +12,7 @@ import torch
 from annotated_types import Ge, Gt, Le, Lt
 
 from edgepress.compress._augment import augment
-from edgepress.compress._classification import check_scores
+from edgepress.compress._classification import check_scores, first_output
 from edgepress.compress._sparse_zeros import KeepZeros, sparse_weights
 from edgepress.compress._training_hook import Hooks, TrainingHook
 from edgepress.data import Batch, Split
@@ -183,7 +183,7 @@ class _Loop:
         with torch.no_grad():
             for batch in self.data.batches("train", self.preprocess, batch_size=128, limit=self.held_out):
                 inputs, labels = _tensors(batch)
-                logits = self._checked(_first(module(*inputs)), labels)
+                logits = self._checked(first_output(module(*inputs)), labels)
                 total += self.loss(inputs, logits, labels).item() * len(batch)
                 if labels is not None:
                     correct += int((logits.argmax(1) == labels).sum())
@@ -193,7 +193,7 @@ class _Loop:
     def _forward(self, module: Trainable, inputs: Tensors, labels: torch.Tensor | None) -> torch.Tensor:
         device = inputs[0].device.type
         with torch.autocast(device, torch.bfloat16, enabled=self.options.precision == "bfloat16"):
-            logits = self._checked(_first(module(*inputs)), labels)
+            logits = self._checked(first_output(module(*inputs)), labels)
         return self.loss(inputs, logits.float(), labels)
 
     def _checked(self, logits: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:
@@ -270,7 +270,3 @@ def _tensors(batch: Batch) -> tuple[Tensors, torch.Tensor | None]:
 def _channels_last(tensor: torch.Tensor) -> torch.Tensor:
     """Pictures with the channels innermost in memory: convolutions on a CPU train faster so."""
     return tensor.contiguous(memory_format=torch.channels_last) if tensor.ndim == 4 else tensor
-
-
-def _first(outputs: torch.Tensor | tuple[torch.Tensor, ...] | list[torch.Tensor]) -> torch.Tensor:
-    return outputs if isinstance(outputs, torch.Tensor) else outputs[0]

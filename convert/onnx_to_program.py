@@ -16,7 +16,6 @@ from edgepress.convert._reader import Reader
 from edgepress.errors import BadInput, UnsupportedModel
 from edgepress.preprocess import Preprocess
 from edgepress.program import Program
-from edgepress.signature import Signature, TensorSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +49,8 @@ class OnnxToProgram(Reader):
         program = Program.capture(network, examples, preprocess=preprocess)
         for node in program.exported.graph.nodes:
             node.meta.pop("stack_trace", None)  # it would show lines of ours: the layer's name says where
-        return _named(program, model)
+        names = [given.name for given in model.inputs]
+        return dataclasses.replace(program, signature=program.signature.renamed(names, model.outputs))
 
     def batch(self, path: Path) -> int | None:
         return _fixed_batch(onnx_model.load(path))
@@ -74,16 +74,3 @@ def _fixed_batch(model: onnx_model.Model) -> int | None:
     """The first axis of all inputs; None where it is free or they disagree."""
     sizes = {given.shape[0] if given.shape else None for given in model.inputs}
     return sizes.pop() if len(sizes) == 1 else None
-
-
-def _named(program: Program, model: onnx_model.Model) -> Program:
-    """The program with inputs and outputs under the file's names."""
-
-    def named(specs: tuple[TensorSpec, ...], names: list[str]) -> tuple[TensorSpec, ...]:
-        return tuple(dataclasses.replace(spec, name=name) for spec, name in zip(specs, names, strict=True))
-
-    signature = Signature(
-        named(program.signature.inputs, [given.name for given in model.inputs]),
-        named(program.signature.outputs, list(model.outputs)),
-    )
-    return dataclasses.replace(program, signature=signature)

@@ -202,13 +202,7 @@ def _renamed(new: Signature, old: Signature) -> Signature:
     """`new` under the names of `old`: rewriting must not change what callers see."""
     if len(new.inputs) != len(old.inputs) or len(new.outputs) != len(old.outputs):
         return new
-
-    def named(specs: tuple[TensorSpec, ...], names: tuple[TensorSpec, ...]) -> tuple[TensorSpec, ...]:
-        return tuple(
-            dataclasses.replace(spec, name=name.name) for spec, name in zip(specs, names, strict=True)
-        )
-
-    return Signature(named(new.inputs, old.inputs), named(new.outputs, old.outputs))
+    return new.renamed([spec.name for spec in old.inputs], [spec.name for spec in old.outputs])
 
 
 def _flat(outputs: object) -> list[torch.Tensor]:

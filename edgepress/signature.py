@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -46,6 +47,10 @@ class Signature:
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
 
+    def renamed(self, inputs: Sequence[str], outputs: Sequence[str]) -> Signature:
+        """The same tensors under other names, in order."""
+        return Signature(_renamed(self.inputs, inputs), _renamed(self.outputs, outputs))
+
     def check_inputs(self, arrays: Sequence[np.ndarray]) -> None:
         if len(arrays) != len(self.inputs):
             raise BadInput(f"The network takes {len(self.inputs)} inputs, but got {len(arrays)}.")
@@ -61,6 +66,10 @@ class Signature:
             else random.integers(0, 2, spec.with_batch(batch)).astype(spec.dtype)
             for spec in self.inputs
         )
+
+
+def _renamed(specs: Sequence[TensorSpec], names: Sequence[str]) -> tuple[TensorSpec, ...]:
+    return tuple(dataclasses.replace(spec, name=name) for spec, name in zip(specs, names, strict=True))
 
 
 def _shape_text(shape: Sequence[int | None]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgepress import compress, cost
@@ -19,6 +19,7 @@ from edgepress.progress import Progress
 from edgepress.recipe import Recipe
 from edgepress.result import RESULT_FILE, AccuracyChange, LayerFacts, NetworkFacts, RunResult, StageResult
 from edgepress.stage import Context
+from edgepress.stopwatch import Stopwatch
 
 ORIGINAL, MODEL, RECIPE = "original.pt2", "model.pt2", "recipe.yaml"
 
@@ -35,10 +36,11 @@ class Compression:
     data_text: str = ""
     seed: int = 0
     evaluate_limit: int | None = None
+    stopwatch: Stopwatch = field(default_factory=TargetStopwatch)
 
     def start(self, program: Program, progress: Progress, announce: Callable[[str], None]) -> RunResult:
         """Run the whole recipe on `program`."""
-        compress.check(program, self.recipe, self.data, TargetStopwatch())
+        compress.check(program, self.recipe, self.data, self.stopwatch)
         if self.data is not None:
             check_labels(self.data, program.signature)
             program = dataclasses.replace(program, labels=program.labels or self.data.class_names)
@@ -99,7 +101,7 @@ class Compression:
             progress=progress,
             announce=announce,
             seed=self.seed,
-            stopwatch=TargetStopwatch(),
+            stopwatch=self.stopwatch,
         )
         for finished in compress.stages(program, left, context):
             # Evaluating takes long. Between the two files nothing may: interrupted there, they would disagree.

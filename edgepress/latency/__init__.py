@@ -5,6 +5,7 @@ compress.apply(program, recipe, stopwatch=TargetStopwatch())
 
 from __future__ import annotations
 
+import functools
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -48,9 +49,13 @@ class TargetStopwatch:
     ) -> None:
         self.threads = threads
         self.layer_protocol, self.network_protocol = layer_protocol, network_protocol
-        self._folder = tempfile.TemporaryDirectory(prefix="edgepress-latency-")
         self._converted: WeakKeyDictionary[Program, dict[str, Artifact]] = WeakKeyDictionary()
         self._files = 0
+
+    @functools.cached_property
+    def _folder(self) -> tempfile.TemporaryDirectory[str]:
+        """Made for the first file: most runs time nothing."""
+        return tempfile.TemporaryDirectory(prefix="edgepress-latency-")
 
     def check(self, program: Program, target: str) -> None:
         runner = _runner(target)
