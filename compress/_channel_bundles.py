@@ -31,13 +31,18 @@ def bundles(
     for classes, scores in zip(members, channel_scores(structure, options.criterion, samples), strict=True):
         order = np.argsort(scores, kind="stable")
         holders = _holders(structure, classes)
-        step = math.lcm(*((rules[layer.name] or options).round_to for layer in holders))
-        step //= math.gcd(step, structure.places(int(classes[0])))
-        step = step if len(classes) >= step else 1
+        round_to = math.lcm(*((rules[layer.name] or options).round_to for layer in holders))
+        step = rounding_step(structure, classes, round_to)
         ratio = _ratio(options, holders, rules)
         share = None if ratio is None else 1 - ratio
         found.append(Bundle(classes[order], scores[order], step, share))
     return tuple(found)
+
+
+def rounding_step(structure: Structure, classes: np.ndarray, round_to: int) -> int:
+    """By how many classes of a bundle counts go, so that channels go by `round_to` where there are as many."""
+    step = round_to // math.gcd(round_to, structure.places(int(classes[0])))
+    return step if len(classes) >= step else 1
 
 
 def _holders(structure: Structure, classes: np.ndarray) -> list[Layer]:

@@ -7,6 +7,7 @@ import statistics
 import numpy as np
 
 from edgepress.compress._channel_budget import Bundle
+from edgepress.compress._channel_bundles import rounding_step
 from edgepress.compress._channel_structure import Structure, bundles_of_classes, read_structure
 from edgepress.compress.prune_channels import PruneChannels
 from edgepress.errors import BudgetMissed
@@ -64,11 +65,9 @@ def _ratio(found: Sensitivity, part: Part, drop: float) -> float:
 def _macs(structure: Structure, ratios: list[float]) -> float:
     """What is left after these ratios, as prune_channels rounds them."""
     kept = np.ones(structure.labelling.count, bool)
-    step = PruneChannels().round_to
     for classes, ratio in zip(bundles_of_classes(structure), ratios, strict=True):
-        bundle = Bundle(
-            classes, np.zeros(len(classes)), step if len(classes) >= step else 1, 1 - _rounded(ratio)
-        )
+        step = rounding_step(structure, classes, PruneChannels().round_to)
+        bundle = Bundle(classes, np.zeros(len(classes)), step, 1 - _rounded(ratio))
         kept[classes[: len(classes) - bundle.start()]] = False
     return structure.macs(structure.counts(kept))
 

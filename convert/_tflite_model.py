@@ -68,6 +68,14 @@ class Model:
     inputs: list[tuple[str, Tensor]] = field(default_factory=list)
     outputs: list[tuple[str, Tensor]] = field(default_factory=list)
 
+    def readers(self) -> dict[Tensor, list[Operation]]:
+        """Of each tensor that is read, the operations that read it, in order."""
+        found: dict[Tensor, list[Operation]] = {}
+        for operation in self.operations:
+            for tensor in operation.inputs:
+                found.setdefault(tensor, []).append(operation)
+        return found
+
     def tensors(self) -> list[Tensor]:
         """Every tensor once, in the order of first use."""
         found = dict.fromkeys(tensor for _, tensor in self.inputs)

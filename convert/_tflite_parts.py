@@ -14,10 +14,7 @@ TILE = 8
 
 def with_split_convolutions(model: Model) -> Model:
     """The model with a convolution for each slice that takes the first or last channels of a dense one."""
-    readers: dict[Tensor, list[Operation]] = {}
-    for operation in model.operations:
-        for tensor in operation.inputs:
-            readers.setdefault(tensor, []).append(operation)
+    readers = model.readers()
     for _, tensor in model.outputs:
         readers.pop(tensor, None)
     written: list[Operation] = []

@@ -47,12 +47,9 @@ class _Rewriter:
         self.orders: dict[Tensor, np.ndarray] = {}
         """Of a rewritten tensor: which old channel each of its channels is. Its readers all follow."""
         self._makers = {operation.outputs[0]: operation for operation in model.operations}
-        self._readers: dict[Tensor, list[Operation]] = {}
+        self._readers = model.readers()
         self._joined: dict[tuple[Run, ...], Tensor] = {}
         self._outputs = {tensor for _, tensor in model.outputs}
-        for operation in model.operations:
-            for tensor in operation.inputs:
-                self._readers.setdefault(tensor, []).append(operation)
 
     def rewrite(self) -> None:
         for operation in self.model.operations:

@@ -155,7 +155,7 @@ class MultiheadModule(nn.Module):
 class MultiheadWeights(MultiheadModule):
     """The same, which also returns the mean of the heads' weights."""
 
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         found, weights = self.attention(x, x, x)
         return self.head((x + found).mean(1)), weights
 

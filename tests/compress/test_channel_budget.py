@@ -30,7 +30,7 @@ def cost(kept: np.ndarray) -> int:
 
 @pytest.mark.parametrize("search", SEARCHES)
 @pytest.mark.parametrize("most", [31, 20, 9])
-def test_the_limit_holds_and_nothing_more_would_fit(search, most: int) -> None:  # type: ignore[no-untyped-def]
+def test_the_limit_holds_and_nothing_more_would_fit(search, most: int) -> None:
     kept = search(problem(most))
     assert cost(kept) <= most
     assert all(kept[number] == 8 or cost(kept) + price > most for number, price in enumerate((1, 3)))
@@ -49,14 +49,14 @@ def test_uniform_takes_the_same_share_everywhere() -> None:
 
 
 @pytest.mark.parametrize("search", SEARCHES)
-def test_counts_are_multiples_of_the_step(search) -> None:  # type: ignore[no-untyped-def]
+def test_counts_are_multiples_of_the_step(search) -> None:
     kept = search(problem(22, step=4))
     assert (kept % 4 == 0).all()
     assert 0 < kept.min() < 8
 
 
 @pytest.mark.parametrize("search", SEARCHES)
-def test_the_least_that_can_be_reached_is_said(search) -> None:  # type: ignore[no-untyped-def]
+def test_the_least_that_can_be_reached_is_said(search) -> None:
     assert search(problem(24, floor=6)).tolist() == [6, 6]
     with pytest.raises(BudgetMissed, match=r"the cost can be brought to 24, 0\.750 .* and not to 23"):
         search(problem(23, floor=6))

@@ -78,7 +78,7 @@ def test_a_rule_decides_for_its_layer_and_the_budget_about_the_others() -> None:
 
 @pytest.mark.parametrize("scope", ["global", "uniform"])
 def test_a_ratio_overrules_the_limit_of_every_layer_but_not_its_least_channels(scope: str) -> None:
-    stage = PruneChannels(macs=0.9, max_ratio=0.25, min_channels=6, round_to=1, scope=scope)  # type: ignore[arg-type]
+    stage = PruneChannels(macs=0.9, max_ratio=0.25, min_channels=6, round_to=1, scope=scope)
     found = kept(plan(separable(), stage, wide=0.8))
     assert found["wide"] == 8
     assert found["stem"] >= 24

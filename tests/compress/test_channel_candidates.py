@@ -47,7 +47,7 @@ def test_the_nearest_to_the_original_is_kept(program: Program) -> None:
     assert len(distances) > 1
     judging = list(tiny_networks.Patches().batches("calibrate", None, skip=64))
     found = _channel_candidates.distance(program, outcome.program, judging)
-    assert found == pytest.approx(min(distances.values()))  # type: ignore[type-var]
+    assert found == pytest.approx(min(distances.values()))
     assert data.asked[0] == (64, _channel_candidates.JUDGING_SAMPLES)
     assert all(asked == (0, 64) for asked in data.asked[1:])
 
@@ -56,7 +56,7 @@ def test_alike_plans_are_carried_out_once(program: Program, monkeypatch: pytest.
     monkeypatch.setattr(_channel_candidates, "ALTERNATIVES", (("l2", 0.5), ("l2", 0.5), ("l2", 0.5)))
     stage = dataclasses.replace(STAGE, criterion="l2", saving_exponent=0.4999)
     outcome = stage.apply(program, _context(program, tiny_networks.Patches()))
-    assert list(outcome.results["candidates"]) == ["l2, saving_exponent=0.4999"]  # type: ignore[arg-type]
+    assert list(outcome.results["candidates"]) == ["l2, saving_exponent=0.4999"]
 
 
 def test_the_distance_is_over_the_originals_squares(program: Program) -> None:

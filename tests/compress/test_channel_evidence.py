@@ -92,14 +92,14 @@ def test_every_sample_is_seen_by_itself(name: str) -> None:
     structure, batch = structure_and_batch(name)
     singles = [Batch((batch.inputs[0][number : number + 1],)) for number in range(SAMPLES)]
     (together,) = seen(structure, "gates", batch)
-    alone = np.concatenate([found.channels for found in seen(structure, "gates", *singles)])  # type: ignore[misc]
+    alone = np.concatenate([found.channels for found in seen(structure, "gates", *singles)])
     shared = (
         structure.labelling.classes_of(next(iter(_constant_nodes(structure)))) if name == "positions" else []
     )
     own = np.setdiff1d(np.arange(structure.labelling.count), shared)
     # What is made of constants has one gradient for the whole batch; the rest is the same but for float32 rounding.
-    np.testing.assert_allclose(together.channels[:, own], alone[:, own], rtol=1e-3, atol=1e-5)  # type: ignore[index]
-    np.testing.assert_allclose(together.channels.sum(0), alone.sum(0), rtol=1e-3, atol=1e-4)  # type: ignore[union-attr]
+    np.testing.assert_allclose(together.channels[:, own], alone[:, own], rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(together.channels.sum(0), alone.sum(0), rtol=1e-3, atol=1e-4)
 
 
 def _constant_nodes(structure: Structure) -> list[torch.fx.Node]:
@@ -116,7 +116,7 @@ def test_activations_are_mean_absolute_values_over_all_positions_of_what_is_read
         if node.target in graph.WEIGHTED:
             read[graph.layer_name(node)] = _value(module.graph_module, node.all_input_nodes[0], batch)
     classes = next(layer.outputs for layer in structure.layers if layer.name == "conv.0")
-    flattened = read["hidden"].abs().reshape(SAMPLES, len(classes), -1).mean(2)  # type: ignore[arg-type]
+    flattened = read["hidden"].abs().reshape(SAMPLES, len(classes), -1).mean(2)
     assert found.channels is not None
     np.testing.assert_allclose(found.channels[:, classes], flattened.numpy(), rtol=1e-5)
 
@@ -140,7 +140,7 @@ def test_looking_changes_nothing() -> None:
     module = structure.labelling.graph_module
     before = {name: value.clone() for name, value in module.state_dict().items()}
     for evidence in ("gradients", "gates", "activations"):
-        seen(structure, evidence, batch)  # type: ignore[arg-type]
+        seen(structure, evidence, batch)
     assert all(torch.equal(before[name], value) for name, value in module.state_dict().items())
 
 

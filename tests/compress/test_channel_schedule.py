@@ -25,7 +25,7 @@ def test_budgets_fall_from_what_the_network_is_to_what_was_asked_for(schedule: s
     program = tiny_networks.capture(tiny_networks.Residual)
     original = cost.measure(program)
     finals = {"macs": 0.3, "size_bytes": original.weight_bytes // 4}
-    values = [budgets_after(schedule, step / 4, finals, original, original) for step in range(5)]  # type: ignore[arg-type]
+    values = [budgets_after(schedule, step / 4, finals, original, original) for step in range(5)]
     for name, first in (("macs", 1.0), ("size_bytes", original.weight_bytes)):
         row = [budgets[name] for budgets in values]
         assert row == sorted(row, reverse=True)

@@ -47,8 +47,7 @@ def test_what_is_seen_of_single_samples_does_not_depend_on_the_batches(
 ) -> None:
     whole = batch(6, 1)
     parts = [
-        Batch((whole.inputs[0][start : start + 2],), whole.labels[start : start + 2])  # type: ignore[index]
-        for start in (0, 2, 4)
+        Batch((whole.inputs[0][start : start + 2],), whole.labels[start : start + 2]) for start in (0, 2, 4)
     ]
     # Float32 sums in another order.
     np.testing.assert_allclose(

@@ -66,14 +66,14 @@ def _context(program: Program, data: Data | None = None, rules: tuple[Rule, ...]
 @pytest.mark.parametrize("scope", ["global", "uniform"])
 @pytest.mark.parametrize("share", [0.3, 0.5, 0.8])
 def test_the_budget_is_met_closely_with_aligned_channels(program: Program, scope: str, share: float) -> None:
-    stage = PruneChannels(macs=share, scope=scope, round_to=4)  # type: ignore[arg-type]
+    stage = PruneChannels(macs=share, scope=scope, round_to=4)
     outcome = stage.apply(program, _context(program))
     measured = cost.measure(outcome.program)
     # The coarsest step here, 4 of the 48 channels, is 8 % of the network.
     assert share - 0.1 < measured.macs / cost.measure(program).macs <= share
     assert outcome.results["macs"] == measured.macs
     assert outcome.results["parameters"] == measured.parameters
-    assert all(after % 4 == 0 for _, after in list(outcome.results["channels"].values())[:-1])  # type: ignore[union-attr]
+    assert all(after % 4 == 0 for _, after in list(outcome.results["channels"].values())[:-1])
 
 
 def test_parameters_are_a_budget_of_their_own(program: Program) -> None:
@@ -172,7 +172,7 @@ def test_data_refits_what_the_prune_has_left(program: Program) -> None:
     recorded = outcome.results["reconstruction"]
     assert isinstance(recorded, dict)
     assert recorded["samples"] == 64
-    assert set(recorded["errors"]) == {"6", "11"}  # type: ignore[arg-type]
+    assert set(recorded["errors"]) == {"6", "11"}
     assert recorded["left"] == {}
 
 
@@ -255,7 +255,7 @@ def test_a_write_into_a_part_that_is_read_later_is_refused() -> None:
         PruneChannels(macs=0.5).check(Program.capture(Writes(), (torch.randn(2, 3, 8, 8),)))
 
 
-def test_a_pruned_network_is_saved_loaded_and_trained(program: Program, tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_a_pruned_network_is_saved_loaded_and_trained(program: Program, tmp_path) -> None:
     pruned = PruneChannels(macs=0.5).apply(program, _context(program)).program
     pruned.save(tmp_path / "pruned.pt2")
     loaded = Program.load(tmp_path / "pruned.pt2")

@@ -32,7 +32,7 @@ def run(program: Program, given: PruneChannelsGradually, **changes: object) -> t
     context = Context(
         original=program, load_model=models.load, data=tiny_networks.Patches(64), announce=told.append
     )
-    return given.apply(program, dataclasses.replace(context, **changes)), told  # type: ignore[arg-type]
+    return given.apply(program, dataclasses.replace(context, **changes)), told
 
 
 def macs(program: Program) -> int:
@@ -47,24 +47,24 @@ def test_every_step_keeps_its_budget_and_the_last_one_the_final(program: Program
     )
     outcome, told = run(program, given, progress=lambda task, done, total: seen.add(task))
     rows = outcome.results["steps"]
-    for number, row in enumerate(rows, 1):  # type: ignore[arg-type, var-annotated]
+    for number, row in enumerate(rows, 1):
         share = row["macs"] / macs(program)
         # A channel of the widest layer is 6 % of this network.
         assert share <= left("linear", number / 3, start=1, final=0.3) < share + 0.1
         assert row["step"] == number
         assert {"holdout_accuracy", "holdout_loss", "training_loss"} <= row.keys()
-    assert macs(outcome.program) == rows[-1]["macs"] == outcome.results["macs"]  # type: ignore[index, call-overload]
+    assert macs(outcome.program) == rows[-1]["macs"] == outcome.results["macs"]
     assert [text.partition(":")[0] for text in told] == ["step 1 of 3", "step 2 of 3", "step 3 of 3"]
     assert "prune_channels_gradually: step 2 of 3, distill: epoch 1 of 1" in seen
 
 
 def test_channels_are_told_over_all_steps(program: Program) -> None:
     results = run(program, PruneChannelsGradually(macs=0.4, steps=2, round_to=4, tune=TUNE))[0].results
-    before = {layer: counts[0] for layer, counts in results["channels"].items()}  # type: ignore[union-attr, index]
+    before = {layer: counts[0] for layer, counts in results["channels"].items()}
     assert before == {"stem": 16, "first": 32, "second": 16, "head": 4}
-    stayed = {layer for layer, (first, last) in results["channels"].items() if first == last}  # type: ignore[union-attr, misc]
-    assert results["unchanged"].keys() == stayed  # type: ignore[union-attr]
-    assert results["unchanged"]["head"] == "its channels are the network's output"  # type: ignore[index, call-overload]
+    stayed = {layer for layer, (first, last) in results["channels"].items() if first == last}
+    assert results["unchanged"].keys() == stayed
+    assert results["unchanged"]["head"] == "its channels are the network's output"
 
 
 def test_with_regrow_channels_come_back(program: Program) -> None:
@@ -72,14 +72,14 @@ def test_with_regrow_channels_come_back(program: Program) -> None:
     wild = dataclasses.replace(TUNE, learning_rate=0.3, batch_size=16)
     given = PruneChannelsGradually(macs=0.3, steps=4, round_to=1, regrow=True, criterion="taylor", tune=wild)
     rows = run(program, given)[0].results["steps"]
-    assert "returned" not in rows[0]  # type: ignore[index, operator]
-    assert sum(row["returned"] for row in rows[1:]) > 0  # type: ignore[index, misc, union-attr, arg-type]
+    assert "returned" not in rows[0]
+    assert sum(row["returned"] for row in rows[1:]) > 0
 
 
 def test_a_step_that_is_met_already_is_left_out(program: Program) -> None:
     coarse = PruneChannelsGradually(macs=0.6, steps=6, schedule="linear", round_to=16, tune=TUNE)
     outcome, _ = run(program, coarse)
-    assert 1 <= len(outcome.results["steps"]) < 6  # type: ignore[arg-type]
+    assert 1 <= len(outcome.results["steps"]) < 6
     assert macs(outcome.program) <= 0.6 * macs(program)
 
 
@@ -95,13 +95,13 @@ def test_rules_hold_in_every_step(program: Program) -> None:
     rules = Rules((Rule(layer="first", stage="prune_channels_gradually", skip=True),))
     given = PruneChannelsGradually(macs=0.7, steps=2, round_to=4, tune=TUNE)
     outcome, _ = run(program, given, rules=rules)
-    assert outcome.results["channels"]["first"] == [32, 32]  # type: ignore[index, call-overload]
+    assert outcome.results["channels"]["first"] == [32, 32]
 
 
 def test_no_labels_are_needed(program: Program) -> None:
     class Unlabelled(tiny_networks.Patches):
-        def batches(self, *args: object, **kwargs: object):  # type: ignore[no-untyped-def, override]
-            for batch in super().batches(*args, **kwargs):  # type: ignore[arg-type]
+        def batches(self, *args: object, **kwargs: object):
+            for batch in super().batches(*args, **kwargs):
                 yield Batch(batch.inputs)
 
     given = PruneChannelsGradually(macs=0.6, steps=2, round_to=4, tune=TUNE)

@@ -101,7 +101,7 @@ def test_heads_that_become_narrower_keep_the_scale_of_their_softmax() -> None:
         if node.target is graph.aten.scaled_dot_product_attention.default
     )
     assert node.kwargs["scale"] == 8**-0.5
-    assert graph.shape(node.args[0])[-1] == 6  # type: ignore[arg-type]
+    assert graph.shape(node.args[0])[-1] == 6
 
 
 def test_a_pruned_network_can_be_pruned_again() -> None:

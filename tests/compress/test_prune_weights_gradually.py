@@ -150,7 +150,7 @@ def test_training_with_nine_zeros_in_ten_still_learns(
     """At once and untrained, four classes are guessed; moved or grown in training, the network knows them."""
     stage = PruneWeightsGradually(
         sparsity=0.9, schedule=schedule, epochs=5, learning_rate=0.05, batch_size=32, average=0.5
-    )  # type: ignore[arg-type]
+    )
     after = compress.apply(program, Recipe((stage,)), data)
     results = after.history.steps[-1].results
     # A weight that was freed in vain, behind a ReLU that never fires, may be one zero more.

@@ -37,13 +37,13 @@ class Noise(Data):
         return len(self.pictures)
 
     def batches(self, split: str, preprocess: object, **options: object) -> Iterator[Batch]:
-        size = int(options.get("batch_size", 64))  # type: ignore[call-overload]
+        size = int(options.get("batch_size", 64))
         for start in range(0, len(self.pictures[: options.get("limit")]), size):
             yield Batch((self.pictures[start : start + size],))
 
 
 def quantized(program: Program, data: Data, *rules: Rule, **options: object) -> Program:
-    return compress.apply(program, Recipe((QuantizeStatic(**options),), Rules(rules)), data)  # type: ignore[arg-type]
+    return compress.apply(program, Recipe((QuantizeStatic(**options),), Rules(rules)), data)
 
 
 def sqnr_db(expected: np.ndarray, got: np.ndarray) -> float:
@@ -57,7 +57,7 @@ def nodes(program: Program, name: str) -> list[Node]:
 def pair_behind(node: Node) -> tuple[float, int] | None:
     """Scale and zero point of the pair that reads the node."""
     pairs = [user for user in node.users if user.target is graph.QUANTIZE]
-    return (pairs[0].args[1], pairs[0].args[2]) if pairs else None  # type: ignore[return-value]
+    return (pairs[0].args[1], pairs[0].args[2]) if pairs else None
 
 
 @pytest.mark.parametrize("network", tiny_networks.NETWORKS)
@@ -153,7 +153,7 @@ def test_a_rule_keeps_a_layer_in_float_and_says_so() -> None:
     result = quantized(program, tiny_networks.Patches(), Rule(layer="stem", skip=True))
     assert result.exported.state_dict["stem.weight"].dtype == torch.float32
     left = result.history.steps[-1].results["left_in_float"]
-    assert {"layer": "stem", "type": "conv2d", "reason": "a rule says so"} in left  # type: ignore[operator]
+    assert {"layer": "stem", "type": "conv2d", "reason": "a rule says so"} in left
     (start,) = (node for node in result.graph_module().graph.nodes if node.op == "placeholder")
     assert not any(user.target is graph.QUANTIZE for user in start.users), "nothing int8 reads the input"
 
@@ -170,7 +170,7 @@ def test_operators_without_an_int8_form_stay_and_are_reported() -> None:
     network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Softplus(), nn.Conv2d(4, 4, 1))
     data = Noise((3, 8, 8))
     result = quantized(Program.capture(network, (torch.zeros(2, 3, 8, 8),)), data)
-    assert [(left["layer"], left["type"]) for left in result.history.steps[-1].results["left_in_float"]] == [  # type: ignore[index,union-attr,call-overload]
+    assert [(left["layer"], left["type"]) for left in result.history.steps[-1].results["left_in_float"]] == [
         ("1", "softplus")
     ]
     assert len([value for value in result.exported.state_dict.values() if value.dtype == torch.int8]) == 2
@@ -286,8 +286,8 @@ def test_pooling_to_several_pixels_keeps_the_scale_and_to_one_does_not() -> None
     )
     program = quantized(Program.capture(network, (torch.zeros(2, 3, 8, 8),)), Noise((3, 8, 8)))
     several, one = nodes(program, "adaptive_avg_pool2d")
-    assert pair_behind(several) == several.args[0].args[1:3]  # type: ignore[union-attr]
-    assert pair_behind(one) != one.args[0].args[1:3]  # type: ignore[union-attr]
+    assert pair_behind(several) == several.args[0].args[1:3]
+    assert pair_behind(one) != one.args[0].args[1:3]
 
 
 def test_a_rule_for_a_layer_holds_for_its_output_behind_activation_and_pooling() -> None:
@@ -297,7 +297,7 @@ def test_a_rule_for_a_layer_holds_for_its_output_behind_activation_and_pooling()
     options = {"calibration": "percentile", "percentile": 80.0}
     clipped, whole = (quantized(program, data, *rules, **options) for rules in ((), (rule,)))
     (before,), (after,) = (nodes(one, "max_pool2d") for one in (clipped, whole))
-    assert pair_behind(after)[0] > 1.5 * pair_behind(before)[0]  # type: ignore[index]
+    assert pair_behind(after)[0] > 1.5 * pair_behind(before)[0]
     assert pair_behind(nodes(whole, "conv2d")[1]) == pair_behind(nodes(clipped, "conv2d")[1])
 
 

@@ -57,7 +57,7 @@ def test_rounds_to_half_a_step_with_the_largest_at_127(shape: tuple[int, ...]) -
 ])  # fmt: skip
 def test_neighbours_keep_headroom_where_asked(inputs: Range, headroom: str, kept: bool) -> None:
     weight = torch.rand(8, 6, 3, 3) + 0.5
-    made = quantize_weight(weight, None, inputs, WeightOptions(headroom=headroom))  # type: ignore[arg-type]
+    made = quantize_weight(weight, None, inputs, WeightOptions(headroom=headroom))
     rows = made.values.int().movedim(1, -1).flatten(1)
     pairs = rows.unflatten(1, (-1, 2)).sum(2)
     assert bool((pairs.abs() <= 128).all()) is kept

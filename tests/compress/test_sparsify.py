@@ -36,7 +36,7 @@ def penalty(program: Program, kind: str, strength: float = 0.5) -> tuple[Channel
     structure = read_structure(program)
     strengths = np.zeros(structure.labelling.count)
     strengths[np.concatenate(bundles_of_classes(structure))] = strength
-    return ChannelPenalty(structure, kind, strengths), program.module()  # type: ignore[arg-type]
+    return ChannelPenalty(structure, kind, strengths), program.module()
 
 
 def gradients(value: torch.Tensor, module: Trainable) -> dict[str, torch.Tensor | None]:
@@ -90,7 +90,7 @@ def test_a_group_of_zeros_has_a_gradient_of_zero(residual: Program) -> None:
 @pytest.mark.parametrize(("kind", "strength"), [("bn_scale", 1.0), ("group_lasso", 0.05)])
 def test_channels_shrink_under_the_penalty(separable: Program, kind: str, strength: float) -> None:
     data, hook = tiny_networks.Patches(64), penalty(separable, kind)[0]
-    plain = Sparsify(penalty=kind, strength=0, epochs=6, learning_rate=0.05, batch_size=16)  # type: ignore[arg-type]
+    plain = Sparsify(penalty=kind, strength=0, epochs=6, learning_rate=0.05, batch_size=16)
     sparse = dataclasses.replace(plain, strength=strength)
     without, trained = (compress.apply(separable, Recipe((given,)), data) for given in (plain, sparse))
     left, kept = (hook.magnitudes(one.module()).sum().item() for one in (trained, without))

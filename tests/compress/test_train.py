@@ -49,7 +49,7 @@ def test_fine_tuning_learns(untrained: Program, trained: Program, data: tiny_net
 def test_learns_with_every_option(
     untrained: Program, data: tiny_networks.Patches, changes: dict[str, object]
 ) -> None:
-    stage = FineTune(**{"epochs": 6, "learning_rate": 0.05, "batch_size": 32} | changes)  # type: ignore[arg-type]
+    stage = FineTune(**{"epochs": 6, "learning_rate": 0.05, "batch_size": 32} | changes)
     assert accuracy(compress.apply(untrained, Recipe((stage,)), data), data) > 90
 
 
@@ -147,5 +147,5 @@ class Unlabelled(tiny_networks.Patches):
 
     class_names = ()
 
-    def batches(self, *args, **kwargs):  # type: ignore[no-untyped-def]
+    def batches(self, *args, **kwargs):
         return (Batch(batch.inputs) for batch in super().batches(*args, **kwargs))

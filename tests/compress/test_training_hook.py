@@ -26,7 +26,7 @@ def program() -> Program:
 
 
 def run(program: Program, hook: TrainingHook, **changes: object) -> Outcome:
-    options = dataclasses.replace(FineTune(epochs=2, batch_size=BATCH, holdout=0.25), **changes)  # type: ignore[arg-type]
+    options = dataclasses.replace(FineTune(epochs=2, batch_size=BATCH, holdout=0.25), **changes)
     context = Context(original=program, load_model=models.load, data=tiny_networks.Patches(SAMPLES))
 
     def loss(inputs: object, logits: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:

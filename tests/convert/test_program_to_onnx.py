@@ -83,7 +83,7 @@ def quantized() -> Program:
 
 
 def written(program: Program, path: Path, **options: object) -> onnx.ModelProto:
-    return onnx.load(convert.to(program, "onnx", path, options).path)  # type: ignore[arg-type]
+    return onnx.load(convert.to(program, "onnx", path, options).path)
 
 
 def types(model: onnx.ModelProto) -> Counter[str]:

@@ -178,16 +178,16 @@ def _mutate(value: object, chance: random.Random) -> None:
     while True:
         assert isinstance(value, dict | list)
         keys = list(value) if isinstance(value, dict) else list(range(len(value)))
-        inner = [key for key in keys if isinstance(value[key], dict | list) and value[key]]  # type: ignore[index,call-overload]
+        inner = [key for key in keys if isinstance(value[key], dict | list) and value[key]]
         if inner and chance.random() < 0.85:
-            value = value[chance.choice(inner)]  # type: ignore[index,call-overload]
+            value = value[chance.choice(inner)]
             continue
         if not keys:
             return
         key = chance.choice(keys)
-        odd = [None, -1, 2**62, "", "x", "__class__", True, [], {}, 1e400, value[chance.choice(keys)]]  # type: ignore[index,call-overload]
+        odd = [None, -1, 2**62, "", "x", "__class__", True, [], {}, 1e400, value[chance.choice(keys)]]
         if chance.random() < 0.2:
-            del value[key]  # type: ignore[arg-type]
+            del value[key]
         else:
-            value[key] = chance.choice(odd)  # type: ignore[index,call-overload]
+            value[key] = chance.choice(odd)
         return

@@ -25,7 +25,7 @@ class Shrink(Stage):
     def name(cls) -> str:
         return "shrink"
 
-    def apply(self, program: object, context: Context) -> Outcome:  # type: ignore[override]
+    def apply(self, program: object, context: Context) -> Outcome:
         raise NotImplementedError
 
 

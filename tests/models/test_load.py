@@ -120,7 +120,7 @@ def test_options_that_a_saved_program_cannot_use_are_refused(
     option: dict[str, object], tmp_path: Path
 ) -> None:
     with pytest.raises(BadOption, match="no effect"):
-        models.load(str(tmp_path / "model.pt2"), **option)  # type: ignore[arg-type]
+        models.load(str(tmp_path / "model.pt2"), **option)
 
 
 @pytest.mark.parametrize(

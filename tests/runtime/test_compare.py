@@ -47,7 +47,7 @@ def test_agreement_counts_the_highest_output() -> None:
 )
 def test_outputs_that_cannot_be_right(wrong: object) -> None:
     with pytest.raises(VerificationFailed):
-        compare(identity, wrong, BATCHES)  # type: ignore[arg-type]
+        compare(identity, wrong, BATCHES)
 
 
 def test_nothing_to_compare() -> None:

@@ -117,7 +117,7 @@ ARRAYS = {
 @pytest.mark.parametrize("name", ARRAYS)
 def test_arrays_that_do_not_fit(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     arrays, said = ARRAYS[name]
-    np.savez("arrays.npz", **arrays)  # type: ignore[arg-type]
+    np.savez("arrays.npz", **arrays)
     compress = ["compress", "mine.py:network", "--data", "npz:arrays.npz", "--quantize", "int8", "-o", "out"]
     assert said in told(compress, USAGE, capsys)
 

@@ -23,13 +23,6 @@ def data():
 """
 
 
-@pytest.fixture(scope="module")
-def user(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("user") / "mine.py"
-    path.write_text(USER_FILE)
-    return path
-
-
 STAGES = ["--prune", "macs=0.6", "--distill", "epochs=1,batch_size=32", "--quantize", "int8"]
 
 

@@ -31,13 +31,6 @@ def unlabelled():
 """
 
 
-@pytest.fixture(scope="module")
-def user(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("user") / "mine.py"
-    path.write_text(USER_FILE)
-    return path
-
-
 def arguments(user: Path, folder: Path, *more: str) -> list[str]:
     return ["sensitivity", f"{user}:network", "--data", f"{user}:data", "-o", str(folder), *more]
 

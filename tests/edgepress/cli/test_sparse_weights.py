@@ -28,13 +28,6 @@ def data():
 """
 
 
-@pytest.fixture(scope="module")
-def user(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("user") / "mine.py"
-    path.write_text(USER_FILE)
-    return path
-
-
 def test_zeros_last_from_the_stage_over_an_interruption_to_the_files(
     user: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -29,7 +29,7 @@ def test_neighbours_of_a_digit_are_mostly_the_same_digit() -> None:
     (train,), (test,) = (list(data.batches(split, grey, batch_size=2000)) for split in ("train", "evaluate"))
     a, b = train.inputs[0].reshape(len(train), -1), test.inputs[0].reshape(len(test), -1)
     nearest = ((b[:, None] - a[None]) ** 2).sum(-1).argmin(1)
-    assert np.mean(train.labels[nearest] == test.labels) > 0.97  # type: ignore[index]
+    assert np.mean(train.labels[nearest] == test.labels) > 0.97
 
 
 def test_digits_take_no_location() -> None:

@@ -30,7 +30,7 @@ def classes(tmp_path: Path) -> Path:
 
 
 def everything(data: Data, split: str, **options: object) -> tuple[np.ndarray, np.ndarray]:
-    batches = list(data.batches(split, PLAIN, **options))  # type: ignore[arg-type]
+    batches = list(data.batches(split, PLAIN, **options))
     return np.concatenate([b.inputs[0] for b in batches]), np.concatenate([b.labels for b in batches])
 
 
@@ -118,7 +118,7 @@ def test_pictures_beyond_the_cache_are_read_again(classes: Path, monkeypatch: py
     monkeypatch.setattr(_pictures, "CACHE_BYTES", 5 * 4 * 4 * 3)
     data = open_data(f"folder:{classes}")
     first = everything(data, "train")[0]
-    assert data._cached_bytes == 5 * 4 * 4 * 3  # type: ignore[attr-defined]
+    assert data._cached_bytes == 5 * 4 * 4 * 3
     np.testing.assert_array_equal(everything(data, "train")[0], first)
 
 
