@@ -126,11 +126,11 @@ def elu(call: Call, draft: Draft) -> Value:
     made = draft.compute(Op.ELU, [value.tensor], value.tensor.shape)
     if (alpha, scale) == (1, 1):
         return value.holding(made)
-    below = _binary(draft, Op.MINIMUM, made, _number(draft, 0.0))
-    below = _binary(draft, Op.MUL, below, _number(draft, alpha * scale))
+    below = draft.combine(Op.MINIMUM, made, _number(draft, 0.0))
+    below = draft.combine(Op.MUL, below, _number(draft, alpha * scale))
     above = draft.compute(Op.RELU, [value.tensor], value.tensor.shape)
-    above = _binary(draft, Op.MUL, above, _number(draft, scale))
-    return value.holding(_binary(draft, Op.ADD, above, below))
+    above = draft.combine(Op.MUL, above, _number(draft, scale))
+    return value.holding(draft.combine(Op.ADD, above, below))
 
 
 @lower(aten.softplus.default, aten.mish.default, aten.mish_.default)
@@ -141,10 +141,10 @@ def softplus(call: Call, draft: Draft) -> Value:
         raise draft.unsupported("TFLite has no softplus with a beta.", "use beta=1")
     x, shape = value.tensor, value.tensor.shape
     small = draft.compute(Op.NEG, [draft.compute(Op.ABS, [x], shape)], shape)
-    small = _binary(draft, Op.ADD, draft.compute(Op.EXP, [small], shape), _number(draft, 1.0))
-    made = _binary(draft, Op.ADD, draft.compute(Op.RELU, [x], shape), draft.compute(Op.LOG, [small], shape))
+    small = draft.combine(Op.ADD, draft.compute(Op.EXP, [small], shape), _number(draft, 1.0))
+    made = draft.combine(Op.ADD, draft.compute(Op.RELU, [x], shape), draft.compute(Op.LOG, [small], shape))
     if call.target is not aten.softplus.default:
-        made = _binary(draft, Op.MUL, x, draft.compute(Op.TANH, [made], shape))
+        made = draft.combine(Op.MUL, x, draft.compute(Op.TANH, [made], shape))
     return value.holding(made)
 
 
@@ -153,23 +153,23 @@ def erf(call: Call, draft: Draft) -> Value:
     """1 - polynomial(1 / (1 + p |x|)) x exp(-x x), with the sign of x: good to 1.5e-7 (Hastings, 1955)."""
     value = read(draft, call.source)
     x, shape = value.tensor, value.tensor.shape
-    scaled = _binary(draft, Op.MUL, draft.compute(Op.ABS, [x], shape), _number(draft, ERF_STEP))
+    scaled = draft.combine(Op.MUL, draft.compute(Op.ABS, [x], shape), _number(draft, ERF_STEP))
     inverse = draft.compute(
         Op.DIV,
-        [_number(draft, 1.0), _binary(draft, Op.ADD, scaled, _number(draft, 1.0))],
+        [_number(draft, 1.0), draft.combine(Op.ADD, scaled, _number(draft, 1.0))],
         shape,
         options("DivOptions"),
     )
     first, *more = ERF_COEFFICIENTS
-    polynomial = _binary(draft, Op.MUL, inverse, _number(draft, first))
+    polynomial = draft.combine(Op.MUL, inverse, _number(draft, first))
     for coefficient in more:
-        polynomial = _binary(draft, Op.ADD, polynomial, _number(draft, coefficient))
-        polynomial = _binary(draft, Op.MUL, polynomial, inverse)
-    bell = draft.compute(Op.EXP, [draft.compute(Op.NEG, [_binary(draft, Op.MUL, x, x)], shape)], shape)
+        polynomial = draft.combine(Op.ADD, polynomial, _number(draft, coefficient))
+        polynomial = draft.combine(Op.MUL, polynomial, inverse)
+    bell = draft.compute(Op.EXP, [draft.compute(Op.NEG, [draft.combine(Op.MUL, x, x)], shape)], shape)
     size = draft.compute(
-        Op.SUB, [_number(draft, 1.0), _binary(draft, Op.MUL, polynomial, bell)], shape, options("SubOptions")
+        Op.SUB, [_number(draft, 1.0), draft.combine(Op.MUL, polynomial, bell)], shape, options("SubOptions")
     )
-    return value.holding(_binary(draft, Op.MUL, size, draft.compute(Op.SIGN, [x], shape)))
+    return value.holding(draft.combine(Op.MUL, size, draft.compute(Op.SIGN, [x], shape)))
 
 
 @lower(aten.gelu.default, int8="computes")
@@ -209,11 +209,6 @@ def _is_exceeded(tensor: Tensor, bound: float) -> bool:
 
 def _logistic(draft: Draft, tensor: Tensor) -> Tensor:
     return draft.compute(Op.LOGISTIC, [tensor], tensor.shape, quantization=SIGMOID_CODE)
-
-
-def _binary(draft: Draft, code: int, left: Tensor, right: Tensor) -> Tensor:
-    kind = {Op.ADD: "AddOptions", Op.MUL: "MulOptions", Op.MINIMUM: "MaximumMinimumOptions"}[code]
-    return draft.compute(code, [left, right], left.shape, options(kind))
 
 
 def _number(draft: Draft, value: float) -> Tensor:

@@ -9,7 +9,7 @@ import numpy as np
 from torch.fx import Node
 
 from edgepress.convert._tflite_calls import Call
-from edgepress.convert._tflite_draft import Draft, Value, activation_code, lower, options
+from edgepress.convert._tflite_draft import COMBINING, Draft, Value, activation_code, lower, options
 from edgepress.convert._tflite_layout import reordered, reshaped
 from edgepress.convert._tflite_model import Op
 from edgepress.convert._tflite_quantize import read
@@ -22,10 +22,6 @@ REVERSED_SUBTRACT = (aten.rsub.Tensor, aten.rsub.Scalar)
 MULTIPLY = (aten.mul.Tensor, aten.mul_.Tensor, aten.mul.Scalar)
 DIVIDE = (aten.div.Tensor, aten.div_.Tensor, aten.div.Scalar)
 
-KINDS = {
-    Op.ADD: "AddOptions", Op.SUB: "SubOptions", Op.MUL: "MulOptions", Op.DIV: "DivOptions", Op.POW: "PowOptions",
-    Op.MAXIMUM: "MaximumMinimumOptions", Op.MINIMUM: "MaximumMinimumOptions",
-}  # fmt: skip
 FLOAT_ONLY: dict[Callable[..., Any], int] = {
     aten.pow.Tensor_Scalar: Op.POW, aten.pow.Tensor_Tensor: Op.POW,
     aten.maximum.default: Op.MAXIMUM, aten.minimum.default: Op.MINIMUM,
@@ -112,7 +108,7 @@ def _binary(call: Call, draft: Draft, code: int, left: Any, right: Any) -> Value
         {"fusedActivationFunction": activation_code(call)} if code in (Op.ADD, Op.SUB, Op.MUL, Op.DIV) else {}
     )
     shape = tuple(call.result[axis] for axis in order)
-    made = draft.compute(code, [first.tensor, second.tensor], shape, options(KINDS[code], **fields))
+    made = draft.compute(code, [first.tensor, second.tensor], shape, options(COMBINING[code], **fields))
     return Value(made, order)
 
 

@@ -12,7 +12,7 @@ from ai_edge_litert import schema_py_generated as schema
 from torch.fx import GraphModule, Node
 
 from edgepress.convert._tflite_calls import Call
-from edgepress.convert._tflite_model import OP_NAMES, Model, Operation, Quantization, Tensor
+from edgepress.convert._tflite_model import OP_NAMES, Model, Op, Operation, Quantization, Tensor
 from edgepress.errors import UnsupportedModel
 from edgepress.graph import constant, layer_name, op_name, source_line
 
@@ -74,6 +74,13 @@ def lower(
     return register
 
 
+COMBINING = {
+    Op.ADD: "AddOptions", Op.SUB: "SubOptions", Op.MUL: "MulOptions", Op.DIV: "DivOptions", Op.POW: "PowOptions",
+    Op.MAXIMUM: "MaximumMinimumOptions", Op.MINIMUM: "MaximumMinimumOptions",
+}  # fmt: skip
+"""Operations of two tensors, and the schema's options of each."""
+
+
 class Draft:
     """Collects operations. `values` and `lists` (of what gives several) are by node; `int8` says whether the
     current call computes in int8."""
@@ -126,6 +133,10 @@ class Draft:
         return self.emit(
             code, inputs, Tensor(self._name(code), tuple(shape), dtype, quantization=code_of), options
         )
+
+    def combine(self, code: int, left: Tensor, right: Tensor) -> Tensor:
+        """One of COMBINING, entry by entry, in the shape of the first; the second is broadcast to it."""
+        return self.compute(code, [left, right], left.shape, options(COMBINING[code]))
 
     def move(self, code: int, inputs: Sequence[Tensor], shape: Sequence[int], options: Any = None) -> Tensor:
         """Emit an operation that only moves values: the result has dtype and quantization of the first input."""

@@ -61,7 +61,7 @@ def vector_norm(call: Call, draft: Draft) -> Value:
         )
     axes = sorted(value.axis(axis % rank) for axis in dims)
     shape = [1 if axis in axes else size for axis, size in enumerate(value.tensor.shape)]
-    squares = draft.compute(Op.MUL, [value.tensor] * 2, value.tensor.shape, options("MulOptions"))
+    squares = draft.combine(Op.MUL, value.tensor, value.tensor)
     made = options("ReducerOptions", keepDims=True)
     total = draft.compute(Op.SUM, [squares, draft.int32(*axes)], shape, made)
     return value.holding(draft.compute(Op.SQRT, [total], shape))
@@ -75,18 +75,15 @@ def standardized(draft: Draft, tensor: Tensor, axes: Sequence[int], eps: float) 
         made = options("ReducerOptions", keepDims=True)
         return draft.compute(Op.MEAN, [of, draft.int32(*sorted(axes))], kept, made)
 
-    def binary(code: int, kind: str, left: Tensor, right: Tensor) -> Tensor:
-        return draft.compute(code, [left, right], left.shape, options(kind))
-
-    centred = binary(Op.SUB, "SubOptions", tensor, mean(tensor))
-    variance = mean(binary(Op.MUL, "MulOptions", centred, centred))
-    stable = binary(Op.ADD, "AddOptions", variance, draft.constant(np.array(eps, np.float32)))
-    return binary(Op.MUL, "MulOptions", centred, draft.compute(Op.RSQRT, [stable], kept))
+    centred = draft.combine(Op.SUB, tensor, mean(tensor))
+    variance = mean(draft.combine(Op.MUL, centred, centred))
+    stable = draft.combine(Op.ADD, variance, draft.constant(np.array(eps, np.float32)))
+    return draft.combine(Op.MUL, centred, draft.compute(Op.RSQRT, [stable], kept))
 
 
 def _scaled(call: Call, draft: Draft, value: Value, axes: tuple[int, ...]) -> Value:
     """`value` times the call's weight plus its bias, which lie on the network's `axes`."""
-    for name, code, kind in (("weight", Op.MUL, "MulOptions"), ("bias", Op.ADD, "AddOptions")):
+    for name, code in (("weight", Op.MUL), ("bias", Op.ADD)):
         node = call.arguments[name]
         if node is None:
             continue
@@ -96,9 +93,7 @@ def _scaled(call: Call, draft: Draft, value: Value, axes: tuple[int, ...]) -> Va
         assert isinstance(node, Node)
         shape = [size if axis in axes else 1 for axis, size in enumerate(value.shape)]
         constant = draft.constant(array.reshape(shape).transpose(value.order), str(node.target))
-        value = value.holding(
-            draft.compute(code, [value.tensor, constant], value.tensor.shape, options(kind))
-        )
+        value = value.holding(draft.combine(code, value.tensor, constant))
     return value
 
 

@@ -100,13 +100,13 @@ def _ran(
 def _lstm_step(draft: Draft, gates: Tensor, states: list[Tensor], weights: Weights) -> list[Tensor]:
     hidden, cell = states
     size = weights.size
-    total = _binary(draft, Op.ADD, gates, _linear(draft, hidden, weights.hidden, weights.hidden_bias))
+    total = draft.combine(Op.ADD, gates, _linear(draft, hidden, weights.hidden, weights.hidden_bias))
     enter, keep = (_unary(draft, Op.LOGISTIC, channels(draft, total, place * size, size)) for place in (0, 1))
     candidate = _unary(draft, Op.TANH, channels(draft, total, 2 * size, size))
     leave = _unary(draft, Op.LOGISTIC, channels(draft, total, 3 * size, size))
-    kept, entered = _binary(draft, Op.MUL, keep, cell), _binary(draft, Op.MUL, enter, candidate)
-    cell = _binary(draft, Op.ADD, kept, entered)
-    return [_binary(draft, Op.MUL, leave, _unary(draft, Op.TANH, cell)), cell]
+    kept, entered = draft.combine(Op.MUL, keep, cell), draft.combine(Op.MUL, enter, candidate)
+    cell = draft.combine(Op.ADD, kept, entered)
+    return [draft.combine(Op.MUL, leave, _unary(draft, Op.TANH, cell)), cell]
 
 
 def _gru_step(draft: Draft, gates: Tensor, states: list[Tensor], weights: Weights) -> list[Tensor]:
@@ -114,8 +114,7 @@ def _gru_step(draft: Draft, gates: Tensor, states: list[Tensor], weights: Weight
     (hidden,), size = states, weights.size
     own = _linear(draft, hidden, weights.hidden, weights.hidden_bias)
     sums = [
-        _binary(
-            draft,
+        draft.combine(
             Op.ADD,
             channels(draft, gates, place * size, size),
             channels(draft, own, place * size, size),
@@ -123,10 +122,10 @@ def _gru_step(draft: Draft, gates: Tensor, states: list[Tensor], weights: Weight
         for place in (0, 1)
     ]
     reset, update = (_unary(draft, Op.LOGISTIC, sum_) for sum_ in sums)
-    recalled = _binary(draft, Op.MUL, reset, channels(draft, own, 2 * size, size))
-    new = _unary(draft, Op.TANH, _binary(draft, Op.ADD, channels(draft, gates, 2 * size, size), recalled))
-    change = _binary(draft, Op.MUL, update, _binary(draft, Op.SUB, hidden, new))
-    return [_binary(draft, Op.ADD, new, change)]
+    recalled = draft.combine(Op.MUL, reset, channels(draft, own, 2 * size, size))
+    new = _unary(draft, Op.TANH, draft.combine(Op.ADD, channels(draft, gates, 2 * size, size), recalled))
+    change = draft.combine(Op.MUL, update, draft.combine(Op.SUB, hidden, new))
+    return [draft.combine(Op.ADD, new, change)]
 
 
 def _weights(call: Call, draft: Draft, place: int) -> Weights:
@@ -173,8 +172,3 @@ def _joined(draft: Draft, tensors: list[Tensor], axis: int) -> Tensor:
 
 def _unary(draft: Draft, code: int, tensor: Tensor) -> Tensor:
     return draft.compute(code, [tensor], tensor.shape)
-
-
-def _binary(draft: Draft, code: int, left: Tensor, right: Tensor) -> Tensor:
-    kind = {Op.ADD: "AddOptions", Op.MUL: "MulOptions", Op.SUB: "SubOptions"}[code]
-    return draft.compute(code, [left, right], left.shape, options(kind))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -90,9 +91,12 @@ class Sensitivity:
 
     def most_sensitive_first(self) -> list[Part]:
         """The parts by their mean drop; those without trials last."""
-        untried = float("-inf")
-        drops = {part: self.mean_drop(part) for part in self.parts}
-        return sorted(self.parts, key=lambda part: -(untried if drops[part] is None else drops[part]))  # type: ignore[operator]
+
+        def rank(part: Part) -> float:
+            drop = self.mean_drop(part)
+            return math.inf if drop is None else -drop
+
+        return sorted(self.parts, key=rank)
 
     @classmethod
     def load(cls, folder: Path) -> Sensitivity:
