@@ -137,6 +137,5 @@ def _copy(node: Node, source: Node, *, before: Node) -> Node:
 
 def _value(node: Node) -> torch.Tensor:
     """What the node makes of the symbolic values of its inputs."""
-    args, kwargs = torch.fx.map_arg((node.args, node.kwargs), lambda argument: argument.meta["val"])
-    made: torch.Tensor = node.target(*args, **kwargs)  # type: ignore[operator]
+    made: torch.Tensor = graph.computed(node, lambda argument: argument.meta["val"])
     return made

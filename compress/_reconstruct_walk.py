@@ -73,8 +73,7 @@ class Walk:
             stored = graph.constant(self._graph_module, source)
             return self._values[source][batch] if stored is None else stored
 
-        args, kwargs = torch.fx.map_arg((node.args, node.kwargs), value)
-        return node.target(*args, **kwargs)  # type: ignore[operator]
+        return graph.computed(node, value)
 
 
 def live_elements(graph_module: GraphModule) -> int:

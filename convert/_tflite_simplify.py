@@ -21,6 +21,7 @@ from edgepress.graph import (
     WEIGHTED,
     arguments,
     aten,
+    computed,
     constant,
     layer_name,
     operators,
@@ -128,9 +129,8 @@ def fold_constants(graph_module: GraphModule, batch: int) -> None:
             and not _draws(node)
             and all(known.get(source) is not None for source in node.all_input_nodes)
         ):
-            args, kwargs = _pytree.tree_map_only(Node, known.__getitem__, (node.args, node.kwargs))
             with torch.no_grad():
-                known[node] = node.target(*args, **kwargs)  # type: ignore[operator]
+                known[node] = computed(node, known.__getitem__)
     for node, value in known.items():
         for user in list(node.users):
             kept = node.op == "get_attr" or (node.target is DEQUANTIZE_CHANNELS and user.target in WEIGHTED)

@@ -7,7 +7,7 @@ the parameter's name in the user's model, everything else is a `call_function` o
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -56,6 +56,13 @@ def arguments(node: Node) -> dict[str, Any]:
     )
     values.update(node.kwargs)
     return values
+
+
+def computed(node: Node, value: Callable[[Node], Any]) -> Any:
+    """What the node's operator makes when each of its input nodes stands for `value` of it."""
+    assert callable(node.target), "a node that computes calls an operator"
+    args, kwargs = torch.fx.map_arg((node.args, node.kwargs), value)
+    return node.target(*args, **kwargs)
 
 
 def shape(node: Node) -> tuple[int | None, ...]:
