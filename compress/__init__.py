@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from edgepress import graph, models
 from edgepress import options as option_values
-from edgepress.compress._channel_sensitivity import ChannelScan, scan_channels
-from edgepress.compress._channel_suggestion import equal_drops
+from edgepress.compress._channels.sensitivity import ChannelScan, scan_channels
+from edgepress.compress._channels.suggestion import equal_drops
 from edgepress.data import Data
 from edgepress.errors import BadInput, UnsupportedModel, UsageError
 from edgepress.history import Step

@@ -9,7 +9,7 @@ import torch
 from annotated_types import Ge, Gt, Le
 from torch.nn import functional
 
-from edgepress.compress._train import Loss, Tensors, TrainingStage, train
+from edgepress.compress._training.loop import Loss, Tensors, TrainingStage, train
 from edgepress.errors import BadOption
 from edgepress.program import Program
 from edgepress.stage import Context, Outcome

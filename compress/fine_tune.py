@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional
 
-from edgepress.compress._train import Loss, Tensors, TrainingStage, train
+from edgepress.compress._training.loop import Loss, Tensors, TrainingStage, train
 from edgepress.errors import BadInput
 from edgepress.program import Program
 from edgepress.stage import Context, Outcome

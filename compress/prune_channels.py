@@ -10,12 +10,14 @@ from typing import Annotated, Literal
 import numpy as np
 from annotated_types import Ge, Gt, Le, Lt
 
-from edgepress.compress._channel_alignment import aligned
-from edgepress.compress._channel_budget import SAVING_EXPONENT, Limit, Problem, search_global, search_uniform
-from edgepress.compress._channel_bundles import bundles
-from edgepress.compress._channel_candidates import MOST, best
-from edgepress.compress._channel_limits import limits
-from edgepress.compress._channel_plan import (
+from edgepress.compress._channels.alignment import aligned
+from edgepress.compress._channels.budget import SAVING_EXPONENT, Limit, Problem, search_global, search_uniform
+from edgepress.compress._channels.bundles import bundles
+from edgepress.compress._channels.candidates import MOST, best
+from edgepress.compress._channels.importance import CRITERIA, CriterionName
+from edgepress.compress._channels.latency_budget import LatencyBudget, LatencyOption
+from edgepress.compress._channels.limits import limits
+from edgepress.compress._channels.plan import (
     LayerPlan,
     Plan,
     Prunable,
@@ -26,15 +28,13 @@ from edgepress.compress._channel_plan import (
     prunable_of,
     reasons_to_stay,
 )
-from edgepress.compress._channel_reasons import reasons_after
-from edgepress.compress._channel_recovery import recovered
-from edgepress.compress._channel_rewrite import remove
-from edgepress.compress._channel_scores import Samples
-from edgepress.compress._channel_structure import Structure, named_layers, read_structure
-from edgepress.compress._channel_timing import plan_within
-from edgepress.compress._importance import CRITERIA, CriterionName
-from edgepress.compress._latency_budget import LatencyBudget, LatencyOption
-from edgepress.compress._reconstruct_targets import Orders
+from edgepress.compress._channels.reasons import reasons_after
+from edgepress.compress._channels.recovery import recovered
+from edgepress.compress._channels.rewrite import remove
+from edgepress.compress._channels.scores import Samples
+from edgepress.compress._channels.structure import Structure, named_layers, read_structure
+from edgepress.compress._channels.timing import plan_within
+from edgepress.compress._reconstruction.targets import Orders
 from edgepress.data import Batch, Split
 from edgepress.errors import BadOption
 from edgepress.program import Program

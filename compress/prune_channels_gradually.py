@@ -9,8 +9,8 @@ from typing import Annotated
 from annotated_types import Ge
 
 from edgepress import cost
-from edgepress.compress._channel_regrowth import as_read, cut_off
-from edgepress.compress._channel_schedule import AMOUNTS, Budgets, Schedule, budgets_after, is_within
+from edgepress.compress._channels.regrowth import as_read, cut_off
+from edgepress.compress._channels.schedule import AMOUNTS, Budgets, Schedule, budgets_after, is_within
 from edgepress.compress.distill import Distill
 from edgepress.compress.prune_channels import Plan, PruneChannels
 from edgepress.data import Split

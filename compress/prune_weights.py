@@ -8,10 +8,11 @@ from typing import Annotated
 
 from annotated_types import Ge
 
-from edgepress.compress import _batch_norm, _sparse_report
-from edgepress.compress._sparse_options import SparsityOptions
-from edgepress.compress._sparse_plan import SparsityPlan, magnitudes
-from edgepress.compress._sparse_zeros import set_zero
+from edgepress.compress import _batch_norm
+from edgepress.compress._sparse import report
+from edgepress.compress._sparse.options import SparsityOptions
+from edgepress.compress._sparse.plan import SparsityPlan, magnitudes
+from edgepress.compress._sparse.zeros import set_zero
 from edgepress.data import Batch
 from edgepress.program import Program
 from edgepress.stage import Context, Outcome
@@ -46,8 +47,8 @@ class PruneWeights(SparsityOptions):
         pruned = self._pruned(program, plan)
         if self.recalibrate_batch_norm and context.data is not None and _batch_norm.is_needed(pruned):
             pruned = _batch_norm.reestimated(pruned, self._batches(program, context))
-        context.announce(_sparse_report.summary(pruned, plan))
-        return Outcome(pruned, _sparse_report.results(program, pruned, plan))
+        context.announce(report.summary(pruned, plan))
+        return Outcome(pruned, report.results(program, pruned, plan))
 
     def _pruned(self, program: Program, plan: SparsityPlan) -> Program:
         graph_module = program.graph_module()

@@ -7,12 +7,12 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge
 
-from edgepress.compress import _sparse_report
-from edgepress.compress._sparse_options import Share, SparsityOptions
-from edgepress.compress._sparse_pattern import NofM
-from edgepress.compress._sparse_plan import SparsityPlan
-from edgepress.compress._sparse_training import GrowingSparsity, MovingZeros
-from edgepress.compress._train import TrainingStage, train
+from edgepress.compress._sparse import report
+from edgepress.compress._sparse.options import Share, SparsityOptions
+from edgepress.compress._sparse.pattern import NofM
+from edgepress.compress._sparse.plan import SparsityPlan
+from edgepress.compress._sparse.training import GrowingSparsity, MovingZeros
+from edgepress.compress._training.loop import TrainingStage, train
 from edgepress.compress.fine_tune import supervised
 from edgepress.errors import BadOption
 from edgepress.program import Program
@@ -65,6 +65,6 @@ class PruneWeightsGradually(SparsityOptions, TrainingStage):
             self.check_prunes(program, plan)
             hook = GrowingSparsity(plan, self.until, self.updates)
         trained = train(program, self, context, supervised(context), hook)
-        context.announce(_sparse_report.summary(trained.program, plan))
-        results = _sparse_report.results(program, trained.program, plan)
+        context.announce(report.summary(trained.program, plan))
+        results = report.results(program, trained.program, plan)
         return Outcome(trained.program, {**trained.results, **results})

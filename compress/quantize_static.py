@@ -16,16 +16,16 @@ from annotated_types import Gt, Le
 from torch.fx import Node
 
 from edgepress import graph
-from edgepress.compress._calibration import Watcher, observe
-from edgepress.compress._calibrators import Calibration, calibrator, counts_values
-from edgepress.compress._channel_mean import ChannelMean
+from edgepress.compress._channels.mean import ChannelMean
 from edgepress.compress._fold_batch_norm import fold_batch_norms
 from edgepress.compress._functional import make_functional
-from edgepress.compress._histogram import Histogram
-from edgepress.compress._insert_quantization import insert_quantization
-from edgepress.compress._quantization_plan import Plan, SharedScale, plan
-from edgepress.compress._quantized_weights import Granularity, Headroom, WeightOptions
-from edgepress.compress._ranges import Range
+from edgepress.compress._quantization.calibration import Watcher, observe
+from edgepress.compress._quantization.calibrators import Calibration, calibrator, counts_values
+from edgepress.compress._quantization.histogram import Histogram
+from edgepress.compress._quantization.insert import insert_quantization
+from edgepress.compress._quantization.plan import Plan, SharedScale, plan
+from edgepress.compress._quantization.ranges import Range
+from edgepress.compress._quantization.weights import Granularity, Headroom, WeightOptions
 from edgepress.data import Batch, Split
 from edgepress.errors import UnsupportedModel
 from edgepress.history import Value

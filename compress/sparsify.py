@@ -8,10 +8,10 @@ from typing import Annotated
 import numpy as np
 from annotated_types import Ge
 
-from edgepress.compress._channel_penalty import ChannelPenalty, PenaltyName, acts_on
-from edgepress.compress._channel_plan import check_prunable
-from edgepress.compress._channel_structure import Structure, bundles_of_classes, read_structure
-from edgepress.compress._train import train
+from edgepress.compress._channels.penalty import ChannelPenalty, PenaltyName, acts_on
+from edgepress.compress._channels.plan import check_prunable
+from edgepress.compress._channels.structure import Structure, bundles_of_classes, read_structure
+from edgepress.compress._training.loop import train
 from edgepress.compress.distill import Distill
 from edgepress.errors import UnsupportedModel
 from edgepress.program import Program

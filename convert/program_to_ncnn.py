@@ -17,7 +17,7 @@ from edgepress.program import Program, tool_versions
 from edgepress.signature import Signature, TensorSpec
 
 if TYPE_CHECKING:
-    from edgepress.convert._ncnn_pnnx import Converted
+    from edgepress.convert._ncnn.pnnx import Converted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +58,7 @@ class ProgramToNcnn(Converter[Program]):
             waiting[self] = self._converted(source)
 
     def write(self, source: Program, path: Path) -> Manifest:
-        from edgepress.convert._ncnn_int8 import quality
+        from edgepress.convert._ncnn.int8 import quality
 
         self.check(source)
         made = _checked[source].pop(self)
@@ -74,9 +74,9 @@ class ProgramToNcnn(Converter[Program]):
         )
 
     def _converted(self, source: Program) -> Converted:
-        from edgepress.convert._ncnn_int8 import take_integers, with_integers
-        from edgepress.convert._ncnn_layers import named_as_in_program, refuse_unknown
-        from edgepress.convert._ncnn_pnnx import converted
+        from edgepress.convert._ncnn.int8 import take_integers, with_integers
+        from edgepress.convert._ncnn.layers import named_as_in_program, refuse_unknown
+        from edgepress.convert._ncnn.pnnx import converted
 
         module = source.graph_module()
         integers = take_integers(module)

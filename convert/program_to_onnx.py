@@ -19,11 +19,11 @@ from edgepress import graph
 from edgepress.artifact import Manifest
 from edgepress.convert._converter import Converter
 from edgepress.convert._file_size import refuse_large
-from edgepress.convert._onnx_names import name_as_in_program
-from edgepress.convert._onnx_operators import translations
-from edgepress.convert._onnx_simplify import simplified
-from edgepress.convert._onnx_uint8 import shift_activations_to_uint8
-from edgepress.convert._onnx_weights import unshare_zero_points
+from edgepress.convert._onnx_writing.names import name_as_in_program
+from edgepress.convert._onnx_writing.operators import translations
+from edgepress.convert._onnx_writing.simplify import simplified
+from edgepress.convert._onnx_writing.uint8 import shift_activations_to_uint8
+from edgepress.convert._onnx_writing.weights import unshare_zero_points
 from edgepress.errors import UnsupportedModel
 from edgepress.program import Program, tool_versions
 

@@ -18,7 +18,7 @@ from edgepress.program import Program, tool_versions
 from edgepress.signature import Signature, TensorSpec
 
 if TYPE_CHECKING:
-    from edgepress.convert._tflite_model import Model
+    from edgepress.convert._tflite.model import Model
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +44,7 @@ class ProgramToTflite(Converter[Program]):
     def check(self, source: Program) -> None:
         """Raise UnsupportedModel for an operator (or a use of it) that TFLite lacks and for weights beyond one file,
         BadOption for weights=float16 of a quantized network."""
-        from edgepress.convert._tflite_lowered import lowered
+        from edgepress.convert._tflite.lowered import lowered
 
         if self.weights == "float16" and source.precision == "int8":
             raise BadOption(
@@ -58,10 +58,10 @@ class ProgramToTflite(Converter[Program]):
             waiting[self] = lowered(source, self.batch, self.io)
 
     def write(self, source: Program, path: Path) -> Manifest:
-        from edgepress.convert._tflite_file import serialize
-        from edgepress.convert._tflite_lowered import holds_images
-        from edgepress.convert._tflite_quality import quality
-        from edgepress.convert._tflite_tidy import with_half_weights
+        from edgepress.convert._tflite.file import serialize
+        from edgepress.convert._tflite.lowered import holds_images
+        from edgepress.convert._tflite.quality import quality
+        from edgepress.convert._tflite.tidy import with_half_weights
 
         self.check(source)
         model = _checked[source].pop(self)

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from edgepress import graph
-from edgepress.compress._channel_scores import role_of
-from edgepress.compress._channel_structure import Structure, read_structure
+from edgepress.compress._channels.scores import role_of
+from edgepress.compress._channels.structure import Structure, read_structure
 from edgepress.compress.prune_channels import Plan, plan_exactly, rewrite
 from edgepress.program import Program
 

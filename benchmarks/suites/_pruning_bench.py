@@ -17,7 +17,7 @@ from edgepress import cost, models
 from edgepress.accuracy import evaluate
 from edgepress.cli._console import remark
 from edgepress.compress import _batch_norm
-from edgepress.compress._train import TrainingStage
+from edgepress.compress._training.loop import TrainingStage
 from edgepress.compress.distill import Distill
 from edgepress.compress.fine_tune import FineTune
 from edgepress.compress.prune_channels import PruneChannels, rewrite

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from edgepress.compress._calibrators import by_error, by_percentile, minmax
-from edgepress.compress._channel_mean import ChannelMean
-from edgepress.compress._histogram import BINS, Histogram
-from edgepress.compress._ranges import Range
+from edgepress.compress._channels.mean import ChannelMean
+from edgepress.compress._quantization.calibrators import by_error, by_percentile, minmax
+from edgepress.compress._quantization.histogram import BINS, Histogram
+from edgepress.compress._quantization.ranges import Range
 from edgepress.errors import BadInput
 
 

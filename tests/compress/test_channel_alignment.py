@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from edgepress.compress._channel_alignment import aligned
-from edgepress.compress._channel_budget import Bundle, Limit, Problem
-from edgepress.compress._channel_structure import Amount
+from edgepress.compress._channels.alignment import aligned
+from edgepress.compress._channels.budget import Bundle, Limit, Problem
+from edgepress.compress._channels.structure import Amount
 
 STEP = 4
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgepress.compress._channel_budget import Bundle, Limit, Problem, search_global, search_uniform
-from edgepress.compress._channel_structure import Amount
+from edgepress.compress._channels.budget import Bundle, Limit, Problem, search_global, search_uniform
+from edgepress.compress._channels.structure import Amount
 from edgepress.errors import BudgetMissed
 
 SEARCHES = [search_global, search_uniform]

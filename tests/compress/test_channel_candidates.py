@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tiny_networks
 
-from edgepress.compress import _channel_candidates
+from edgepress.compress._channels import candidates
 from edgepress.compress.prune_channels import PruneChannels
 from edgepress.errors import BadInput, BudgetMissed
 from edgepress.program import Program
@@ -46,14 +46,14 @@ def test_the_nearest_to_the_original_is_kept(program: Program) -> None:
     assert isinstance(distances, dict)
     assert len(distances) > 1
     judging = list(tiny_networks.Patches().batches("calibrate", None, skip=64))
-    found = _channel_candidates.distance(program, outcome.program, judging)
+    found = candidates.distance(program, outcome.program, judging)
     assert found == pytest.approx(min(distances.values()))
-    assert data.asked[0] == (64, _channel_candidates.JUDGING_SAMPLES)
+    assert data.asked[0] == (64, candidates.JUDGING_SAMPLES)
     assert all(asked == (0, 64) for asked in data.asked[1:])
 
 
 def test_alike_plans_are_carried_out_once(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_channel_candidates, "ALTERNATIVES", (("l2", 0.5), ("l2", 0.5), ("l2", 0.5)))
+    monkeypatch.setattr(candidates, "ALTERNATIVES", (("l2", 0.5), ("l2", 0.5), ("l2", 0.5)))
     stage = dataclasses.replace(STAGE, criterion="l2", saving_exponent=0.4999)
     outcome = stage.apply(program, _context(program, tiny_networks.Patches()))
     assert list(outcome.results["candidates"]) == ["l2, saving_exponent=0.4999"]
@@ -65,8 +65,8 @@ def test_the_distance_is_over_the_originals_squares(program: Program) -> None:
     (wanted,), (found,) = (network.run(tiny_networks.Patches(40).pictures) for network in (program, other))
     expected = np.square(wanted - found).sum() / np.square(wanted).sum()
     # Float32 outputs of batches of 32 and of 40.
-    assert _channel_candidates.distance(program, other, batches) == pytest.approx(expected, rel=1e-4)
-    assert _channel_candidates.distance(program, program, batches) == 0
+    assert candidates.distance(program, other, batches) == pytest.approx(expected, rel=1e-4)
+    assert candidates.distance(program, program, batches) == 0
 
 
 def test_without_samples_to_judge_by_it_says_what_to_do(program: Program) -> None:

@@ -11,10 +11,10 @@ from awkward_networks import NETWORKS
 from torch import nn
 
 from edgepress import graph
-from edgepress.compress._channel_evidence import Seen, observe
-from edgepress.compress._channel_group import Evidence
-from edgepress.compress._channel_scores import role_of
-from edgepress.compress._channel_structure import Structure, read_structure
+from edgepress.compress._channels.evidence import Seen, observe
+from edgepress.compress._channels.group import Evidence
+from edgepress.compress._channels.scores import role_of
+from edgepress.compress._channels.structure import Structure, read_structure
 from edgepress.data import Batch
 from edgepress.program import Program
 

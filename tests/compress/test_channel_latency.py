@@ -14,10 +14,10 @@ import torch
 from torch import nn
 
 from edgepress import compress, cost, models, options
-from edgepress.compress._channel_latency import RelativeLatency, layers_ms
-from edgepress.compress._channel_plan import classes_kept
-from edgepress.compress._channel_structure import Structure, read_structure
-from edgepress.compress._latency_rounds import TOLERANCE
+from edgepress.compress._channels.latency import RelativeLatency, layers_ms
+from edgepress.compress._channels.latency_rounds import TOLERANCE
+from edgepress.compress._channels.plan import classes_kept
+from edgepress.compress._channels.structure import Structure, read_structure
 from edgepress.compress.prune_channels import LatencyBudget, PruneChannels, rewrite
 from edgepress.errors import BadOption, BudgetMissed, UsageError
 from edgepress.latency._layer_probe import output_channels

@@ -9,7 +9,7 @@ from awkward_networks import NETWORKS
 from torch import nn
 from torch.nn import functional
 
-from edgepress.compress._channel_regrowth import as_read, cut_off
+from edgepress.compress._channels.regrowth import as_read, cut_off
 from edgepress.compress.prune_channels import PruneChannels, plan_exactly, rewrite
 from edgepress.program import Program
 from edgepress.stage import Context

@@ -8,7 +8,7 @@ import pytest
 import tiny_networks
 
 from edgepress import cost
-from edgepress.compress._channel_schedule import budgets_after, is_within, left
+from edgepress.compress._channels.schedule import budgets_after, is_within, left
 
 
 def test_each_schedule_follows_its_formula() -> None:

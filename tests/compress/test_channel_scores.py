@@ -10,9 +10,9 @@ import pytest
 import tiny_networks
 import torch
 
-from edgepress.compress._channel_scores import Samples, channel_scores
-from edgepress.compress._channel_structure import Structure, read_structure
-from edgepress.compress._importance import CRITERIA
+from edgepress.compress._channels.importance import CRITERIA
+from edgepress.compress._channels.scores import Samples, channel_scores
+from edgepress.compress._channels.structure import Structure, read_structure
 from edgepress.data import Batch
 from edgepress.errors import BadInput, UnsupportedModel
 

@@ -7,8 +7,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from edgepress.compress._channel_group import Group, Slices
-from edgepress.compress._importance import CRITERIA, criterion
+from edgepress.compress._channels.group import Group, Slices
+from edgepress.compress._channels.importance import CRITERIA, criterion
 from edgepress.errors import UnsupportedModel
 
 FILTERS = Slices("filter", np.array([0, 1]), np.array([[3.0, -4.0], [1.0, 0.0]]))
@@ -96,7 +96,7 @@ def test_a_group_without_what_the_criterion_measures_is_named() -> None:
 
 
 def test_a_function_with_the_decorator_is_a_criterion(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edgepress.compress._importance.CRITERIA", listed := {})
+    monkeypatch.setattr("edgepress.compress._channels.importance.CRITERIA", listed := {})
 
     @criterion("gradients")
     def fresh(group: Group) -> np.ndarray:

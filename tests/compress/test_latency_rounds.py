@@ -8,8 +8,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from edgepress.compress._channel_plan import Plan
-from edgepress.compress._latency_rounds import MOST_ROUNDS, TOLERANCE, Round, approach, best
+from edgepress.compress._channels.latency_rounds import MOST_ROUNDS, TOLERANCE, Round, approach, best
+from edgepress.compress._channels.plan import Plan
 from edgepress.stopwatch import LatencyRatio
 
 EMPTY = Plan(

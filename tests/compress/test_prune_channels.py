@@ -12,7 +12,7 @@ from awkward_networks import NETWORKS
 from torch import nn
 
 from edgepress import cost
-from edgepress.compress._importance import CRITERIA
+from edgepress.compress._channels.importance import CRITERIA
 from edgepress.compress.prune_channels import PruneChannels, plan_exactly, rewrite
 from edgepress.data import Batch, Data, Split
 from edgepress.errors import BadOption, BudgetMissed, UnknownName, UnsupportedModel

@@ -9,7 +9,7 @@ import tiny_networks
 
 from edgepress import compress, cost, models, options, stage
 from edgepress.cli import run as edgepress
-from edgepress.compress._channel_schedule import left
+from edgepress.compress._channels.schedule import left
 from edgepress.compress.distill import Distill
 from edgepress.compress.prune_channels_gradually import PruneChannelsGradually
 from edgepress.data import Batch

@@ -10,8 +10,8 @@ from awkward_networks import NETWORKS
 from planted_channels import assert_dead_channels_go
 
 from edgepress import cost, graph, models
-from edgepress.compress._channel_plan import reasons_to_stay
-from edgepress.compress._channel_structure import read_structure
+from edgepress.compress._channels.plan import reasons_to_stay
+from edgepress.compress._channels.structure import read_structure
 from edgepress.compress.prune_channels import plan_exactly, rewrite
 from edgepress.program import Program
 

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from edgepress import compress, options
-from edgepress.compress._sparse_plan import magnitudes
+from edgepress.compress._sparse.plan import magnitudes
 from edgepress.compress.prune_weights import PruneWeights
 from edgepress.compress.quantize_static import QuantizeStatic
 from edgepress.data import Data

@@ -10,9 +10,9 @@ import torch
 
 from edgepress import compress
 from edgepress.accuracy import evaluate
-from edgepress.compress._sparse_plan import magnitudes
-from edgepress.compress._sparse_training import GrowingSparsity, MovingZeros, cosine, cubic
-from edgepress.compress._training_hook import TrainingHook
+from edgepress.compress._sparse.plan import magnitudes
+from edgepress.compress._sparse.training import GrowingSparsity, MovingZeros, cosine, cubic
+from edgepress.compress._training.hook import TrainingHook
 from edgepress.compress.prune_weights import PruneWeights
 from edgepress.compress.prune_weights_gradually import PruneWeightsGradually
 from edgepress.errors import BadOption

@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from edgepress import compress, convert, runtime
-from edgepress.compress._quantized_weights import WeightOptions, bias_shift, quantize_weight
-from edgepress.compress._ranges import Range
+from edgepress.compress._quantization.ranges import Range
+from edgepress.compress._quantization.weights import WeightOptions, bias_shift, quantize_weight
 from edgepress.compress.quantize_static import QuantizeStatic
 from edgepress.data import Batch, Data, Split
 from edgepress.preprocess import Preprocess

@@ -11,13 +11,13 @@ from awkward_networks import NETWORKS
 from planted_channels import plant
 from torch import nn
 
-from edgepress.compress import _reconstruct, _reconstruct_targets
-from edgepress.compress._channel_plan import classes_kept
-from edgepress.compress._channel_rewrite import remove
-from edgepress.compress._channel_structure import read_structure
-from edgepress.compress._reconstruct import Reconstruction, reconstructed
-from edgepress.compress._reconstruct_targets import Orders
-from edgepress.compress._sparse_zeros import SPARSE
+from edgepress.compress._channels.plan import classes_kept
+from edgepress.compress._channels.rewrite import remove
+from edgepress.compress._channels.structure import read_structure
+from edgepress.compress._reconstruction import refit, targets
+from edgepress.compress._reconstruction.refit import Reconstruction, reconstructed
+from edgepress.compress._reconstruction.targets import Orders
+from edgepress.compress._sparse.zeros import SPARSE
 from edgepress.data import Batch
 from edgepress.history import Step
 from edgepress.program import Program
@@ -146,7 +146,7 @@ def test_a_branch_makes_up_for_its_shortcut() -> None:
 def _refitted_without_joins(program: Program, removed: dict[str, list[int]]) -> tuple[Program, Orders, None]:
     cut, orders = _cut(program, removed)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_reconstruct_targets, "_sum", lambda node: None)
+        patch.setattr(targets, "_sum", lambda node: None)
         return reconstructed(program, cut, orders, _batches())[0], orders, None
 
 
@@ -211,12 +211,12 @@ def test_layers_that_cannot_be_fitted_are_left_with_the_reason() -> None:
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     program = _settled(Join())
     cut, orders = _cut(program, {"inner": [0, 1]})
-    monkeypatch.setattr(_reconstruct, "ACTIVATION_BYTES", 1)
+    monkeypatch.setattr(refit, "ACTIVATION_BYTES", 1)
     assert reconstructed(program, cut, orders, _batches())[1].samples == 32
     # The last layer reads 14 channels of 3 x 3: a matrix of 126 x 126 numbers in float64.
-    monkeypatch.setattr(_reconstruct_targets, "LARGEST_GRAM_BYTES", 8 * 126**2 - 1)
+    monkeypatch.setattr(targets, "LARGEST_GRAM_BYTES", 8 * 126**2 - 1)
     assert "126 inputs" in reconstructed(program, cut, orders, _batches())[1].left["last"]
-    monkeypatch.setattr(_reconstruct_targets, "LARGEST_GRAM_BYTES", 8 * 126**2)
+    monkeypatch.setattr(targets, "LARGEST_GRAM_BYTES", 8 * 126**2)
     assert "last" in reconstructed(program, cut, orders, _batches())[1].errors
 
 

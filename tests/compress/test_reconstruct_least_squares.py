@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from edgepress.compress._reconstruct_least_squares import LeastSquares
+from edgepress.compress._reconstruction.least_squares import LeastSquares
 
 
 def _rows(groups: int, inputs: int, outputs: int) -> tuple[torch.Tensor, torch.Tensor]:

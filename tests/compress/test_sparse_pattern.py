@@ -6,8 +6,8 @@ import pytest
 import torch
 from pydantic_core import PydanticCustomError
 
-from edgepress.compress._sparse_layers import Layer
-from edgepress.compress._sparse_pattern import Block, NofM, parse
+from edgepress.compress._sparse.layers import Layer
+from edgepress.compress._sparse.pattern import Block, NofM, parse
 
 ROWS = torch.rand(8, 12, 9)
 

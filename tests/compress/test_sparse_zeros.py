@@ -9,7 +9,7 @@ import tiny_networks
 import torch
 
 from edgepress import compress
-from edgepress.compress._sparse_zeros import sparse_weights
+from edgepress.compress._sparse.zeros import sparse_weights
 from edgepress.compress.distill import Distill
 from edgepress.compress.fine_tune import FineTune
 from edgepress.compress.prune_channels import PruneChannels

@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from edgepress import compress, models, options
-from edgepress.compress._channel_penalty import ChannelPenalty
-from edgepress.compress._channel_structure import bundles_of_classes, read_structure
+from edgepress.compress._channels.penalty import ChannelPenalty
+from edgepress.compress._channels.structure import bundles_of_classes, read_structure
 from edgepress.compress.sparsify import Sparsify
 from edgepress.errors import BadOption, UnsupportedModel, UsageError
 from edgepress.program import Program

@@ -10,8 +10,8 @@ import torch
 
 from edgepress import compress
 from edgepress.accuracy import evaluate
-from edgepress.compress._augment import augment
-from edgepress.compress._train import _Epoch as Epoch
+from edgepress.compress._training.augment import augment
+from edgepress.compress._training.loop import _Epoch as Epoch
 from edgepress.compress.distill import Distill, divergence
 from edgepress.compress.fine_tune import FineTune
 from edgepress.data import Batch

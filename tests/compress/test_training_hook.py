@@ -10,8 +10,8 @@ import torch
 from torch.nn import functional
 
 from edgepress import models
-from edgepress.compress._train import train
-from edgepress.compress._training_hook import TrainingHook
+from edgepress.compress._training.hook import TrainingHook
+from edgepress.compress._training.loop import train
 from edgepress.compress.fine_tune import FineTune
 from edgepress.program import Program
 from edgepress.stage import Context, Outcome

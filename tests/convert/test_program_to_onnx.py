@@ -17,7 +17,7 @@ from torch import nn
 from torch.fx import GraphModule, Node
 
 from edgepress import convert, graph, runtime
-from edgepress.convert import _onnx_simplify
+from edgepress.convert._onnx_writing import simplify
 from edgepress.errors import UnsupportedModel, VerificationFailed
 from edgepress.program import Program
 
@@ -230,7 +230,7 @@ def test_a_simplifier_that_changes_the_outputs_is_found_out(
 
     monkeypatch.setattr("onnxsim.simplify", spoil)
     with pytest.raises(VerificationFailed, match="Simplifying changes an output"):
-        _onnx_simplify.simplified(written(program, tmp_path / "model.onnx"), program.signature)
+        simplify.simplified(written(program, tmp_path / "model.onnx"), program.signature)
 
 
 def test_an_operator_onnx_lacks_is_named_with_its_layer(tmp_path: Path) -> None:

@@ -235,11 +235,11 @@ def test_half_weights_halve_the_file_and_round_like_float16(tmp_path: Path) -> N
 
 
 def test_what_was_lowered_to_check_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from edgepress.convert import _tflite_lowered
+    from edgepress.convert._tflite import lowered
 
     program, first = converted(network(lambda x, layer: layer(x), nn.Conv2d(4, 6, 3)), IMAGE, tmp_path)
     convert.check(program, "tflite")
-    monkeypatch.setattr(_tflite_lowered, "lowered", None)
+    monkeypatch.setattr(lowered, "lowered", None)
     assert convert.to(program, "tflite", tmp_path / "second.tflite").manifest.sha256 == first.manifest.sha256
 
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from edgepress import convert, graph, runtime
 from edgepress.artifact import Artifact
 from edgepress.compress.quantize_static import QuantizeStatic
-from edgepress.convert import _tflite_lowered
+from edgepress.convert._tflite import lowered
 from edgepress.errors import BadOption
 from edgepress.models import mobilenet_v2, shufflenet, squeezenet
 from edgepress.program import Program
@@ -253,8 +253,8 @@ def test_every_layer_of_a_network_is_right_to_one_step(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # What these do to the order of channels has its own tests; here tensors are compared one by one.
-    monkeypatch.setattr(_tflite_lowered, "without_shuffles", lambda model: model)
-    monkeypatch.setattr(_tflite_lowered, "with_split_convolutions", lambda model: model)
+    monkeypatch.setattr(lowered, "without_shuffles", lambda model: model)
+    monkeypatch.setattr(lowered, "with_split_convolutions", lambda model: model)
     torch.manual_seed(0)
     module = ZOO[name]()
     with torch.no_grad():

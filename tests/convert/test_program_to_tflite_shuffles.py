@@ -12,7 +12,7 @@ from tflite_files import IMAGE, assert_same, converted, network, operations, qua
 from torch import Tensor, nn
 
 from edgepress import convert, runtime
-from edgepress.convert import _tflite_convolution, _tflite_lowered
+from edgepress.convert._tflite import convolution, lowered
 from edgepress.models import shufflenet
 from edgepress.program import Program
 
@@ -34,9 +34,9 @@ def plainly(
 ) -> list[np.ndarray]:
     """The outputs of the file without the rewrites of channels, pixels and convolutions."""
     with monkeypatch.context() as patched:
-        patched.setattr(_tflite_lowered, "without_shuffles", lambda model: model)
-        patched.setattr(_tflite_lowered, "with_split_convolutions", lambda model: model)
-        patched.setattr(_tflite_convolution, "in_wide_pixels", lambda draft, *given: given)
+        patched.setattr(lowered, "without_shuffles", lambda model: model)
+        patched.setattr(lowered, "with_split_convolutions", lambda model: model)
+        patched.setattr(convolution, "in_wide_pixels", lambda draft, *given: given)
         artifact = convert.to(program, "tflite", path, options)
     assert "TRANSPOSE" in operations(artifact)
     with runtime.open(artifact) as runner:
@@ -147,7 +147,7 @@ def test_pairs_of_pixels_give_the_same_integers(
     module = network(lambda x, layer: F.relu(layer(x)), nn.Conv2d(2, 8, kernel, stride, padding))
     program = quantized(Program.capture(module, (torch.randn(2, 2, 12, 24),)), samples=4)
     wide = convert.to(program, "tflite", tmp_path / "wide.tflite", {"io": "int8"})
-    monkeypatch.setattr(_tflite_convolution, "in_wide_pixels", lambda draft, *given: given)
+    monkeypatch.setattr(convolution, "in_wide_pixels", lambda draft, *given: given)
     narrow = convert.to(program, "tflite", tmp_path / "narrow.tflite", {"io": "int8"})
     assert "RESHAPE" in operations(wide)
     assert "RESHAPE" not in operations(narrow)

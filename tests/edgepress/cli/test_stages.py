@@ -8,7 +8,7 @@ import pytest
 
 from edgepress import stage
 from edgepress.cli import run
-from edgepress.compress._importance import CRITERIA
+from edgepress.compress._channels.importance import CRITERIA
 
 
 def test_an_option_that_takes_words_spells_them_out(capsys: pytest.CaptureFixture[str]) -> None:

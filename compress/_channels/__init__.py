@@ -1,0 +1,1 @@
+"""Which channels of a network can go, which should, and the network without them."""

@@ -1,0 +1,226 @@
+"""What a prune will remove, layer by layer, and of each layer that stays as it is, why."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from torch.fx import Node
+
+from edgepress import graph
+from edgepress.compress._channels.latency_report import LatencyReport
+from edgepress.compress._channels.structure import Layer, Structure, bundles_of_classes
+from edgepress.errors import BadOption, UnknownName, UnsupportedModel
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerPlan:
+    """One layer: its output and input channels before and after, which outputs go, and why none does.
+
+    `follows` is the layer before it that has the very same channels, as a depthwise layer's maker has.
+    """
+
+    name: str
+    type: str
+    outputs: int
+    outputs_after: int
+    inputs: int
+    inputs_after: int
+    removed: tuple[int, ...]
+    reason: str
+    follows: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A prune as data. `str()` prints it as a table. `latency` says how a budget of time was met."""
+
+    layers: tuple[LayerPlan, ...]
+    macs: int
+    macs_after: int
+    parameters: int
+    parameters_after: int
+    weight_bytes: int
+    weight_bytes_after: int
+    latency: LatencyReport | None = None
+
+    def __str__(self) -> str:
+        width = max(len(layer.name) for layer in self.layers)
+        lines = [f"{'layer':{width}}  {'inputs':>14}  {'outputs':>14}  note"]
+        lines += [
+            f"{layer.name:{width}}  {_change(layer.inputs, layer.inputs_after):>14}  "
+            f"{_change(layer.outputs, layer.outputs_after):>14}  {_note(layer)}".rstrip()
+            for layer in self.layers
+        ]
+        lines.append(f"multiply-accumulates {_share(self.macs, self.macs_after)}")
+        lines.append(f"parameters {_share(self.parameters, self.parameters_after)}")
+        lines.append(f"bytes of weights {_share(self.weight_bytes, self.weight_bytes_after)}")
+        lines += [str(self.latency)] if self.latency else []
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class ChannelGroup:
+    """Channels that the same layers make: a channel that goes leaves all of these layers."""
+
+    channels: int
+    layers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Prunable:
+    """What pruning can decide about: the groups of removable channels, and why each other layer stays."""
+
+    groups: tuple[ChannelGroup, ...]
+    stays: Mapping[str, str]
+
+
+def prunable_of(structure: Structure) -> Prunable:
+    groups = (
+        ChannelGroup(len(classes), tuple(layer.name for layer in structure.makers_of(classes[0])))
+        for classes in bundles_of_classes(structure)
+    )
+    return Prunable(tuple(groups), reasons_to_stay(structure))
+
+
+def check_prunable(structure: Structure) -> None:
+    """Raise UnsupportedModel, with the reason of every layer, when no channel can be removed."""
+    if not bundles_of_classes(structure):
+        raise _nothing_to_remove(reasons_to_stay(structure))
+
+
+def plan_for(structure: Structure, kept: np.ndarray, reasons: Mapping[str, str]) -> Plan:
+    """The plan that keeps the classes in `kept` (bool). `reasons` says of layers by name why they stay.
+
+    Raises UnsupportedModel when nothing at all would go.
+    """
+    leaders = _leaders(structure)
+    layers = tuple(
+        _layer_plan(layer, kept, reasons.get(layer.name, ""), leaders[layer.name])
+        for layer in structure.layers
+    )
+    if not any(layer.removed for layer in layers):
+        raise _nothing_to_remove({layer.name: layer.reason for layer in layers})
+    counts = structure.counts(kept)
+    return Plan(
+        layers=layers,
+        macs=structure.macs.before,
+        macs_after=round(structure.macs(counts)),
+        parameters=structure.parameters.before,
+        parameters_after=round(structure.parameters(counts)),
+        weight_bytes=structure.weight_bytes.before,
+        weight_bytes_after=round(structure.weight_bytes(counts)),
+    )
+
+
+def classes_kept(structure: Structure, removed: Mapping[str, Sequence[int]]) -> np.ndarray:
+    """Which classes stay when these output channels of these layers go, and all that are tied to them.
+
+    Raises UnknownName for a layer that is not there, BadOption for a channel that is not there, and
+    UnsupportedModel for one that cannot go.
+    """
+    kept = np.ones(structure.labelling.count, bool)
+    layers = {layer.name: layer for layer in structure.layers}
+    for name, channels in removed.items():
+        if name not in layers:
+            raise UnknownName("layer", name, layers)
+        classes = layers[name].outputs
+        count = output_count(layers[name].node)
+        if any(not 0 <= channel < count for channel in channels):
+            raise BadOption(f"The layer has channels 0 to {count - 1}.", where=name)
+        for number in [] if classes is None else classes[list(channels)].tolist():
+            if number in structure.labelling.reasons:
+                raise UnsupportedModel(
+                    f"These channels must stay: {structure.labelling.reasons[number]}.", where=name
+                )
+            kept[number] = False
+        if classes is None and channels:
+            raise UnsupportedModel(f"These channels must stay: {NO_CHANNELS}.", where=name)
+    _check_not_empty(structure, kept)
+    return kept
+
+
+NO_CHANNELS = "its input's channels cannot be removed, and it works on each by itself"
+
+
+def output_count(node: Node) -> int:
+    """How many output channels a layer with weights has."""
+    shape = node.meta["val"].shape
+    return int(shape[-1] if graph.op_name(node) == "linear" else shape[1])
+
+
+def _check_not_empty(structure: Structure, kept: np.ndarray) -> None:
+    counts = structure.counts(kept)
+    for layer in structure.layers:
+        for classes in (layer.outputs, layer.inputs):
+            if classes is not None and counts[structure.axis(classes)] == 0:
+                raise BadOption(
+                    "That would remove every channel that the layer makes or reads.", where=layer.name
+                )
+
+
+def reasons_to_stay(structure: Structure) -> dict[str, str]:
+    """Of each layer that cannot lose a channel: why. A layer of which some can go is not in it."""
+    found = {}
+    for layer in structure.layers:
+        frozen = structure.labelling.reasons
+        if layer.outputs is None:
+            found[layer.name] = NO_CHANNELS
+        elif all(number in frozen for number in layer.outputs.tolist()):
+            ((reason, _),) = Counter(frozen[number] for number in layer.outputs.tolist()).most_common(1)
+            found[layer.name] = reason
+    return found
+
+
+def _nothing_to_remove(reasons: Mapping[str, str]) -> UnsupportedModel:
+    """The error, with a line for each reason and the layers that stay for it."""
+    layers: dict[str, list[str]] = {}
+    for name, reason in reasons.items():
+        layers.setdefault(reason, []).append(name)
+    lines = (f"{', '.join(names)}: {reason}" for reason, names in layers.items())
+    return UnsupportedModel(
+        "No channel of this network can be removed.",
+        where="\n         ".join(lines) or "it has no layers with weights",
+    )
+
+
+def _leaders(structure: Structure) -> dict[str, str]:
+    """For each layer the first one that has the same channels; empty for that one itself."""
+    first: dict[bytes, str] = {}
+    found = {}
+    for layer in structure.layers:
+        leader = "" if layer.outputs is None else first.setdefault(layer.outputs.tobytes(), layer.name)
+        found[layer.name] = "" if leader == layer.name else leader
+    return found
+
+
+def _layer_plan(layer: Layer, kept: np.ndarray, reason: str, follows: str) -> LayerPlan:
+    outputs = output_count(layer.node)
+    inputs = int(layer.node.all_input_nodes[0].meta["val"].shape[-1 if layer.type == "linear" else 1])
+    removed = () if layer.outputs is None else tuple(np.flatnonzero(~kept[layer.outputs]).tolist())
+    lost = 0 if layer.inputs is None else int((~kept[layer.inputs]).sum())
+    return LayerPlan(
+        name=layer.name,
+        type=layer.type,
+        outputs=outputs,
+        outputs_after=outputs - len(removed),
+        inputs=inputs,
+        inputs_after=inputs - lost,
+        removed=removed,
+        reason="" if removed else reason,
+        follows=follows,
+    )
+
+
+def _note(layer: LayerPlan) -> str:
+    return f"as {layer.follows}" if layer.follows else layer.reason
+
+
+def _change(before: int, after: int) -> str:
+    return str(before) if before == after else f"{before} -> {after}"
+
+
+def _share(before: int, after: int) -> str:
+    return f"{before:,} -> {after:,} ({after / before:.1%})"

@@ -1,0 +1,1 @@
+"""Plans, observes and inserts 8-bit numbers."""

@@ -1,0 +1,1 @@
+"""Refits the layers that read removed channels."""

@@ -1,0 +1,1 @@
+"""Chooses zeros among single weights and keeps them."""

@@ -1,0 +1,272 @@
+"""The one training loop: every stage that trains is a TrainingStage and brings its own loss."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import torch
+from annotated_types import Ge, Gt, Le, Lt
+
+from edgepress.compress._sparse.zeros import KeepZeros, sparse_weights
+from edgepress.compress._training.augment import augment
+from edgepress.compress._training.classification import check_scores, first_output
+from edgepress.compress._training.hook import Hooks, TrainingHook
+from edgepress.data import Batch, Split
+from edgepress.errors import BadInput, BadOption, UnsupportedModel
+from edgepress.history import Value
+from edgepress.program import Program
+from edgepress.stage import Context, Outcome, Stage
+from edgepress.trainable import Trainable
+
+Tensors = tuple[torch.Tensor, ...]
+Loss = Callable[[Tensors, torch.Tensor, torch.Tensor | None], torch.Tensor]
+"""(inputs, logits (N, classes), labels (N,) or None) to a scalar."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingStage(Stage):
+    """The options that every training stage has.
+
+    The learning rate rises linearly over the first `warmup` of all steps and falls to zero as a cosine.
+    `holdout` of the training samples are kept out of training and decide which epoch was the best:
+    its weights are the result, and `patience` epochs without a better one end the training (0: never).
+    `average` above 0 is the decay of an exponential moving average of the weights.
+    """
+
+    epochs: Annotated[int, Ge(1)] = 5
+    learning_rate: Annotated[float, Gt(0), Le(1000)] = 0.02
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    momentum: Annotated[float, Ge(0), Lt(1)] = 0.9
+    weight_decay: Annotated[float, Ge(0)] = 5e-4
+    batch_size: Annotated[int, Ge(2)] = 64
+    warmup: Annotated[float, Ge(0), Lt(1)] = 0.15
+    holdout: Annotated[float, Ge(0), Lt(1)] = 0.05
+    patience: Annotated[int, Ge(0)] = 0
+    average: Annotated[float, Ge(0), Lt(1)] = 0.0
+    random_crop: Annotated[int, Ge(0)] = 0
+    flip: bool = False
+    precision: Literal["float32", "bfloat16"] = "float32"
+
+    def needs(self) -> frozenset[Split]:
+        return frozenset({"train"})
+
+    def check(self, program: Program) -> None:
+        """Raise BadOption for patience that no held-out sample could ever try."""
+        if self.patience and not self.holdout:
+            raise BadOption(
+                "patience needs held-out samples to judge an epoch by.",
+                where=f"{self.name()} patience={self.patience}, holdout=0",
+                hint="holdout=0.05, or patience=0",
+            )
+
+
+@dataclass(frozen=True)
+class _Epoch:
+    """`loss` on the held-out samples (None without any) and `accuracy` there in percent (None without labels)."""
+
+    number: int
+    training_loss: float
+    loss: float | None
+    accuracy: float | None
+
+    def beats(self, other: _Epoch | None) -> bool:
+        """Without held-out samples, the later epoch; else the more accurate, and among equals the smaller loss."""
+        return other is None or self.loss is None or self._rank(self.loss) > other._rank(other.loss)
+
+    def _rank(self, loss: float | None) -> tuple[bool, float, float]:
+        is_sound = loss is not None and math.isfinite(loss)
+        return is_sound, self.accuracy or 0.0, -loss if is_sound and loss is not None else 0.0
+
+
+def train(
+    program: Program,
+    options: TrainingStage,
+    context: Context,
+    loss: Loss,
+    hook: TrainingHook = TrainingHook(),
+) -> Outcome:
+    """Train the program's weights to a smaller `loss`; the outcome holds the best epoch's weights.
+
+    Weights that an earlier stage pruned stay zero, unless `hook` chooses their zeros itself.
+    Raises BadInput when there is nothing to train on, BadOption when the loss stops being finite.
+    """
+    torch.manual_seed(context.seed)
+    hook = Hooks((hook, KeepZeros(sparse_weights(program.history) - hook.prunes)))
+    loop = _Loop(program, options, context, loss, hook)
+    module = program.module()
+    hook.begin(module, loop.steps)
+    optimizer = _optimizer(module, options)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step / loop.steps, options))
+    averaged = _Average(module, options.average)
+    best: _Epoch | None = None
+    best_weights = module.state_dict()
+    for number in range(1, options.epochs + 1):
+        training_loss = loop.epoch(number, module, optimizer, schedule, averaged)
+        candidate = averaged.module
+        hook.after_epoch(candidate, number)
+        epoch = _Epoch(number, training_loss, *loop.validate(candidate))
+        if hook.may_end() and epoch.beats(best):
+            best, best_weights = epoch, copy.deepcopy(candidate.state_dict())
+        if options.patience and best is not None and number - best.number >= options.patience:
+            break
+    assert best is not None, "a hook lets the training end after the last step at the latest"
+    loop.check_finite(best.loss or 0.0, best.number, loop.steps_per_epoch)
+    module.load_state_dict(best_weights)
+    results: dict[str, Value] = {
+        "epochs": number,
+        "best_epoch": best.number,
+        "training_loss": best.training_loss,
+    }
+    if loop.held_out:
+        results |= {"holdout_loss": best.loss, "holdout_accuracy": best.accuracy}
+    return Outcome(program.replace(module), results)
+
+
+class _Loop:
+    """The passes over the data that `train` makes."""
+
+    def __init__(
+        self, program: Program, options: TrainingStage, context: Context, loss: Loss, hook: TrainingHook
+    ) -> None:
+        self.preprocess = program.preprocess
+        self.options, self.context, self.loss, self.hook = options, context, loss, hook
+        self.data = context.required_data()
+        count = self.data.count("train")
+        self.held_out = int(count * options.holdout)
+        self.steps_per_epoch = math.ceil((count - self.held_out) / options.batch_size)
+        self.steps = self.steps_per_epoch * options.epochs
+        if count - self.held_out < 2:
+            raise BadInput(f"There are only {count} samples to train on.", where=self.data.name)
+
+    def epoch(
+        self,
+        number: int,
+        module: Trainable,
+        optimizer: torch.optim.Optimizer,
+        schedule: torch.optim.lr_scheduler.LRScheduler,
+        averaged: _Average,
+    ) -> float:
+        """One pass over the training samples; the mean loss."""
+        module.train()
+        generator = torch.Generator().manual_seed(self.context.seed + number)
+        total, samples = 0.0, 0
+        for done, batch in enumerate(self._training_batches(number), 1):
+            inputs, labels = _tensors(batch)
+            inputs = augment(inputs, generator, random_crop=self.options.random_crop, flip=self.options.flip)
+            value = self._forward(module, inputs, labels)
+            penalty = self.hook.penalty(module)
+            value = value if penalty is None else value + penalty
+            optimizer.zero_grad(set_to_none=True)
+            value.backward()
+            step = (number - 1) * self.steps_per_epoch + done
+            self.hook.before_step(module, step)
+            optimizer.step()
+            schedule.step()
+            self.hook.after_step(module, step)
+            averaged.update()
+            total, samples = total + value.item() * len(batch), samples + len(batch)
+            self.check_finite(total, number, done)
+            task = f"{self.options.name()}: epoch {number} of {self.options.epochs}"
+            self.context.progress(task, step, self.steps)
+        return total / samples
+
+    def validate(self, module: Trainable) -> tuple[float | None, float | None]:
+        """Mean loss and accuracy in percent on the held-out samples; None where there is nothing to tell."""
+        if not self.held_out:
+            return None, None
+        module.eval()
+        total, correct, labelled = 0.0, 0, 0
+        with torch.no_grad():
+            for batch in self.data.batches("train", self.preprocess, batch_size=128, limit=self.held_out):
+                inputs, labels = _tensors(batch)
+                logits = self._checked(first_output(module(*inputs)), labels)
+                total += self.loss(inputs, logits, labels).item() * len(batch)
+                if labels is not None:
+                    correct += int((logits.argmax(1) == labels).sum())
+                    labelled += len(batch)
+        return total / self.held_out, 100 * correct / labelled if labelled else None
+
+    def _forward(self, module: Trainable, inputs: Tensors, labels: torch.Tensor | None) -> torch.Tensor:
+        device = inputs[0].device.type
+        with torch.autocast(device, torch.bfloat16, enabled=self.options.precision == "bfloat16"):
+            logits = self._checked(first_output(module(*inputs)), labels)
+        return self.loss(inputs, logits.float(), labels)
+
+    def _checked(self, logits: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:
+        if labels is not None:
+            check_scores(logits, labels, self.data.name)
+        return logits
+
+    def _training_batches(self, number: int) -> Iterator[Batch]:
+        batches = self.data.batches(
+            "train",
+            self.preprocess,
+            batch_size=self.options.batch_size,
+            skip=self.held_out,
+            shuffle_seed=self.context.seed + number,
+        )
+        # Batch-norm cannot learn from a single sample.
+        return (batch for batch in batches if len(batch) > 1)
+
+    def check_finite(self, total: float, number: int, step: int) -> None:
+        if not math.isfinite(total):
+            raise BadOption(
+                "The training diverged: its loss is not finite.",
+                where=f"{self.options.name()}, epoch {number}, step {step}",
+                hint=f"a learning_rate below {self.options.learning_rate}",
+            )
+
+
+class _Average:
+    """The exponential moving average of a module's weights; with decay 0, the module itself."""
+
+    def __init__(self, module: Trainable, decay: float) -> None:
+        self._source, self._decay = module, decay
+        self.module = copy.deepcopy(module) if decay else module
+
+    @torch.no_grad()
+    def update(self) -> None:
+        if not self._decay:
+            return
+        current = self._source.state_dict()
+        for name, value in self.module.state_dict().items():
+            if value.is_floating_point():
+                value.lerp_(current[name], 1 - self._decay)
+            else:
+                value.copy_(current[name])
+
+
+def _optimizer(module: torch.nn.Module, options: TrainingStage) -> torch.optim.Optimizer:
+    """Weight decay acts on weights of two or more axes, not on biases and batch-norm (He et al. 2019)."""
+    parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    if not parameters:
+        raise UnsupportedModel("The network has no weights to train.")
+    groups = [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": options.weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    if options.optimizer == "adamw":
+        return torch.optim.AdamW(groups, lr=options.learning_rate)
+    nesterov = options.momentum > 0
+    return torch.optim.SGD(groups, lr=options.learning_rate, momentum=options.momentum, nesterov=nesterov)
+
+
+def _rate(done: float, options: TrainingStage) -> float:
+    """The factor on the learning rate after the share `done` of all steps."""
+    if done < options.warmup:
+        return max(done / options.warmup, 1e-3)
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, (done - options.warmup) / (1 - options.warmup))))
+
+
+def _tensors(batch: Batch) -> tuple[Tensors, torch.Tensor | None]:
+    inputs = tuple(_channels_last(torch.from_numpy(array)) for array in batch.inputs)
+    return inputs, None if batch.labels is None else torch.from_numpy(batch.labels)
+
+
+def _channels_last(tensor: torch.Tensor) -> torch.Tensor:
+    """Pictures with the channels innermost in memory: convolutions on a CPU train faster so."""
+    return tensor.contiguous(memory_format=torch.channels_last) if tensor.ndim == 4 else tensor

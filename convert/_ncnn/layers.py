@@ -1,0 +1,73 @@
+"""Brings ncnn's layers and the user's together: by name where ncnn lacks one, and by order where both have weights."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from torch.fx import GraphModule, Node
+
+from edgepress import graph
+from edgepress.convert._ncnn.graph import NcnnLayer, parse, written
+from edgepress.errors import UnsupportedModel
+
+WEIGHTED = {
+    "Convolution": 6,
+    "ConvolutionDepthWise": 6,
+    "Convolution1D": 6,
+    "ConvolutionDepthWise1D": 6,
+    "Convolution3D": 6,
+    "ConvolutionDepthWise3D": 6,
+    "Deconvolution": 6,
+    "DeconvolutionDepthWise": 6,
+    "Deconvolution1D": 6,
+    "Deconvolution3D": 6,
+    "InnerProduct": 2,
+}
+"""ncnn's layers with a weight of their own, and the parameter that holds how many numbers it has."""
+
+
+def refuse_unknown(text: str, module: GraphModule) -> None:
+    """Raise UnsupportedModel for the first layer that pnnx has left in PyTorch's words, for ncnn has none for it."""
+    import ncnn
+
+    for layer in parse(text):
+        if ncnn.layer_to_index(layer.type) >= 0 or layer.type == "pnnx.Expression":
+            continue
+        name = layer.type.replace("::", ".").rpartition(".")[2]
+        node = next((node for node in graph.operators(module) if _is_called(node, name)), None)
+        raise UnsupportedModel(
+            f"ncnn has no layer for {layer.type}.",
+            where=f"layer {graph.layer_name(node)} | {graph.source_line(node)}" if node is not None else "",
+            hint="write the layer with other operators, or convert --to tflite or --to onnx",
+        )
+
+
+def _is_called(node: Node, name: str) -> bool:
+    """Whether pnnx, which speaks of torch.fft.rfft and Tensor.slice, means this operator (fft_rfft, slice)."""
+    return f"_{graph.op_name(node).strip('_')}".endswith(f"_{name.strip('_').lower()}")
+
+
+def named_as_in_program(text: str, module: GraphModule) -> str:
+    """The graph with its weighted layers under the user's names; as it is where the two do not correspond."""
+    layers = parse(text)
+    pairs = weighted_pairs(layers, module)
+    names = {layer.name: graph.layer_name(node) for layer, node in pairs}
+    if len(set(names.values())) < len(names) or any(" " in name for name in names.values()):
+        return text
+    return written(dataclasses.replace(layer, name=names.get(layer.name, layer.name)) for layer in layers)
+
+
+def weighted_pairs(layers: list[NcnnLayer], module: GraphModule) -> list[tuple[NcnnLayer, Node]]:
+    """ncnn's weighted layers and the user's, in the order of execution, which pnnx keeps; none at all where their
+    sizes do not agree one by one."""
+    found = [layer for layer in layers if layer.type in WEIGHTED]
+    nodes = [node for node in graph.operators(module) if node.target in graph.WEIGHTED]
+    sizes = [_weight_size(node) for node in nodes]
+    if [layer.number(WEIGHTED[layer.type]) for layer in found] != sizes:
+        return []
+    return list(zip(found, nodes, strict=True))
+
+
+def _weight_size(node: Node) -> int:
+    weight = graph.weight_node(node)
+    return int(weight.meta["val"].numel()) if weight is not None else -1

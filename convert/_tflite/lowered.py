@@ -1,0 +1,148 @@
+"""From a Program to the Model of a TFLite file: simplify, fuse, lower each operator, tidy."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from torch.fx import GraphModule, Node
+from torch.utils import _pytree
+
+from edgepress.convert._tflite import (  # noqa: F401  each registers the lowerings of its operators
+    activations,
+    arithmetic,
+    attention,
+    convolution,
+    logic,
+    norms,
+    pooling,
+    recurrent,
+    shapes,
+    slices,
+)
+from edgepress.convert._tflite.arithmetic import takes_int8
+from edgepress.convert._tflite.calls import Call, calls, is_tensor, quantization_of, quantizer, shape_at
+from edgepress.convert._tflite.draft import LOWERINGS, Draft, Value, options, unsupported
+from edgepress.convert._tflite.layout import NHWC, plain, reordered
+from edgepress.convert._tflite.model import Model, Op, Tensor
+from edgepress.convert._tflite.parts import with_split_convolutions
+from edgepress.convert._tflite.quantize import as_float, requantized
+from edgepress.convert._tflite.shuffles import without_shuffles
+from edgepress.convert._tflite.simplify import simplified
+from edgepress.convert._tflite.tidy import tidied
+from edgepress.errors import UnsupportedModel
+from edgepress.graph import DEQUANTIZE_CHANNELS, WEIGHTED, layer_name, op_name, operators
+from edgepress.program import Program
+from edgepress.signature import TensorSpec
+
+Io = Literal["float32", "int8"]
+DTYPES = ("float32", "int32", "int64")
+
+
+def lowered(program: Program, batch: int, io: Io) -> Model:
+    """The file's operations for a fixed `batch`. Raises UnsupportedModel, naming the layer, for what TFLite lacks."""
+    graph_module = simplified(program.graph_module(), batch)
+    _check_operators(graph_module)
+    draft = Draft(graph_module)
+    images = holds_images(program)
+    placeholders = [node for node in graph_module.graph.nodes if node.op == "placeholder"]
+    for node, spec in zip(placeholders, program.signature.inputs, strict=True):
+        draft.values[node] = _input(draft, node, spec, shape_at(node, batch), io, images)
+    fusing = {target for target, lowering in LOWERINGS.items() if lowering.fuses}
+    for call in calls(graph_module, batch, fusing):
+        _lower(call, draft)
+    (results,) = graph_module.graph.output_node().args
+    nodes = _pytree.tree_leaves(results)
+    for node, spec in zip(nodes, program.signature.outputs, strict=True):
+        draft.model.outputs.append((spec.name, _output(draft, node, spec, io, images)))
+    return tidied(with_split_convolutions(tidied(without_shuffles(draft.model))))
+
+
+def holds_images(program: Program) -> bool:
+    """Whether 4-D inputs and outputs of the file are NHWC."""
+    return any(len(spec.shape) == 4 for spec in program.signature.inputs)
+
+
+def _check_operators(graph_module: GraphModule) -> None:
+    unknown = [
+        node for node in operators(graph_module)
+        if node.target not in LOWERINGS and node.target is not DEQUANTIZE_CHANNELS and is_tensor(node)
+    ]  # fmt: skip
+    if unknown:
+        names = ", ".join(sorted({op_name(node) for node in unknown}))
+        layers = ", ".join(dict.fromkeys(layer_name(node) for node in unknown))
+        raise unsupported(
+            unknown[0],
+            f"The TFLite writer has no lowering of {names} (in {layers}).",
+            "write the layer with other operators, or convert to onnx",
+        )
+
+
+def _lower(call: Call, draft: Draft) -> None:
+    """Write one call; its value, in the call's int8 code if it has one, stands for every node it covers."""
+    lowering = LOWERINGS[call.target]
+    draft.begin(call, lowering.int8 == "computes" and _fits_int8(call, draft))
+    written = len(draft.model.operations)
+    value = lowering.write(call, draft)
+    if isinstance(value, list):
+        draft.lists[call.node] = value
+        return
+    if call.quantization is not None:
+        value = requantized(draft, value, call.quantization)
+    if value.tensor in [operation.outputs[0] for operation in draft.model.operations[written:]]:
+        value.tensor.name = call.layer
+    for node in call.covers:
+        draft.values[node] = value
+
+
+def _fits_int8(call: Call, draft: Draft) -> bool:
+    """Whether everything the call needs to compute in int8 is there: codes of its inputs, weight and result."""
+    if call.quantization is None or not takes_int8(call):
+        return False
+    if call.target in WEIGHTED and call.arguments["weight"].target is not DEQUANTIZE_CHANNELS:
+        return False
+    inputs = [draft.values[node] for node in call.node.all_input_nodes if node in draft.values]
+    return bool(inputs) and all(value.tensor.quantization is not None for value in inputs)
+
+
+def _input(draft: Draft, node: Node, spec: TensorSpec, shape: tuple[int, ...], io: Io, images: bool) -> Value:
+    if spec.dtype not in DTYPES:
+        raise UnsupportedModel(
+            f"The input {spec.name!r} is {spec.dtype}.", hint="capture with float32 inputs"
+        )
+    order = _file_order(len(shape), images)
+    code, dtype = None, np.dtype(spec.dtype)
+    if io == "int8" and dtype == np.float32:
+        pair = quantizer(node)
+        if pair is None:
+            raise _not_quantized(f"input {spec.name!r}")
+        code, dtype = quantization_of(pair), np.dtype(np.int8)
+    tensor = Tensor(spec.name, tuple(shape[axis] for axis in order), dtype, quantization=code)
+    draft.model.inputs.append((spec.name, tensor))
+    return Value(tensor, order)
+
+
+def _output(draft: Draft, node: Node, spec: TensorSpec, io: Io, images: bool) -> Tensor:
+    """The node's value as the file gives it: a tensor of its own, in the file's order and dtype."""
+    value = draft.value(node)
+    if io == "float32":
+        value = as_float(draft, value)
+    elif value.tensor.dtype == np.float32:
+        raise _not_quantized(f"output {spec.name!r}")
+    tensor = reordered(draft, value, _file_order(len(value.order), images)).tensor
+    if tensor in draft.producers and tensor not in [other for _, other in draft.model.outputs]:
+        return tensor
+    copy = Tensor(spec.name, tensor.shape, tensor.dtype, quantization=tensor.quantization)
+    sizes = options("ReshapeOptions", newShape=list(tensor.shape))
+    return draft.emit(Op.RESHAPE, [tensor, draft.int32(*tensor.shape)], copy, sizes)
+
+
+def _file_order(rank: int, images: bool) -> tuple[int, ...]:
+    return NHWC if rank == 4 and images else plain(rank)
+
+
+def _not_quantized(what: str) -> UnsupportedModel:
+    return UnsupportedModel(
+        f"io=int8 needs a quantized network, but its {what} is float.",
+        hint="quantize first (quantize_static), or leave io at float32",
+    )

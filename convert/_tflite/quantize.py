@@ -1,0 +1,143 @@
+"""Between float and int8, by LiteRT's 8-bit quantization specification and with the graph's own scales."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from torch.fx import Node
+
+from edgepress.convert._tflite.calls import Call
+from edgepress.convert._tflite.draft import Draft, Value, options
+from edgepress.convert._tflite.model import Op, Quantization, Tensor, per_tensor
+from edgepress.graph import DEQUANTIZE_CHANNELS, arguments
+
+LARGEST_BIAS = 2**30
+"""The largest int32 that a bias is written as: half the range is left to the sum it starts."""
+
+
+@dataclass(frozen=True)
+class Weight:
+    """A layer's weight as the network has it; with `scales` (one for each index of `axis`) it is int8."""
+
+    name: str
+    values: np.ndarray
+    scales: np.ndarray | None = None
+    axis: int = 0
+
+    def transposed(self, permutation: tuple[int, ...]) -> Weight:
+        values = self.values.transpose(permutation)
+        return Weight(self.name, values, self.scales, permutation.index(self.axis))
+
+    def real(self) -> np.ndarray:
+        if self.scales is None:
+            return self.values
+        shape = [-1 if axis == self.axis else 1 for axis in range(self.values.ndim)]
+        real: np.ndarray = self.values.astype(np.float32) * self.scales.reshape(shape)
+        return real
+
+
+def as_float(draft: Draft, value: Value) -> Value:
+    """`value` as float32, through one DEQUANTIZE however many ask."""
+    tensor = value.tensor
+    if tensor.quantization is None:
+        return value
+
+    def dequantized() -> Tensor:
+        made = Tensor(f"{tensor.name}/dequantize", tensor.shape, np.dtype(np.float32))
+        return draft.emit(Op.DEQUANTIZE, [tensor], made, options("DequantizeOptions"))
+
+    return value.holding(draft.once((tensor, "float"), dequantized))
+
+
+def requantized(draft: Draft, value: Value, wanted: Quantization) -> Value:
+    """`value` as int8 in the code `wanted`."""
+    tensor = value.tensor
+    if tensor.quantization == wanted:
+        return value
+
+    def quantized() -> Tensor:
+        made = Tensor(f"{tensor.name}/quantize", tensor.shape, np.dtype(np.int8), quantization=wanted)
+        return draft.emit(Op.QUANTIZE, [tensor], made, options("QuantizeOptions"))
+
+    return value.holding(draft.once((tensor, wanted), quantized))
+
+
+def read(draft: Draft, operand: Node | float) -> Value:
+    """What an operator that computes reads: in an int8 call int8, else float32; constants included."""
+    if isinstance(operand, Node):
+        value = real(draft, draft.value(operand))
+    else:
+        value = Value(draft.constant(np.array(operand, np.float32)), ())
+    if not draft.int8:
+        return as_float(draft, value)
+    if value.tensor.data is not None and value.tensor.quantization is None:
+        return value.holding(quantized_constant(draft, value.tensor.data, value.tensor.name))
+    return value
+
+
+def real(draft: Draft, value: Value) -> Value:
+    """`value` unless it holds integers that stand for themselves: of those, constants become float32."""
+    tensor = value.tensor
+    if tensor.dtype == np.float32 or tensor.quantization is not None:
+        return value
+    if tensor.data is None or tensor.dtype == np.bool_:
+        raise draft.unsupported(
+            f"The TFLite writer computes with real numbers only, and {tensor.name} is {tensor.dtype}.",
+            "let the network take this input as float32, or as what an embedding looks up",
+        )
+    return value.holding(draft.constant(tensor.data.astype(np.float32), tensor.name))
+
+
+def quantized_constant(draft: Draft, array: np.ndarray, name: str = "") -> Tensor:
+    """A float constant as int8, symmetric, its largest entry at 127."""
+    largest = float(np.abs(array).max(initial=0.0)) or 1.0
+    integers = np.clip(np.round(array / (largest / 127)), -127, 127).astype(np.int8)
+    return draft.constant(integers, name, per_tensor(largest / 127, 0))
+
+
+def weight_of(draft: Draft, call: Call) -> Weight | None:
+    """The constant weight of a layer; None when it is computed."""
+    node = call.arguments["weight"]
+    if isinstance(node, Node) and node.target is DEQUANTIZE_CHANNELS:
+        values = arguments(node)
+        integers, scales = draft.array(values["input"]), draft.array(values["scales"])
+        zero_points = draft.array(values["zero_points"])
+        assert integers is not None
+        assert scales is not None
+        if zero_points is not None and zero_points.any():
+            raise draft.unsupported("The int8 weight is not symmetric.", "quantize weights with zero point 0")
+        return Weight(str(values["input"].target), integers, scales, values["axis"])
+    array = draft.array(node)
+    return None if array is None else Weight(str(node.target), array)
+
+
+def layer_constants(
+    draft: Draft, weight: Weight, bias: np.ndarray | None, data: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The tensors of a weight already in the file's order, and of the layer's bias (zeros for None).
+
+    In int8 the bias is int32 with scale input x weight. Where that would not hold it (a channel of almost
+    zero weights), the channel's scale grows until it does; its integers shrink accordingly.
+    """
+    channels = weight.values.shape[weight.axis]
+    bias = np.zeros(channels, np.float32) if bias is None else bias
+    bias_name = f"{weight.name.removesuffix('weight')}bias"
+    if not draft.int8:
+        return draft.constant(weight.real(), weight.name), draft.constant(bias, bias_name)
+    assert weight.scales is not None
+    assert data.quantization is not None
+    old = weight.scales.astype(np.float64)
+    scales = np.maximum(old, np.abs(bias) / (data.quantization.scale * LARGEST_BIAS))
+    along_axis = [-1 if axis == weight.axis else 1 for axis in range(weight.values.ndim)]
+    integers = np.round(weight.values * (old / scales).reshape(along_axis)).astype(np.int8)
+    bias_scales = scales * data.quantization.scale
+    bias_integers = np.round(bias / bias_scales).astype(np.int32)
+    return (
+        draft.constant(integers, weight.name, _per_channel(scales, weight.axis)),
+        draft.constant(bias_integers, bias_name, _per_channel(bias_scales, 0)),
+    )
+
+
+def _per_channel(scales: np.ndarray, axis: int) -> Quantization:
+    return Quantization(tuple(map(float, scales)), (0,) * len(scales), axis)
