@@ -15,7 +15,6 @@ from typing import Annotated
 import numpy as np
 from annotated_types import Ge, Gt
 
-from edgepress import plugins
 from edgepress.benchmarks import _warnings
 from edgepress.benchmarks._environment import Environment
 from edgepress.benchmarks._measurement import Measurement
@@ -156,7 +155,7 @@ def _opened(
 ) -> _Entrant:
     """The runner, opened and run once, on the clock for load time, first inference and memory."""
     arrays = _arrays(runner, protocol, inputs)
-    plugins.require(*runner.requires, extra=runner.extra)
+    runner.require()
     _rehearse(runner, arrays)
     memory = PeakMemory()
     started = time.perf_counter_ns()

@@ -53,7 +53,7 @@ def read(
     """
     found = existing_file(path, "network")
     kind = reader(found.suffix.removeprefix("."))
-    plugins.require(*kind.requires(), extra=kind.extra())
+    kind.require()
     return option_values.build(kind, options or {}, where=str(path)).read(found, preprocess)
 
 
@@ -99,7 +99,7 @@ def check(program: Program, format: str, options: Mapping[str, Value] | None = N
     """Raise what `to` would raise before it writes anything."""
     converters = _converters(format, options)
     for converter in converters:
-        plugins.require(*converter.requires(), extra=converter.extra())
+        converter.require()
     converters[0].check(program)
 
 
@@ -111,7 +111,7 @@ def _converters(format: str, options: Mapping[str, Value] | None) -> list[Conver
 
 
 def _convert(converter: Converter[Any], source: Program | Artifact, path: Path) -> Artifact:
-    plugins.require(*converter.requires(), extra=converter.extra())
+    converter.require()
     converter.check(source)
     with replacing(path) as temporary:
         manifest = converter.write(source, temporary)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from edgepress import plugins
 from edgepress.artifact import Artifact, Manifest
 from edgepress.program import Program
 
@@ -32,6 +33,11 @@ class Converter(ABC, Generic[Source]):
     def extra(cls) -> str:
         """The extra of ours that installs them."""
         return ""
+
+    @classmethod
+    def require(cls) -> None:
+        """Raise BackendMissing, with the way to get it, unless this machine has what `write` needs."""
+        plugins.require(*cls.requires(), extra=cls.extra())
 
     def check(self, source: Source) -> None:  # noqa: B027  an edge that takes everything overrides nothing
         """Raise UnsupportedModel, naming the user's layer, for what the format cannot express: before any work."""

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgepress import plugins
 from edgepress.preprocess import Preprocess
 from edgepress.program import Program
 
@@ -23,6 +24,11 @@ class Reader(ABC):
     def extra(cls) -> str:
         """The extra of ours that installs them."""
         return ""
+
+    @classmethod
+    def require(cls) -> None:
+        """Raise BackendMissing, with the way to get it, unless this machine has what `read` needs."""
+        plugins.require(*cls.requires(), extra=cls.extra())
 
     @abstractmethod
     def read(self, path: Path, preprocess: Preprocess | None = None) -> Program:

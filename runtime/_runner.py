@@ -47,8 +47,13 @@ class Runner(ABC):
     def name(cls) -> str:
         return cls.__module__.rpartition(".on_")[2]
 
+    @classmethod
+    def require(cls) -> None:
+        """Raise BackendMissing, with the way to get it, unless this machine can run it."""
+        plugins.require(*cls.requires, extra=cls.extra)
+
     def __enter__(self) -> Runner:
-        plugins.require(*self.requires, extra=self.extra)
+        self.require()
         self.open()
         return self
 

@@ -12,7 +12,7 @@ import pytest
 import tiny_networks
 import torch
 
-from edgepress import compress, convert, cost, models, plugins, runtime
+from edgepress import compress, convert, cost, models, runtime
 from edgepress.artifact import Artifact
 from edgepress.compress.prune_channels import PruneChannels, prunable
 from edgepress.compress.quantize_static import QuantizeStatic
@@ -50,7 +50,7 @@ def pictures(program: Program, count: int) -> list[tuple[np.ndarray, ...]]:
 
 def parity(program: Program, format: str, folder: Path) -> float:
     """The SQNR in dB of the converted file against the program."""
-    plugins.require(*runtime.find(runtime.runners_of(format)[0]).requires, extra=format)
+    runtime.find(runtime.runners_of(format)[0]).require()
     artifact = convert.to(program, format, folder / f"model.{format}")
     with runtime.open(artifact) as runner:
         return compare(program.run, runner.run, pictures(program, 4)).sqnr_db

@@ -17,10 +17,11 @@ from _suite import check  # type: ignore[import-not-found]  # beside this script
 
 from edgepress import benchmarks, compress, convert, models, runtime
 from edgepress.benchmarks import Protocol, Ratio
+from edgepress.cache import CACHE_VARIABLE
 from edgepress.cli._console import print_table, progress_bar
 from edgepress.compress.prune_channels import LatencyBudget, PruneChannels
 from edgepress.history import Value
-from edgepress.latency import CACHE_VARIABLE, TargetStopwatch
+from edgepress.latency import TargetStopwatch
 from edgepress.program import Program
 from edgepress.progress import Progress, silent
 from edgepress.recipe import Recipe

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import tempfile
 import warnings
 from collections.abc import Sequence
@@ -13,8 +12,7 @@ import torch
 from torch.fx import GraphModule
 
 from edgepress.errors import UnsupportedModel
-
-LONGEST_SECONDS = 1800
+from edgepress.isolation import run
 
 
 @dataclass(frozen=True)
@@ -55,20 +53,4 @@ def _run(arguments: Sequence[str], folder: Path) -> str:
     """How it ended, in one line."""
     import pnnx
 
-    try:
-        done = subprocess.run(
-            [pnnx.EXEC_PATH, *arguments],
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=LONGEST_SECONDS,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return f"it took more than {LONGEST_SECONDS} s"
-    except OSError as error:
-        return f"it does not start ({error.strerror})"
-    lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-    ended = f"exit code {done.returncode}" if done.returncode >= 0 else f"signal {-done.returncode}"
-    return f"{lines[-1]} ({ended})" if lines else ended
+    return run([pnnx.EXEC_PATH, *arguments], folder).said

@@ -66,10 +66,10 @@ def check_installed(formats: Sequence[str]) -> None:
     for format in formats:
         for edge in convert.route(format):
             converter = convert.find(*edge)
-            plugins.require(*converter.requires(), extra=converter.extra())
+            converter.require()
         for name in runtime.runners_of(format)[:1]:
             runner = runtime.find(name)
-            plugins.require(*runner.requires, extra=runner.extra)
+            runner.require()
     plugins.require(*REPORT_PACKAGES, extra=REPORT_EXTRA)
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib.metadata
-import importlib.util
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 
 import click
 
@@ -13,7 +14,8 @@ from edgepress.cli._console import json_option, print_json, print_table
 
 @dataclass(frozen=True)
 class Finding:
-    """One part that needs packages: `status` is "ready" or "missing", `detail` versions or the way to get it."""
+    """One part that needs packages: `status` is "ready", "missing" or, where nobody can get it, "unavailable";
+    `detail` are versions, the way to get it, or why there is none."""
 
     kind: str
     name: str
@@ -22,19 +24,26 @@ class Finding:
 
 
 @click.command()
+@click.option(
+    "--make", "environment", metavar="NAME", help="First make the isolated environment of this name."
+)
 @json_option
-def command(as_json: bool) -> None:
-    """Show every converter, runner and optional part: ready with its versions, or missing with the command that installs it."""
+def command(environment: str | None, as_json: bool) -> None:
+    """Show every converter, runner and optional part: ready with its versions, or missing with the command that installs it.
+
+    Tools whose requirements conflict with ours live in isolated environments in the cache folder.
+    """
+    from edgepress import environments
     from edgepress.benchmarks import Environment
 
+    if environment:
+        environments.find(environment).make()
     findings = _findings()
-    environment = Environment.read()
+    machine = Environment.read()
     if as_json:
-        print_json(
-            {"environment": asdict(environment), "backends": [asdict(finding) for finding in findings]}
-        )
+        print_json({"environment": asdict(machine), "backends": [asdict(finding) for finding in findings]})
         return
-    for key, value in asdict(environment).items():
+    for key, value in asdict(machine).items():
         click.echo(f"{key:<20} {value}")
     print_table(
         ["kind", "name", "status", "detail"], [list(asdict(finding).values()) for finding in findings]
@@ -42,16 +51,25 @@ def command(as_json: bool) -> None:
 
 
 def _findings() -> list[Finding]:
-    from edgepress import plugins, runtime
+    from edgepress import environments, plugins, runtime
     from edgepress.benchmarks import report
+    from edgepress.unavailable import SYSTEMS
 
     edges = [name for name in plugins.names("edgepress.convert") if "_to_" in name]
     found = [_converter(*edge.split("_to_")) for edge in edges]
     for name in runtime.names():
         runner = runtime.find(name)
-        found.append(_finding("runner", name, runner.requires, runner.extra))
-    found.append(_finding("data", "digits", ("sklearn",), "digits"))
-    found.append(_finding("report", "html", report.PACKAGES, report.EXTRA))
+        found.append(_finding("runner", name, runner.require, runner.requires))
+    for name in environments.names():
+        tool = environments.find(name)
+        found.append(_finding("environment", name, tool.require, detail=", ".join(tool.requirements)))
+    for kind, name, packages, extra in (
+        ("data", "digits", ("sklearn",), "digits"),
+        ("report", "html", report.PACKAGES, report.EXTRA),
+    ):
+        found.append(_finding(kind, name, partial(plugins.require, *packages, extra=extra), packages))
+    for system in SYSTEMS:
+        found.append(Finding("system", system.name, "unavailable", f"{system.why}; {system.instead}"))
     return found
 
 
@@ -62,18 +80,24 @@ def _converter(start: str, end: str) -> Finding:
         converter = convert.reader(start) if end == "program" else convert.find(start, end)
     except ModuleNotFoundError as error:  # one of the packages that every installation has
         return Finding("converter", f"{start} to {end}", "missing", f"pip install {error.name}")
-    return _finding("converter", f"{start} to {end}", converter.requires(), converter.extra())
+    return _finding("converter", f"{start} to {end}", converter.require, converter.requires())
 
 
-def _finding(kind: str, name: str, packages: tuple[str, ...], extra: str) -> Finding:
-    missing = [package for package in packages if importlib.util.find_spec(package) is None]
-    if missing:
-        get = f"pip install 'edgepress[{extra}]'" if extra else f"pip install {' '.join(missing)}"
-        return Finding(kind, name, "missing", get)
+def _finding(
+    kind: str, name: str, require: Callable[[], None], packages: tuple[str, ...] = (), detail: str = ""
+) -> Finding:
+    """What `require` raises, or the `detail`, or the versions of the packages."""
+    from edgepress.errors import BackendMissing
+
+    try:
+        require()
+    except BackendMissing as error:
+        return Finding(kind, name, "missing", error.hint)
+    return Finding(kind, name, "ready", detail or ", ".join(_versions(packages)))
+
+
+def _versions(packages: tuple[str, ...]) -> Iterator[str]:
     owners = importlib.metadata.packages_distributions()
-    versions = (
-        f"{distribution} {importlib.metadata.version(distribution)}"
-        for package in packages
-        for distribution in owners.get(package, ())[:1]
-    )
-    return Finding(kind, name, "ready", ", ".join(versions))
+    for package in packages:
+        for distribution in owners.get(package, ())[:1]:
+            yield f"{distribution} {importlib.metadata.version(distribution)}"

@@ -11,19 +11,19 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
-from edgepress import benchmarks, convert, plugins, runtime
+from edgepress import benchmarks, convert, runtime
 from edgepress.artifact import Artifact
 from edgepress.benchmarks import Protocol
 from edgepress.errors import BadOption, UnknownName, UnsupportedTarget
 from edgepress.latency._layer_probe import probe
-from edgepress.latency._layer_table import CACHE_VARIABLE, LayerTable
+from edgepress.latency._layer_table import LayerTable
 from edgepress.latency._onnx_layer import write_layer
 from edgepress.program import Program
 from edgepress.progress import Progress, silent, track
 from edgepress.runtime import Runner, Target
 from edgepress.stopwatch import LatencyRatio, LayerShape
 
-__all__ = ["CACHE_VARIABLE", "TargetStopwatch"]
+__all__ = ["TargetStopwatch"]
 
 LAYER_PROTOCOL = Protocol(
     rounds=10, min_runs=50, min_seconds=0.15, max_seconds=2.0, min_warmup_runs=10, max_warmup_runs=30
@@ -36,7 +36,7 @@ LAYERS_AT_ONCE = 8
 class TargetStopwatch:
     """The Stopwatch of edgepress/stopwatch.py for every target whose runner loads a format we write.
 
-    Layers are kept in a table on disk (edgepress/latency/_layer_table.py says where), so that each is measured
+    Layers are kept in a table on disk (edgepress/cache.py says where), so that each is measured
     once. `threads` is how many the runtime may use.
     """
 
@@ -59,7 +59,7 @@ class TargetStopwatch:
 
     def check(self, program: Program, target: str) -> None:
         runner = _runner(target)
-        plugins.require(*runner.requires, extra=runner.extra)
+        runner.require()
         convert.check(program, _format(runner))
 
     def layers_ms(

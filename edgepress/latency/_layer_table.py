@@ -1,7 +1,6 @@
 """The latencies of single layers that were ever measured, in one JSON file for each target and machine.
 
-The files lie in $EDGEPRESS_CACHE/latency, else in $XDG_CACHE_HOME/edgepress/latency, else in
-~/.cache/edgepress/latency. Any of them may be deleted at any time: what is missing is measured again.
+The files lie in `latency` of the cache folder; what is missing there is measured again.
 """
 
 from __future__ import annotations
@@ -11,19 +10,17 @@ import hashlib
 import importlib.metadata
 import json
 import math
-import os
 import re
 from collections.abc import Iterable
 from dataclasses import astuple, dataclass, field
 from pathlib import Path
 
 from edgepress.benchmarks import Environment
+from edgepress.cache import cache_folder
 from edgepress.errors import BadInput
 from edgepress.files import write_text
 from edgepress.runtime import Runner
 from edgepress.stopwatch import LayerShape
-
-CACHE_VARIABLE = "EDGEPRESS_CACHE"
 
 
 @dataclass(eq=False)
@@ -39,7 +36,7 @@ class LayerTable:
         """What is known under these conditions; nothing where the file is missing, broken or another's."""
         conditions = _conditions(runner, target, threads)
         digest = hashlib.sha256(json.dumps(conditions, sort_keys=True).encode()).hexdigest()
-        path = cache_folder() / f"{re.sub(r'[^A-Za-z0-9]+', '-', target)}-{digest[:16]}.json"
+        path = cache_folder("latency") / f"{re.sub(r'[^A-Za-z0-9]+', '-', target)}-{digest[:16]}.json"
         return cls(path, conditions, _read(path, conditions))
 
     def __contains__(self, layer: LayerShape) -> bool:
@@ -57,14 +54,6 @@ class LayerTable:
         content = {"conditions": self.conditions, "latency_ms": self.latency_ms}
         with contextlib.suppress(BadInput):  # a cache that cannot be written costs time, and nothing else
             write_text(self.path, json.dumps(content, indent=1, sort_keys=True) + "\n")
-
-
-def cache_folder() -> Path:
-    """Where the tables are kept."""
-    if named := os.environ.get(CACHE_VARIABLE):
-        return Path(named) / "latency"
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(home) / "edgepress" / "latency"
 
 
 def _conditions(runner: type[Runner], target: str, threads: int) -> dict[str, str]:

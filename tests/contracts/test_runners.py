@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tiny_networks
 
-from edgepress import convert, plugins, runtime
+from edgepress import convert, runtime
 from edgepress.artifact import PROGRAM_FORMAT, Artifact, manifest_path
 from edgepress.errors import BackendMissing, BadInput, UnsupportedTarget
 from edgepress.program import Program
@@ -31,7 +31,7 @@ def runner(
     name, format = request.param
     found = runtime.find(name)
     try:
-        plugins.require(*found.requires, extra=found.extra)
+        found.require()
     except BackendMissing as error:
         pytest.skip(str(error))
     path = tmp_path_factory.mktemp(name) / f"model.{format}"

@@ -96,7 +96,7 @@ def test_saves_and_loads_bit_for_bit(compressed: Program, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("format", convert.formats())
 def test_converts_and_runs_there(compressed: Program, format: str, tmp_path: Path) -> None:
-    plugins.require(*runtime.find(runtime.runners_of(format)[0]).requires, extra="")
+    runtime.find(runtime.runners_of(format)[0]).require()
     artifact = convert.to(compressed, format, tmp_path / f"model.{format}")
     batches = [batch.inputs for batch in tiny_networks.Patches(32).batches("evaluate", None)]
     with runtime.open(artifact) as runner:

@@ -187,7 +187,7 @@ def test_doctor_tells_what_is_missing(tmp_path: Path) -> None:
     finished = _python(HIDING.format(hidden=hidden, arguments=["doctor", "--json"]), tmp_path)
     told = {(found["kind"], found["name"]): found for found in json.loads(finished.stdout)["backends"]}
     missing = {key: found["detail"] for key, found in told.items() if found["status"] == "missing"}
-    assert missing == {
+    expected = {
         ("converter", "onnx to program"): "pip install onnx",
         ("converter", "program to onnx"): "pip install onnx",
         ("converter", "program to tflite"): "pip install 'edgepress[tflite]'",
@@ -195,6 +195,21 @@ def test_doctor_tells_what_is_missing(tmp_path: Path) -> None:
         ("data", "digits"): "pip install 'edgepress[digits]'",
         ("report", "html"): "pip install 'edgepress[report]'",
     }
+    assert {key: missing.get(key) for key in expected} == expected
+    assert told["runner", "onnxruntime"]["status"] == "ready"
+
+
+def test_doctor_tells_what_nobody_can_install(tmp_path: Path) -> None:
+    finished = _python(HIDING.format(hidden=set(), arguments=["doctor", "--json"]), tmp_path)
+    told = {found["name"]: found for found in json.loads(finished.stdout)["backends"]}
+    assert told["MACE"]["status"] == "unavailable"
+    assert "--to onnx or --to tflite" in told["MACE"]["detail"]
+
+
+def test_doctor_makes_no_environment_that_it_does_not_know(tmp_path: Path) -> None:
+    finished = _python(HIDING.format(hidden=set(), arguments=["doctor", "--make", "nothing"]), tmp_path)
+    assert finished.returncode == 2
+    assert "isolated environment" in finished.stderr
 
 
 def test_core_commands_work_without_the_extras(tmp_path: Path) -> None:

@@ -13,10 +13,10 @@ import tiny_networks
 
 from edgepress import plugins
 from edgepress.benchmarks import Protocol
+from edgepress.cache import cache_folder
 from edgepress.errors import BackendMissing, BadOption, EdgepressError, UnknownName, UnsupportedTarget
 from edgepress.latency import TargetStopwatch
 from edgepress.latency._layer_probe import probe
-from edgepress.latency._layer_table import cache_folder
 from edgepress.latency._onnx_layer import write_layer
 from edgepress.runtime import open as open_runner
 from edgepress.stopwatch import LayerShape, Setting
@@ -123,10 +123,10 @@ def test_a_cache_that_cannot_be_written_only_costs_time(
 def test_the_cache_is_where_the_system_wants_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("EDGEPRESS_CACHE", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert cache_folder() == tmp_path / "edgepress" / "latency"
+    assert cache_folder("latency") == tmp_path / "edgepress" / "latency"
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert cache_folder() == tmp_path / ".cache" / "edgepress" / "latency"
+    assert cache_folder("latency") == tmp_path / ".cache" / "edgepress" / "latency"
 
 
 @pytest.mark.parametrize(
