@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,13 +14,27 @@ from edgepress import plugins
 from edgepress.artifact import Artifact
 from edgepress.convert._converter import Converter
 from edgepress.convert._reader import Reader
+from edgepress.convert._unsupported import UnsupportedOperator
 from edgepress.errors import UnknownName
 from edgepress.files import existing_file, replacing
 from edgepress.history import Step, Value
 from edgepress.preprocess import Preprocess
 from edgepress.program import Program, tool_versions
 
-__all__ = ["Converter", "Reader", "check", "find", "formats", "read", "readable", "reader", "route", "to"]
+__all__ = [
+    "Converter",
+    "Reader",
+    "UnsupportedOperator",
+    "check",
+    "find",
+    "formats",
+    "read",
+    "readable",
+    "reader",
+    "route",
+    "to",
+    "unsupported",
+]
 
 READER = "_to_program"
 
@@ -96,11 +110,26 @@ def to(program: Program, format: str, path: Path, options: Mapping[str, Value] |
 
 
 def check(program: Program, format: str, options: Mapping[str, Value] | None = None) -> None:
-    """Raise what `to` would raise before it writes anything."""
+    """Raise what `to` would raise before it writes anything; a network's operators are all named."""
+    _installed(format, options)[0].check(program)
+
+
+def unsupported(
+    program: Program, format: str, options: Mapping[str, Value] | None = None
+) -> Sequence[UnsupportedOperator]:
+    """Every operator of `program` that the first edge on the way to `format` cannot express, as far as it foresees.
+
+    Raises UnsupportedModel for what is not the matter of single operators, BackendMissing for a package.
+    """
+    return _installed(format, options)[0].unsupported(program)
+
+
+def _installed(format: str, options: Mapping[str, Value] | None) -> list[Converter[Any]]:
+    """The converters on the way to `format`; BackendMissing for a package that any of them needs."""
     converters = _converters(format, options)
     for converter in converters:
         converter.require()
-    converters[0].check(program)
+    return converters
 
 
 def _converters(format: str, options: Mapping[str, Value] | None) -> list[Converter[Any]]:

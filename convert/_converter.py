@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
 from edgepress import plugins
 from edgepress.artifact import Artifact, Manifest
+from edgepress.convert._unsupported import UnsupportedOperator, refusal
 from edgepress.program import Program
 
 Source = TypeVar("Source", Program, Artifact)
@@ -39,8 +41,21 @@ class Converter(ABC, Generic[Source]):
         """Raise BackendMissing, with the way to get it, unless this machine has what `write` needs."""
         plugins.require(*cls.requires(), extra=cls.extra())
 
-    def check(self, source: Source) -> None:  # noqa: B027  an edge that takes everything overrides nothing
-        """Raise UnsupportedModel, naming the user's layer, for what the format cannot express: before any work."""
+    def unsupported(self, source: Source) -> Sequence[UnsupportedOperator]:
+        """Every operator, in the order of execution, that the format cannot express as the network uses it: before any
+        work, and as far as this can be foreseen.
+
+        Raises UnsupportedModel for what is not the matter of single operators.
+        """
+        return ()
+
+    def check(self, source: Source) -> None:
+        """Raise UnsupportedModel, naming the user's layers, for what the format cannot express: before any work.
+
+        What a subclass checks besides goes before `super().check(source)`.
+        """
+        if found := self.unsupported(source):
+            raise refusal(self.edge()[1], found)
 
     @abstractmethod
     def write(self, source: Source, path: Path) -> Manifest:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -11,6 +12,7 @@ from weakref import WeakKeyDictionary
 from edgepress.artifact import Manifest
 from edgepress.convert._converter import Converter
 from edgepress.convert._file_size import refuse_large
+from edgepress.convert._unsupported import UnsupportedOperator
 from edgepress.errors import BadOption, UnsupportedModel
 from edgepress.ncnn_file import NCNN_FORMAT, write
 from edgepress.program import Program, tool_versions
@@ -40,28 +42,32 @@ class ProgramToNcnn(Converter[Program]):
         return "ncnn"
 
     def check(self, source: Program) -> None:
-        """Raise UnsupportedModel, naming the user's layer, for what ncnn lacks, BadOption for weights=float16 of a
-        quantized network.
-
-        Only converting tells: what that gives is kept for `write`.
-        """
+        """Raise UnsupportedModel, naming the user's layers, for what ncnn lacks, BadOption for weights=float16 of a
+        quantized network."""
         if source.precision == "int8" and self.weights == "float16":
             raise BadOption(
                 "weights=float16 is for float networks; this one is quantized to int8.",
                 where="--to ncnn",
                 hint="leave the option out",
             )
+        super().check(source)
+
+    def unsupported(self, source: Program) -> Sequence[UnsupportedOperator]:
+        """Only converting tells: what that gives is kept for `write`."""
         refuse_large(source)
         _check_inputs(source.signature)
         waiting = _checked.setdefault(source, {})
         if self not in waiting:
             waiting[self] = self._converted(source)
+        made = waiting[self]
+        return made if isinstance(made, tuple) else ()
 
     def write(self, source: Program, path: Path) -> Manifest:
         from edgepress.convert._ncnn.int8 import quality
 
         self.check(source)
         made = _checked[source].pop(self)
+        assert not isinstance(made, tuple), "what `check` lets through is converted"
         write(path, made.graph, made.weights)
         return Manifest(
             format=NCNN_FORMAT,
@@ -73,22 +79,25 @@ class ProgramToNcnn(Converter[Program]):
             quality=quality(made.graph),
         )
 
-    def _converted(self, source: Program) -> Converted:
+    def _converted(self, source: Program) -> Converted | tuple[UnsupportedOperator, ...]:
         from edgepress.convert._ncnn.int8 import take_integers, with_integers
-        from edgepress.convert._ncnn.layers import named_as_in_program, refuse_unknown
+        from edgepress.convert._ncnn.layers import named_as_in_program, unknown
         from edgepress.convert._ncnn.pnnx import converted
 
         module = source.graph_module()
         integers = take_integers(module)
         made = converted(module, source.example_tensors(batch=1), half=self.weights == "float16")
-        refuse_unknown(made.graph, module)
+        if refused := unknown(made.graph, module):
+            return refused
         if source.precision == "int8":
             made = with_integers(made, module, integers)
         return dataclasses.replace(made, graph=named_as_in_program(made.graph, module))
 
 
-_checked: WeakKeyDictionary[Program, dict[ProgramToNcnn, Converted]] = WeakKeyDictionary()
-"""What `check` has converted and `write` has not yet written."""
+_checked: WeakKeyDictionary[Program, dict[ProgramToNcnn, Converted | tuple[UnsupportedOperator, ...]]] = (
+    WeakKeyDictionary()
+)
+"""What `unsupported` has converted and `write` has not yet written, or the places for which it cannot be."""
 
 
 def _check_inputs(signature: Signature) -> None:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import re
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -21,9 +18,11 @@ from edgepress.convert._converter import Converter
 from edgepress.convert._file_size import refuse_large
 from edgepress.convert._onnx_writing.names import name_as_in_program
 from edgepress.convert._onnx_writing.operators import translations
+from edgepress.convert._onnx_writing.silence import quiet
 from edgepress.convert._onnx_writing.simplify import simplified
 from edgepress.convert._onnx_writing.uint8 import shift_activations_to_uint8
 from edgepress.convert._onnx_writing.weights import unshare_zero_points
+from edgepress.convert._unsupported import UnsupportedOperator
 from edgepress.errors import UnsupportedModel
 from edgepress.program import Program, tool_versions
 
@@ -49,8 +48,11 @@ class ProgramToOnnx(Converter[Program]):
     def requires(cls) -> tuple[str, ...]:
         return ("onnx", "onnxscript")
 
-    def check(self, source: Program) -> None:
+    def unsupported(self, source: Program) -> Sequence[UnsupportedOperator]:
+        from edgepress.convert._onnx_writing.missing import missing
+
         refuse_large(source)
+        return missing(source, self.opset)
 
     def write(self, source: Program, path: Path) -> Manifest:
         """Raises UnsupportedModel, naming the user's layer, for an operator that ONNX lacks."""
@@ -78,7 +80,7 @@ class ProgramToOnnx(Converter[Program]):
 
 def _export(program: Program, opset: int) -> onnx_ir.Model:
     try:
-        with _quiet():
+        with quiet():
             exported = torch.onnx.export(
                 program.exported,
                 dynamo=True,
@@ -90,20 +92,6 @@ def _export(program: Program, opset: int) -> onnx_ir.Model:
         raise _translated(error, program) from error
     assert exported is not None, "the exporter returns a program unless it is told to write a file"
     return exported.model
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the exporter's remarks, for instance that torchvision is not installed."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
 
 
 def _translated(error: torch.onnx.OnnxExporterError, program: Program) -> UnsupportedModel:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -13,6 +14,7 @@ from annotated_types import Gt, Le
 from edgepress.artifact import Manifest, Precision
 from edgepress.convert._converter import Converter
 from edgepress.convert._file_size import refuse_large
+from edgepress.convert._unsupported import UnsupportedOperator
 from edgepress.errors import BadOption
 from edgepress.program import Program, tool_versions
 from edgepress.signature import Signature, TensorSpec
@@ -42,20 +44,25 @@ class ProgramToTflite(Converter[Program]):
         return "tflite"
 
     def check(self, source: Program) -> None:
-        """Raise UnsupportedModel for an operator (or a use of it) that TFLite lacks and for weights beyond one file,
+        """Raise UnsupportedModel for operators (or uses of them) that TFLite lacks and for weights beyond one file,
         BadOption for weights=float16 of a quantized network."""
-        from edgepress.convert._tflite.lowered import lowered
-
         if self.weights == "float16" and source.precision == "int8":
             raise BadOption(
                 "weights=float16 is for float networks; this one is quantized to int8.",
                 where="--to tflite",
                 hint="leave the option out",
             )
+        super().check(source)
+
+    def unsupported(self, source: Program) -> Sequence[UnsupportedOperator]:
+        from edgepress.convert._tflite.lowered import lowered
+
         refuse_large(source)
         waiting = _checked.setdefault(source, {})
         if self not in waiting:
             waiting[self] = lowered(source, self.batch, self.io)
+        made = waiting[self]
+        return made if isinstance(made, tuple) else ()
 
     def write(self, source: Program, path: Path) -> Manifest:
         from edgepress.convert._tflite.file import serialize
@@ -65,6 +72,7 @@ class ProgramToTflite(Converter[Program]):
 
         self.check(source)
         model = _checked[source].pop(self)
+        assert not isinstance(model, tuple), "what `check` lets through is lowered"
         if self.weights == "float16":
             model = with_half_weights(model)
         path.write_bytes(serialize(model))
@@ -83,8 +91,10 @@ class ProgramToTflite(Converter[Program]):
         return "int8" if source.precision == "int8" else self.weights
 
 
-_checked: WeakKeyDictionary[Program, dict[ProgramToTflite, Model]] = WeakKeyDictionary()
-"""What `check` has lowered and `write` has not yet written: lowering is the check, and not done twice."""
+_checked: WeakKeyDictionary[Program, dict[ProgramToTflite, Model | tuple[UnsupportedOperator, ...]]] = (
+    WeakKeyDictionary()
+)
+"""What was lowered and not yet written, or the places for which it cannot be: lowering is the check, not done twice."""
 
 
 def _with_batch(signature: Signature, batch: int) -> Signature:

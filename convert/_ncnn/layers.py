@@ -8,7 +8,7 @@ from torch.fx import GraphModule, Node
 
 from edgepress import graph
 from edgepress.convert._ncnn.graph import NcnnLayer, parse, written
-from edgepress.errors import UnsupportedModel
+from edgepress.convert._unsupported import UnsupportedOperator
 
 WEIGHTED = {
     "Convolution": 6,
@@ -26,20 +26,26 @@ WEIGHTED = {
 """ncnn's layers with a weight of their own, and the parameter that holds how many numbers it has."""
 
 
-def refuse_unknown(text: str, module: GraphModule) -> None:
-    """Raise UnsupportedModel for the first layer that pnnx has left in PyTorch's words, for ncnn has none for it."""
+def unknown(text: str, module: GraphModule) -> tuple[UnsupportedOperator, ...]:
+    """The layers that pnnx has left in PyTorch's words, for ncnn has none for them."""
     import ncnn
 
+    left = list(graph.operators(module))
+    found = []
     for layer in parse(text):
         if ncnn.layer_to_index(layer.type) >= 0 or layer.type == "pnnx.Expression":
             continue
-        name = layer.type.replace("::", ".").rpartition(".")[2]
-        node = next((node for node in graph.operators(module) if _is_called(node, name)), None)
-        raise UnsupportedModel(
+        reason, name = (
             f"ncnn has no layer for {layer.type}.",
-            where=f"layer {graph.layer_name(node)} | {graph.source_line(node)}" if node is not None else "",
-            hint="write the layer with other operators, or convert --to tflite or --to onnx",
+            layer.type.replace("::", ".").rpartition(".")[2],
         )
+        node = next((node for node in left if _is_called(node, name)), None)
+        if node is None:
+            found.append(UnsupportedOperator("", layer.type, reason))
+        else:
+            left.remove(node)
+            found.append(UnsupportedOperator.at(node, reason))
+    return tuple(found)
 
 
 def _is_called(node: Node, name: str) -> bool:

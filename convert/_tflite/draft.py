@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+import torch
 from ai_edge_litert import schema_py_generated as schema
 from torch.fx import GraphModule, Node
 
 from edgepress.convert._tflite.calls import Call
 from edgepress.convert._tflite.model import OP_NAMES, Model, Op, Operation, Quantization, Tensor
+from edgepress.convert._tflite.simplify import size_at
 from edgepress.errors import UnsupportedModel
 from edgepress.graph import constant, layer_name, op_name, source_line
 
@@ -106,6 +108,16 @@ class Draft:
         assert array is not None, "every node is lowered before it is read"
         return Value(self.constant(array, str(node.target)), tuple(range(array.ndim)))
 
+    def stand_in(self, call: Call, batch: int) -> None:
+        """Give a call that cannot be written values of the right shapes, so that those behind it can be looked at."""
+        value = call.node.meta["val"]
+        self.lists[call.node] = [
+            _stand_in(call.layer, part, batch)
+            for part in (value if isinstance(value, (list, tuple)) else [value])
+        ]
+        for node in call.covers:
+            self.values[node] = self.lists[call.node][0]
+
     def array(self, node: Node | None) -> np.ndarray | None:
         """The constant behind a `get_attr` node; float64 becomes float32."""
         found = constant(self.graph_module, node)
@@ -172,6 +184,13 @@ def unsupported(node: Node, what: str, hint: str) -> UnsupportedModel:
     where = f"{layer_name(node)} ({op_name(node)})"
     line = source_line(node)
     return UnsupportedModel(what, where=f"{where}: {line}" if line else where, hint=hint)
+
+
+def _stand_in(name: str, value: torch.Tensor, batch: int) -> Value:
+    shape = tuple(size_at(size, batch) for size in value.shape)
+    dtype = str(value.dtype).removeprefix("torch.")
+    known = dtype if dtype in np.sctypeDict else "float32"
+    return Value(Tensor(name, shape, np.dtype(known)), tuple(range(len(shape))))
 
 
 def activation_code(call: Call) -> int:

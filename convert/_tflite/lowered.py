@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
 
 import numpy as np
-from torch.fx import GraphModule, Node
+from torch.fx import Node
 from torch.utils import _pytree
 
 from edgepress.convert._tflite import (  # noqa: F401  each registers the lowerings of its operators
@@ -21,7 +22,7 @@ from edgepress.convert._tflite import (  # noqa: F401  each registers the loweri
     slices,
 )
 from edgepress.convert._tflite.arithmetic import takes_int8
-from edgepress.convert._tflite.calls import Call, calls, is_tensor, quantization_of, quantizer, shape_at
+from edgepress.convert._tflite.calls import Call, calls, quantization_of, quantizer, shape_at
 from edgepress.convert._tflite.draft import LOWERINGS, Draft, Value, options, unsupported
 from edgepress.convert._tflite.layout import NHWC, plain, reordered
 from edgepress.convert._tflite.model import Model, Op, Tensor
@@ -30,8 +31,9 @@ from edgepress.convert._tflite.quantize import as_float, requantized
 from edgepress.convert._tflite.shuffles import without_shuffles
 from edgepress.convert._tflite.simplify import simplified
 from edgepress.convert._tflite.tidy import tidied
+from edgepress.convert._unsupported import UnsupportedOperator
 from edgepress.errors import UnsupportedModel
-from edgepress.graph import DEQUANTIZE_CHANNELS, WEIGHTED, layer_name, op_name, operators
+from edgepress.graph import DEQUANTIZE_CHANNELS, WEIGHTED, op_name
 from edgepress.program import Program
 from edgepress.signature import TensorSpec
 
@@ -39,18 +41,18 @@ Io = Literal["float32", "int8"]
 DTYPES = ("float32", "int32", "int64")
 
 
-def lowered(program: Program, batch: int, io: Io) -> Model:
-    """The file's operations for a fixed `batch`. Raises UnsupportedModel, naming the layer, for what TFLite lacks."""
+def lowered(program: Program, batch: int, io: Io) -> Model | tuple[UnsupportedOperator, ...]:
+    """The file's operations for a fixed `batch`, or every place that TFLite cannot run. Raises UnsupportedModel for
+    what is not the matter of single operators."""
     graph_module = simplified(program.graph_module(), batch)
-    _check_operators(graph_module)
     draft = Draft(graph_module)
     images = holds_images(program)
     placeholders = [node for node in graph_module.graph.nodes if node.op == "placeholder"]
     for node, spec in zip(placeholders, program.signature.inputs, strict=True):
         draft.values[node] = _input(draft, node, spec, shape_at(node, batch), io, images)
     fusing = {target for target, lowering in LOWERINGS.items() if lowering.fuses}
-    for call in calls(graph_module, batch, fusing):
-        _lower(call, draft)
+    if refused := _refused(draft, calls(graph_module, batch, fusing), batch):
+        return refused
     (results,) = graph_module.graph.output_node().args
     nodes = _pytree.tree_leaves(results)
     for node, spec in zip(nodes, program.signature.outputs, strict=True):
@@ -63,24 +65,30 @@ def holds_images(program: Program) -> bool:
     return any(len(spec.shape) == 4 for spec in program.signature.inputs)
 
 
-def _check_operators(graph_module: GraphModule) -> None:
-    unknown = [
-        node for node in operators(graph_module)
-        if node.target not in LOWERINGS and node.target is not DEQUANTIZE_CHANNELS and is_tensor(node)
-    ]  # fmt: skip
-    if unknown:
-        names = ", ".join(sorted({op_name(node) for node in unknown}))
-        layers = ", ".join(dict.fromkeys(layer_name(node) for node in unknown))
-        raise unsupported(
-            unknown[0],
-            f"The TFLite writer has no lowering of {names} (in {layers}).",
-            "write the layer with other operators, or convert to onnx",
-        )
+def _refused(draft: Draft, calls: Iterable[Call], batch: int) -> tuple[UnsupportedOperator, ...]:
+    """Lower every call; those that cannot be, while a stand-in takes the place of their value."""
+    refused: list[UnsupportedOperator] = []
+    for call in calls:
+        try:
+            _lower(call, draft)
+        except UnsupportedModel as error:
+            refused.append(UnsupportedOperator.at(call.node, error.what, error.hint))
+            draft.stand_in(call, batch)
+        except Exception:
+            if not refused:
+                raise
+            draft.stand_in(
+                call, batch
+            )  # it reads a stand-in: what it says of that tells nothing of the network
+    return tuple(refused)
 
 
 def _lower(call: Call, draft: Draft) -> None:
     """Write one call; its value, in the call's int8 code if it has one, stands for every node it covers."""
-    lowering = LOWERINGS[call.target]
+    lowering = LOWERINGS.get(call.target)
+    if lowering is None:
+        what = f"The TFLite writer has no lowering of {op_name(call.node)}."
+        raise unsupported(call.node, what, "write the layer with other operators, or convert to onnx")
     draft.begin(call, lowering.int8 == "computes" and _fits_int8(call, draft))
     written = len(draft.model.operations)
     value = lowering.write(call, draft)

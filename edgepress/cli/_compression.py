@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from edgepress import compress, cost
+from edgepress import compress, convert, cost
 from edgepress.accuracy import Accuracy, can_evaluate, evaluate
 from edgepress.cli._reading import load
 from edgepress.data import Data, check_labels
@@ -27,7 +27,7 @@ ORIGINAL, MODEL, RECIPE = "original.pt2", "model.pt2", "recipe.yaml"
 @dataclass(frozen=True, kw_only=True)
 class Compression:
     """What to do and where. `model` and `data_text` are the user's words for the result; at most
-    `evaluate_limit` samples are evaluated after each stage."""
+    `evaluate_limit` samples are evaluated after each stage. What `formats` cannot express is refused first."""
 
     folder: Path
     recipe: Recipe
@@ -36,11 +36,14 @@ class Compression:
     data_text: str = ""
     seed: int = 0
     evaluate_limit: int | None = None
+    formats: tuple[str, ...] = ()
     stopwatch: Stopwatch = field(default_factory=TargetStopwatch)
 
     def start(self, program: Program, progress: Progress, announce: Callable[[str], None]) -> RunResult:
         """Run the whole recipe on `program`."""
         compress.check(program, self.recipe, self.data, self.stopwatch)
+        for format in self.formats:
+            convert.check(program, format)
         if self.data is not None:
             check_labels(self.data, program.signature)
             program = dataclasses.replace(program, labels=program.labels or self.data.class_names)

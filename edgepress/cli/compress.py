@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgepress.cli._console import json_option, print_table, progress_bar, remark
-from edgepress.cli._inputs import Command, DataInput, ModelInput, data_options, model_argument
+from edgepress.cli._inputs import (
+    Command,
+    DataInput,
+    ModelInput,
+    data_options,
+    listed_formats,
+    model_argument,
+)
 
 if TYPE_CHECKING:
     from edgepress.recipe import Recipe
@@ -61,6 +68,12 @@ def _stage_option(flag: str, help: str, metavar: str = "KEY=VALUE,...") -> Calla
 @_stage_option("--fine-tune", "Train on the labels: epochs=5.")
 @_stage_option("--quantize", "Calibrate and turn to 8-bit integers: int8.")
 @_stage_option("--stage", "Any stage (edgepress stages lists them).", "NAME[:KEY=VALUE,...]")
+@click.option(
+    "--for",
+    "formats",
+    metavar="FORMAT,...",
+    help="Refuse, before any stage runs, what these formats cannot express.",
+)
 @click.option("--evaluate", "limit", type=click.IntRange(1), help="Samples to evaluate with.  [default: all]")
 @click.option("--save-recipe", is_flag=True, help="Print the recipe that these options mean, and stop.")
 @click.option("--resume", is_flag=True, help="Go on after the last stage that this run finished.")
@@ -83,7 +96,7 @@ def command(
 
     \b
     edgepress compress mobilenet_v2 --weights w.safetensors --data folder:./photos \\
-        --prune macs=0.5 --distill self --quantize int8 -o out
+        --prune macs=0.5 --distill self --quantize int8 --for onnx,tflite -o out
     """
     wanted = _recipe(recipe, ctx.meta[STAGES])
     if flags["save_recipe"]:
@@ -147,6 +160,7 @@ def _run(
         data_text=data.text or "",
         seed=data.seed,
         evaluate_limit=flags["limit"],
+        formats=listed_formats(flags["formats"]) if flags["formats"] is not None else (),
     )
     with progress_bar() as progress:
         try:

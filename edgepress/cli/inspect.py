@@ -10,6 +10,7 @@ from edgepress.cli._console import json_option, print_json, print_table
 from edgepress.cli._inputs import ModelInput, listed_formats, model_argument
 
 if TYPE_CHECKING:
+    from edgepress.cli._support import Support
     from edgepress.compress.prune_channels import Prunable
     from edgepress.cost import Cost, LayerCost
     from edgepress.program import Program
@@ -21,36 +22,54 @@ if TYPE_CHECKING:
 @json_option
 def command(model: ModelInput, formats: str | None, as_json: bool) -> None:
     """Print parameters, MACs, bytes and memory access of MODEL, per layer and in total; the groups of
-    channels that pruning can remove; and for each format whether every operator can be written.
-    Operators that cannot be counted are listed apart."""
+    channels that pruning can remove; and for each format which operators can be written, and in which layers one
+    cannot. Operators that cannot be counted are listed apart."""
     from edgepress import convert, cost
+    from edgepress.cli._support import support
     from edgepress.compress.prune_channels import prunable
 
     wanted = convert.formats() if formats is None else listed_formats(formats)
     program = model.load()
     measured = cost.measure(program)
-    support = {format: _support(program, format) for format in wanted}
+    answers = [support(program, format) for format in wanted]
     channels = None if program.precision == "int8" else prunable(program)
     if as_json:
-        print_json(_json(program, measured, channels) | {"formats": support})
+        print_json(_json(program, measured, channels) | _json_support(program, answers))
         return
     _show(program, measured)
     if channels is not None:
         _show_channels(channels)
-    for format, answer in support.items():
-        click.echo(f"{format:<24} {answer}")
+    _show_support(program, answers)
 
 
-def _support(program: Program, format: str) -> str:
-    """ "yes", or why not."""
-    from edgepress import convert
-    from edgepress.errors import BackendMissing, Unsupported
+def _show_support(program: Program, answers: list[Support]) -> None:
+    from edgepress.cli._support import operators
 
-    try:
-        convert.check(program, format)
-    except (Unsupported, BackendMissing) as error:
-        return " ".join(str(error).split())
-    return "yes"
+    rows = [
+        [name, str(count), *(answer.of(name) for answer in answers)]
+        for name, count in operators(program).items()
+    ]
+    print_table(
+        ["operator", "times", *(answer.format for answer in answers)],
+        rows,
+        title="Operators that the formats can express",
+    )
+    for answer in answers:
+        if not answer.places:
+            click.echo(f"{answer.format:<24} {answer.verdict}")
+        for place in answer.places:
+            click.echo(f"{answer.format:<24} {place.told(place.reason)}")
+
+
+def _json_support(program: Program, answers: list[Support]) -> dict[str, Any]:
+    from edgepress.cli._support import operators
+    from edgepress.options import to_mapping
+
+    return {
+        "formats": {answer.format: answer.verdict for answer in answers},
+        "operators": operators(program),
+        "unsupported": {answer.format: [to_mapping(place) for place in answer.places] for answer in answers},
+    }
 
 
 def _show(program: Program, measured: Cost) -> None:

@@ -1,0 +1,54 @@
+"""What a format cannot run, by the user's layer: found before any work, and told all at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch.fx import Node
+
+from edgepress import graph
+from edgepress.errors import UnsupportedModel
+
+MOST_NAMED = 20
+"""More than a screen of layers tells nobody more."""
+
+HINT = "write these layers with other operators, or choose another format (edgepress inspect MODEL compares them)"
+
+
+@dataclass(frozen=True)
+class UnsupportedOperator:
+    """One place that a format cannot run: the user's `layer` (empty where the format's tool does not tell), its
+    `operator` as rules call it, the `reason` as a sentence, the `line` of the user's code, and what could help."""
+
+    layer: str
+    operator: str
+    reason: str
+    line: str = ""
+    hint: str = HINT
+
+    @classmethod
+    def at(cls, node: Node, reason: str, hint: str = HINT) -> UnsupportedOperator:
+        """The place of a node of `Program.graph_module()`."""
+        return cls(graph.layer_name(node), graph.op_name(node), reason, graph.source_line(node), hint)
+
+    def told(self, reason: str = "") -> str:
+        """Where it is, with the reason if given."""
+        where = f"layer {self.layer} ({self.operator})" if self.layer else self.operator
+        return f"{where}{': ' if reason else ''}{reason}{' | ' if self.line else ''}{self.line}"
+
+
+def refusal(format: str, found: Sequence[UnsupportedOperator]) -> UnsupportedModel:
+    """The error that names every place in `found`, which is not empty, or the first twenty."""
+    first = found[0]
+    if len(found) == 1:
+        return UnsupportedModel(first.reason, where=first.told(), hint=first.hint)
+    lines = [place.told(place.reason) for place in found[:MOST_NAMED]]
+    if len(found) > MOST_NAMED:
+        lines.append(f"and {len(found) - MOST_NAMED} more")
+    operators = ", ".join(list(dict.fromkeys(place.operator for place in found))[:MOST_NAMED])
+    return UnsupportedModel(
+        f"{format} cannot run {len(found)} places of this network: {operators}.",
+        where="\n         ".join(lines),
+        hint=first.hint,
+    )

@@ -1,0 +1,72 @@
+"""What the target lacks is said before anything is trained: inspect's table and compress --for."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from edgepress.cli import run
+
+UNSUPPORTED = 3
+
+NETWORK = """
+import torch
+
+class Odd(torch.nn.Module):
+    def forward(self, x):
+        return torch.special.bessel_j0(x)
+
+def network():
+    layers = {"stem": torch.nn.Conv2d(3, 16, 3), "act": torch.nn.ReLU(), "odd": Odd(), "head": torch.nn.Conv2d(16, 4, 1)}
+    net = torch.nn.Sequential()
+    for name, layer in layers.items():
+        net.add_module(name, layer)
+    return net, (torch.zeros(2, 3, 8, 8),)
+"""
+
+
+@pytest.fixture(autouse=True)
+def _user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine.py").write_text(NETWORK)
+    monkeypatch.chdir(tmp_path)
+
+
+def test_compress_refuses_before_any_stage(capsys: pytest.CaptureFixture[str]) -> None:
+    compress = ["compress", "mine.py:network", "--prune", "macs=0.6", "-o", "out"]
+    assert run([*compress, "--for", "onnx"]) == UNSUPPORTED
+    assert "layer odd (special_bessel_j0)" in capsys.readouterr().err
+    assert not Path("out").exists()
+    assert run([*compress, "--for", "onxn"]) == 2
+    assert "Did you mean 'onnx'" in capsys.readouterr().err
+    assert run(compress) == 0, "without a format, it is compressed"
+
+
+def test_inspect_prints_every_operator_by_format(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["inspect", "mine.py:network", "--to", "onnx"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    cells = [[cell.strip() for cell in line.strip("│").split("│")] for line in lines if line.startswith("│")]
+    assert {tuple(row) for row in cells} >= {("conv2d", "2", "yes"), ("special_bessel_j0", "1", "no (1)")}
+    (told,) = (line for line in lines if line.startswith("onnx"))
+    assert "layer odd (special_bessel_j0): ONNX has no operator for" in told
+
+
+def test_inspect_tells_programs(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["inspect", "mine.py:network", "--to", "onnx", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["formats"]["onnx"].startswith("ONNX has no operator")
+    assert [place["layer"] for place in told["unsupported"]["onnx"]] == ["odd"]
+    assert told["operators"] == {"conv2d": 2, "relu": 1, "special_bessel_j0": 1}
+
+
+def test_inspect_asks_no_further_where_a_package_is_missing(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from edgepress.convert.program_to_onnx import ProgramToOnnx
+
+    monkeypatch.setattr(ProgramToOnnx, "requires", classmethod(lambda cls: ("not_installed",)))
+    assert run(["inspect", "mine.py:network", "--to", "onnx"]) == 0
+    out = capsys.readouterr().out
+    assert "?" in out
+    assert "The package 'not_installed' is not installed" in out
