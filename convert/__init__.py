@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -102,34 +103,57 @@ def to(program: Program, format: str, path: Path, options: Mapping[str, Value] |
 
     Raises UnsupportedModel before any work for what the format lacks, BackendMissing for a package.
     """
-    source: Program | Artifact = program
-    for converter in _converters(format, options):
-        source = _convert(converter, source, path.with_suffix(f".{converter.edge()[1]}"))
-    assert isinstance(source, Artifact)
-    return source
+    *before, last = _converters(format, options)
+    with tempfile.TemporaryDirectory(prefix="edgepress-") as folder:
+        source: Program | Artifact = program
+        for converter in before:
+            source = _convert(converter, source, _between(converter, folder))
+        return _convert(last, source, path.with_suffix(f".{format}"))
 
 
-def check(program: Program, format: str, options: Mapping[str, Value] | None = None) -> None:
-    """Raise what `to` would raise before it writes anything; a network's operators are all named."""
-    _installed(format, options)[0].check(program)
+def check(
+    program: Program, format: str, options: Mapping[str, Value] | None = None, *, here: bool = True
+) -> None:
+    """Raise what `to` would raise before it writes the file; a network's operators are all named.
+
+    here: whether this machine will write it. If not, only what is needed to ask must be installed.
+    """
+    for converter, source in _asked(program, format, options, here):
+        converter.check(source)
 
 
 def unsupported(
     program: Program, format: str, options: Mapping[str, Value] | None = None
 ) -> Sequence[UnsupportedOperator]:
-    """Every operator of `program` that the first edge on the way to `format` cannot express, as far as it foresees.
+    """Every operator of `program` that `format` cannot express, as far as its converters foresee.
 
-    Raises UnsupportedModel for what is not the matter of single operators, BackendMissing for a package.
+    Raises UnsupportedModel for what is not the matter of single operators, BackendMissing for what it takes to ask.
     """
-    return _installed(format, options)[0].unsupported(program)
+    for converter, source in _asked(program, format, options, here=False):
+        if found := converter.unsupported(source):
+            return found
+    return ()
 
 
-def _installed(format: str, options: Mapping[str, Value] | None) -> list[Converter[Any]]:
-    """The converters on the way to `format`; BackendMissing for a package that any of them needs."""
+def _asked(
+    program: Program, format: str, options: Mapping[str, Value] | None, here: bool
+) -> Iterator[tuple[Converter[Any], Program | Artifact]]:
+    """The edges on the way to `format`, each with what it starts from, as far as there are edges that ask anything."""
     converters = _converters(format, options)
     for converter in converters:
-        converter.require()
-    return converters
+        converter.require() if here else converter.require_to_ask()
+    last = max((place for place, converter in enumerate(converters) if converter.asks()), default=-1)
+    with tempfile.TemporaryDirectory(prefix="edgepress-") as folder:
+        source: Program | Artifact = program
+        for place, converter in enumerate(converters[: last + 1]):
+            yield converter, source
+            if place < last:
+                source = _convert(converter, source, _between(converter, folder))
+
+
+def _between(converter: Converter[Any], folder: str) -> Path:
+    """Where an edge on the way to another format writes: not beside the user's files, whose names it would take."""
+    return Path(folder, f"model.{converter.edge()[1]}")
 
 
 def _converters(format: str, options: Mapping[str, Value] | None) -> list[Converter[Any]]:

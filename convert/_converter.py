@@ -41,6 +41,16 @@ class Converter(ABC, Generic[Source]):
         """Raise BackendMissing, with the way to get it, unless this machine has what `write` needs."""
         plugins.require(*cls.requires(), extra=cls.extra())
 
+    @classmethod
+    def require_to_ask(cls) -> None:
+        """Raise BackendMissing unless this machine has what `check` needs; less than `write` does, where it can."""
+        cls.require()
+
+    @classmethod
+    def asks(cls) -> bool:
+        """Whether there is anything that `check` could refuse."""
+        return cls.check is not Converter.check or cls.unsupported is not Converter.unsupported
+
     def unsupported(self, source: Source) -> Sequence[UnsupportedOperator]:
         """Every operator, in the order of execution, that the format cannot express as the network uses it: before any
         work, and as far as this can be foreseen.

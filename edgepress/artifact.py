@@ -47,7 +47,8 @@ class Verification:
 class Manifest:
     """What a file is. `signature` is the Program's own (images NCHW) whatever the file's `layout`: a
     Runner converts, so that every runner of the same network takes the same arrays. `quality` are the converter's
-    counts of what its runtimes do slowly, such as transposes."""
+    counts of what its runtimes do slowly, such as transposes. `bound_to` names the GPU and the versions outside of
+    which the file does not load; it is empty for a file that runs anywhere."""
 
     format: str
     signature: Signature
@@ -60,6 +61,7 @@ class Manifest:
     size_bytes: int = 0
     tools: Mapping[str, str] = field(default_factory=dict)
     quality: Mapping[str, Value] = field(default_factory=dict)
+    bound_to: Mapping[str, str] = field(default_factory=dict)
     verification: Verification | None = None
 
 

@@ -43,7 +43,7 @@ class Compression:
         """Run the whole recipe on `program`."""
         compress.check(program, self.recipe, self.data, self.stopwatch)
         for format in self.formats:
-            convert.check(program, format)
+            convert.check(program, format, here=False)
         if self.data is not None:
             check_labels(self.data, program.signature)
             program = dataclasses.replace(program, labels=program.labels or self.data.class_names)

@@ -41,7 +41,7 @@ def support(program: Program, format: str) -> Support:
     except (Unsupported, BackendMissing) as error:
         return Support(format, _line(error), asked=False)
     try:
-        convert.check(program, format)
+        convert.check(program, format, here=False)
     except (Unsupported, BackendMissing) as error:
         return Support(format, _line(error), places, asked=bool(places))
     return Support(format, YES)

@@ -196,6 +196,35 @@ def test_uint8_and_int8_and_the_program_agree_exactly(quantized: Program, tmp_pa
         np.testing.assert_allclose(output, quantized.run(*inputs)[0], atol=1e-6)
 
 
+def test_symmetric_activations_span_what_was_recorded(quantized: Program, tmp_path: Path) -> None:
+    """Steps of 2**-5 about -11 reach 138 steps below the top of the range: 127 codes have to span them."""
+    model = written(quantized, tmp_path / "model.onnx", activations="symmetric")
+    onnx.checker.check_model(model, full_check=True)
+    stored = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    pairs = [node for node in model.graph.node if node.op_type == "QuantizeLinear"]
+    found = [(float(stored[node.input[1]]), stored[node.input[2]]) for node in pairs]
+    assert [scale for scale, _ in found] == pytest.approx([2.0**-5 * 138 / 127, 2.0**-3 * 135 / 127])
+    assert all(zero.dtype == np.int8 and zero == 0 for _, zero in found)
+    users = {name for node in model.graph.node for name in node.input}
+    assert set(stored) <= users, "nothing is stored that nobody reads"
+
+
+def test_symmetric_activations_compute_as_the_program_to_their_step(
+    quantized: Program, tmp_path: Path
+) -> None:
+    path = tmp_path / "model.onnx"
+    convert.to(quantized, "onnx", path, {"activations": "symmetric"})
+    inputs = quantized.signature.example(4)
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(str(path), options)
+    output = session.run(None, {session.get_inputs()[0].name: inputs[0]})[0]
+    difference = np.abs(output - quantized.run(*inputs)[0])
+    assert difference.max() > 0, "other steps round otherwise"
+    # The output's own step, and what half a step of each input adds through the layer: far below two steps.
+    assert difference.max() < 2 * 2.0**-3 * 135 / 127
+
+
 def test_precise_mode_of_old_x86_loads(tmp_path: Path) -> None:
     """Two layers of the same width: their zero points are equal, but must not be one tensor (_onnx_weights)."""
     network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(), nn.Conv2d(4, 4, 1))
