@@ -41,7 +41,8 @@ class ProgramToOnnx(Converter[Program]):
     activations: the type of quantized activations. x86 processors are about three times faster on uint8; the two
         are exactly equivalent, as every zero point moves by 128. symmetric is int8 about zero, which TensorRT wants:
         the same ranges, at up to twice the step.
-    simplify: fold what can be folded with onnxsim; refused unless the outputs stay as they are.
+    simplify: fold what can be folded with onnxsim. Where that fails or changes an output, the file stays as it was,
+        and the manifest notes why.
     """
 
     opset: Annotated[int, Ge(18), Le(23)] = 18
@@ -71,8 +72,9 @@ class ProgramToOnnx(Converter[Program]):
         elif self.activations == "symmetric":
             make_activations_symmetric(model)
         proto = onnx_ir.to_proto(model)
+        note = ""
         if self.simplify:
-            proto = simplified(proto, source.signature)
+            proto, note = simplified(proto, source.signature)
         onnx.save(proto, path)
         return Manifest(
             format="onnx",
@@ -81,6 +83,7 @@ class ProgramToOnnx(Converter[Program]):
             preprocess=source.preprocess,
             labels=source.labels,
             tools=tool_versions("onnx", "onnxscript"),
+            notes=(note,) if note else (),
         )
 
 

@@ -48,7 +48,8 @@ class Manifest:
     """What a file is. `signature` is the Program's own (images NCHW) whatever the file's `layout`: a
     Runner converts, so that every runner of the same network takes the same arrays. `quality` are the converter's
     counts of what its runtimes do slowly, such as transposes. `bound_to` names the GPU and the versions outside of
-    which the file does not load; it is empty for a file that runs anywhere."""
+    which the file does not load; it is empty for a file that runs anywhere. `notes` are for
+    the user: for instance which step was left out, and why."""
 
     format: str
     signature: Signature
@@ -62,6 +63,7 @@ class Manifest:
     tools: Mapping[str, str] = field(default_factory=dict)
     quality: Mapping[str, Value] = field(default_factory=dict)
     bound_to: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
     verification: Verification | None = None
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgepress.cli._console import json_option, print_json, print_table, progress_bar
+from edgepress.cli._console import json_option, print_json, print_table, progress_bar, remark
 from edgepress.cli._inputs import DataInput, ModelInput, data_options, listed_formats, model_argument
 
 if TYPE_CHECKING:
@@ -57,6 +57,9 @@ def command(
             progress=progress,
         )
     _show(made, as_json)
+    for artifact in made:
+        for note in artifact.manifest.notes:
+            remark(f"{artifact.path.name}: {note}")
     require_verified(made)
 
 

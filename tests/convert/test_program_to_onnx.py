@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 from collections import Counter
 from pathlib import Path
@@ -17,8 +16,9 @@ from torch import nn
 from torch.fx import GraphModule, Node
 
 from edgepress import convert, graph, runtime
+from edgepress.artifact import Artifact
 from edgepress.convert._onnx_writing import simplify
-from edgepress.errors import UnsupportedModel, VerificationFailed
+from edgepress.errors import UnsupportedModel
 from edgepress.program import Program
 
 FLOAT = {"rtol": 1e-4, "atol": 1e-5}
@@ -74,6 +74,11 @@ def quantized_by_hand() -> Program:
 @pytest.fixture(scope="module")
 def program() -> Program:
     return tiny_networks.capture(tiny_networks.Residual)
+
+
+@pytest.fixture(scope="module")
+def exported(program: Program, tmp_path_factory: pytest.TempPathFactory) -> onnx.ModelProto:
+    return written(program, tmp_path_factory.mktemp("exported") / "model.onnx")
 
 
 @pytest.fixture(scope="module")
@@ -243,23 +248,54 @@ def test_precise_mode_of_old_x86_loads(tmp_path: Path) -> None:
 
 def test_simplified_answers_the_same(program: Program, tmp_path: Path) -> None:
     artifact = convert.to(program, "onnx", tmp_path / "model.onnx", {"simplify": True})
+    assert artifact.manifest.notes == ()
     inputs = program.signature.example(3)
     with runtime.open(artifact) as runner:
         np.testing.assert_allclose(runner.run(*inputs)[0], program.run(*inputs)[0], **FLOAT)
 
 
-def test_a_simplifier_that_changes_the_outputs_is_found_out(
+SIMPLIFIERS = {
+    "changes": (
+        """
+import sys, onnx
+model = onnx.load(sys.argv[1])
+(bias,) = (tensor for tensor in model.graph.initializer if tensor.name == "head.bias")
+bias.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(bias) + 1, bias.name))
+onnx.save(model, sys.argv[2])
+""",
+        "would change by",
+    ),
+    "crashes": ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "SIGSEGV"),
+    "refuses": ("import sys; sys.exit('a reason')", "a reason (exit code 1)"),
+    "writes nothing": ("", "exit code 0"),
+    "writes no model": ("import sys; open(sys.argv[2], 'wb').write(b'\\xff' * 9)", "it wrote no model"),
+    "breaks the graph": (
+        "import sys, onnx; m = onnx.load(sys.argv[1]); del m.graph.node[0]; onnx.save(m, sys.argv[2])",
+        "does not run the result",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SIMPLIFIERS)
+def test_what_a_simplifier_spoils_stays_as_it_was(
+    name: str, exported: onnx.ModelProto, program: Program, tmp_path: Path
+) -> None:
+    script, why = SIMPLIFIERS[name]
+    (tmp_path / "simplifier.py").write_text(script)
+    result, note = simplify.simplified(exported, program.signature, tmp_path / "simplifier.py")
+    assert result is exported
+    assert note.startswith("not simplified: ")
+    assert why in note
+
+
+def test_the_manifest_notes_that_a_file_is_not_simplified(
     program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def spoil(model: onnx.ModelProto) -> tuple[onnx.ModelProto, bool]:
-        spoilt = copy.deepcopy(model)
-        (bias,) = (tensor for tensor in spoilt.graph.initializer if tensor.name == "head.bias")
-        bias.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(bias) + 1, bias.name))
-        return spoilt, True
-
-    monkeypatch.setattr("onnxsim.simplify", spoil)
-    with pytest.raises(VerificationFailed, match="Simplifying changes an output"):
-        simplify.simplified(written(program, tmp_path / "model.onnx"), program.signature)
+    monkeypatch.setattr(
+        "edgepress.convert.program_to_onnx.simplified", lambda proto, _: (proto, "not simplified: why")
+    )
+    artifact = convert.to(program, "onnx", tmp_path / "model.onnx", {"simplify": True})
+    assert Artifact.open(artifact.path).manifest.notes == ("not simplified: why",)
 
 
 def test_an_operator_onnx_lacks_is_named_with_its_layer(tmp_path: Path) -> None:
