@@ -35,8 +35,9 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title:
         table.add_column(column, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         table.add_row(*row)
-    console = Console()
-    console.print(table) if console.is_terminal else Console(width=200).print(table)
+    # Without markup: a cell such as edgepress[tflite] is text.
+    console = Console(markup=False)
+    console.print(table) if console.is_terminal else Console(width=200, markup=False).print(table)
 
 
 @contextmanager

@@ -108,11 +108,19 @@ def data_options(command: Command) -> Command:
 
 
 def listed_formats(text: str) -> tuple[str, ...]:
-    """The formats in `onnx,tflite`, each once; UnknownName for one that nothing writes."""
+    """The formats in `onnx,tflite`, each once; UnknownName for one that nothing writes, UnsupportedTarget, with why,
+    for a system of which that is known."""
     from edgepress import convert
+    from edgepress.errors import UnsupportedTarget
+    from edgepress.unavailable import SYSTEMS
 
     formats = tuple(dict.fromkeys(word.strip() for word in text.split(",")))
     for format in formats:
+        for system in SYSTEMS:
+            if system.name.lower() == format.lower():
+                raise UnsupportedTarget(
+                    f"Nothing here writes for {system.name}: {system.why}.", where=format, hint=system.instead
+                )
         convert.route(format)
     return formats
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import click
 
-from edgepress import convert, plugins, runtime
+from edgepress import plugins, runtime
 from edgepress.artifact import Artifact
 from edgepress.benchmarks import MEASUREMENTS_FILE, Measurement, Protocol, append, comparison_table
 from edgepress.benchmarks.report import EXTRA as REPORT_EXTRA
@@ -16,6 +16,7 @@ from edgepress.benchmarks.report import write
 from edgepress.cli._compression import MODEL, ORIGINAL, Compression
 from edgepress.cli._console import print_table, remark
 from edgepress.cli._conversion import convert_all
+from edgepress.cli._installed import require
 from edgepress.cli.benchmark import measure
 from edgepress.program import Program
 from edgepress.progress import Progress
@@ -63,13 +64,7 @@ class Road:
 
 def check_installed(formats: Sequence[str]) -> None:
     """Raise BackendMissing for any package that the road will need: before the work, not after it."""
-    for format in formats:
-        for edge in convert.route(format):
-            converter = convert.find(*edge)
-            converter.require()
-        for name in runtime.runners_of(format)[:1]:
-            runner = runtime.find(name)
-            runner.require()
+    require(formats)
     plugins.require(*REPORT_PACKAGES, extra=REPORT_EXTRA)
 
 

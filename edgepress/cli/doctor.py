@@ -10,6 +10,7 @@ from functools import partial
 import click
 
 from edgepress.cli._console import json_option, print_json, print_table
+from edgepress.cli._inputs import listed_formats
 
 
 @dataclass(frozen=True)
@@ -27,27 +28,37 @@ class Finding:
 @click.option(
     "--make", "environment", metavar="NAME", help="First make the isolated environment of this name."
 )
+@click.option(
+    "--for",
+    "formats",
+    metavar="FORMAT,...",
+    help="Exit with 6 unless these formats can be written and run here.",
+)
 @json_option
-def command(environment: str | None, as_json: bool) -> None:
+def command(environment: str | None, formats: str | None, as_json: bool) -> None:
     """Show every converter, runner and optional part: ready with its versions, or missing with the command that installs it.
 
-    Tools whose requirements conflict with ours live in isolated environments in the cache folder.
+    What is missing is no error, unless a format of --for needs it. Tools whose requirements conflict with ours live in isolated environments in the cache folder.
     """
     from edgepress import environments
     from edgepress.benchmarks import Environment
+    from edgepress.cli._installed import require
 
+    wanted = () if formats is None else listed_formats(formats)
     if environment:
         environments.find(environment).make()
     findings = _findings()
     machine = Environment.read()
     if as_json:
         print_json({"environment": asdict(machine), "backends": [asdict(finding) for finding in findings]})
-        return
-    for key, value in asdict(machine).items():
-        click.echo(f"{key:<20} {value}")
-    print_table(
-        ["kind", "name", "status", "detail"], [list(asdict(finding).values()) for finding in findings]
-    )
+    else:
+        for key, value in asdict(machine).items():
+            click.echo(f"{key:<20} {value}")
+        print_table(
+            ["kind", "name", "status", "detail"], [list(asdict(finding).values()) for finding in findings]
+        )
+    if wanted:
+        require(wanted)
 
 
 def _findings() -> list[Finding]:
