@@ -15,7 +15,9 @@ from edgepress.compress._channels.budget import SAVING_EXPONENT, Limit, Problem,
 from edgepress.compress._channels.bundles import bundles
 from edgepress.compress._channels.candidates import MOST, best
 from edgepress.compress._channels.importance import CRITERIA, CriterionName
+from edgepress.compress._channels.labels import Parts
 from edgepress.compress._channels.latency_budget import LatencyBudget, LatencyOption
+from edgepress.compress._channels.layers import named_layers, output_count
 from edgepress.compress._channels.limits import limits
 from edgepress.compress._channels.plan import (
     LayerPlan,
@@ -23,7 +25,6 @@ from edgepress.compress._channels.plan import (
     Prunable,
     check_prunable,
     classes_kept,
-    output_count,
     plan_for,
     prunable_of,
     reasons_to_stay,
@@ -32,7 +33,7 @@ from edgepress.compress._channels.reasons import reasons_after
 from edgepress.compress._channels.recovery import recovered
 from edgepress.compress._channels.rewrite import remove
 from edgepress.compress._channels.scores import Samples
-from edgepress.compress._channels.structure import Structure, named_layers, read_structure
+from edgepress.compress._channels.structure import Structure, read_structure
 from edgepress.compress._channels.timing import plan_within
 from edgepress.compress._reconstruction.targets import Orders
 from edgepress.data import Batch, Split
@@ -77,6 +78,10 @@ class PruneChannels(Stage):
     round_to: channel counts become multiples of this, where a layer has as many.
     min_channels: a layer keeps at least as many.
     max_ratio: a layer loses at most this share of the channels it had in the original network.
+    parts: of an attention's heads and the groups of a convolution, either whole ones go (whole), or the same places
+        within every one (within): fewer heads, or narrower ones. auto: whole heads; whole groups of convolutions
+        with 8 or more, otherwise within. What lets nothing go gives way to the other. For fewer heads that are
+        narrower too, prune twice, as macs=0.7,parts=whole and then macs=0.5,parts=within.
     saving_exponent: importance is paid for by this power of what removing saves: 0 only ranks by importance.
     candidates: with data, try so many plans (this criterion and exponent, then others) and keep the one whose
         network answers most like the unpruned one on samples held back; each takes as long as one prune.
@@ -104,6 +109,7 @@ class PruneChannels(Stage):
     round_to: Annotated[int, Ge(1)] = 8
     min_channels: Annotated[int, Ge(1)] = 1
     max_ratio: Annotated[float, Gt(0), Le(1)] = 0.75
+    parts: Parts = "auto"
     saving_exponent: Annotated[float, Ge(0), Le(1)] = SAVING_EXPONENT
     candidates: Annotated[int, Ge(1), Le(MOST)] = 1
     reconstruct: bool = True
@@ -132,7 +138,7 @@ class PruneChannels(Stage):
                 where=self.name(),
                 hint=f"one of them; with {budgets[0]}, rules can give single layers a ratio",
             )
-        check_prunable(read_structure(program))
+        check_prunable(read_structure(program, self.parts))
 
     def apply(self, program: Program, context: Context) -> Outcome:
         """Plan, announce, rewrite. Raises BudgetMissed and UnsupportedModel, with reasons, before any change."""
@@ -165,7 +171,7 @@ class PruneChannels(Stage):
 
     def plan(self, program: Program, context: Context) -> Plan:
         """What would be removed to meet the budget, without removing it."""
-        structure = read_structure(program)
+        structure = read_structure(program, self.parts)
         rules = {layer.name: context.rules.apply(self, layer.name, layer.type) for layer in structure.layers}
         for layer in structure.layers:
             if rules[layer.name] is None and layer.outputs is not None:
@@ -227,9 +233,9 @@ def prunable(program: Program) -> Prunable:
     return prunable_of(read_structure(program))
 
 
-def plan_exactly(program: Program, removed: Mapping[str, Sequence[int]]) -> Plan:
+def plan_exactly(program: Program, removed: Mapping[str, Sequence[int]], parts: Parts = "auto") -> Plan:
     """The plan that removes these output channels of these layers, and what is tied to them, and nothing else."""
-    structure = read_structure(program)
+    structure = read_structure(program, parts)
     return plan_for(structure, classes_kept(structure, removed), reasons_to_stay(structure))
 
 
@@ -239,7 +245,7 @@ def rewrite(program: Program, plan: Plan) -> Program:
 
 
 def _rewritten(program: Program, plan: Plan) -> tuple[Program, Orders]:
-    structure = read_structure(program)
+    structure = read_structure(program, plan.parts)
     kept = classes_kept(structure, {layer.name: layer.removed for layer in plan.layers})
     orders = remove(structure.labelling, kept)
     return program.replace(structure.labelling.graph_module), orders

@@ -84,7 +84,9 @@ class PruneChannelsGradually(PruneChannels):
     def _plan_among_all(self, program: Program, context: Context) -> Plan:
         """The plan for a step: channels that were cut off before compete by what they have regained."""
         sees_weights_alone = not super().needs()
-        return self.plan(as_read(program) if self.regrow and sees_weights_alone else program, context)
+        return self.plan(
+            as_read(program, self.parts) if self.regrow and sees_weights_alone else program, context
+        )
 
     def _pruned(self, program: Program, plan: Plan, context: Context, *, is_last: bool) -> Outcome:
         if self.regrow and not is_last:

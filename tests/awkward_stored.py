@@ -81,6 +81,37 @@ class BothWays(nn.Module):
         return self.out(functional.relu(self.hidden(x[:, -1])))
 
 
+@network((3, 6))
+class StepByStep(nn.Module):
+    """Recurrent cells, one step after the other, and a recurrent layer that begins with a state made by a layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.start = nn.Linear(6, 16), nn.Linear(6, 8)
+        self.cell, self.rnn = nn.LSTMCell(16, 8), nn.GRU(16, 8, batch_first=True)
+        self.hidden, self.out = nn.Linear(8, 12), nn.Linear(12, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        steps, state = functional.relu(self.first(x)), self.start(x[:, 0])
+        made, _ = self.rnn(steps, state.unsqueeze(0))
+        long, short = made[:, -1], state
+        for step in range(3):
+            long, short = self.cell(steps[:, step], (long, short))
+        return self.out(functional.relu(self.hidden(long)))
+
+
+@network((6,))
+class OnlyEmbedded(nn.Module):
+    """Channels that are looked up, and that no other layer makes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words, self.out = nn.Embedding(20, 16), nn.Linear(16, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out(self.words((x.abs() * 7).long() % 20).mean(1))
+
+
 @network(PICTURE)
 class OneGroup(Classifier):
     """A group norm over all channels at once keeps them."""

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from edgepress import graph
+from edgepress.compress._channels.labels import Parts
 from edgepress.compress._channels.scores import role_of
 from edgepress.compress._channels.structure import Structure, read_structure
 from edgepress.compress.prune_channels import Plan, plan_exactly, rewrite
@@ -17,14 +18,14 @@ from edgepress.program import Program
 
 
 def assert_dead_channels_go(
-    program: Program, *, share: float = 1 / 3, seed: int = 0, tolerance: float = 1e-5
+    program: Program, *, share: float = 1 / 3, seed: int = 0, tolerance: float = 1e-5, parts: Parts = "auto"
 ) -> tuple[Program, Plan]:
     """Plant dead channels, remove exactly those, compare. Returns the pruned program and the plan.
 
     `tolerance` is of the largest output: the sums run over fewer terms and so round otherwise.
     """
-    planted, removed = plant(program, share=share, seed=seed)
-    plan = plan_exactly(planted, removed)
+    planted, removed = plant(program, share=share, seed=seed, parts=parts)
+    plan = plan_exactly(planted, removed, parts)
     assert {layer.name: list(layer.removed) for layer in plan.layers if layer.removed} == {
         name: channels for name, channels in removed.items() if channels
     }
@@ -36,9 +37,11 @@ def assert_dead_channels_go(
     return pruned, plan
 
 
-def plant(program: Program, *, share: float = 1 / 3, seed: int = 0) -> tuple[Program, dict[str, list[int]]]:
+def plant(
+    program: Program, *, share: float = 1 / 3, seed: int = 0, parts: Parts = "auto"
+) -> tuple[Program, dict[str, list[int]]]:
     """The program with dead channels in it, and which of each layer they are."""
-    structure = read_structure(program)
+    structure = read_structure(program, parts)
     chosen = _chosen(structure, share, seed)
     removed = {
         layer.name: np.flatnonzero(np.isin(layer.outputs, chosen)).tolist()

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgepress.compress._channels.budget import Bundle
+from edgepress.compress._channels.layers import Layer
 from edgepress.compress._channels.scores import Samples, channel_scores
-from edgepress.compress._channels.structure import Layer, Structure, bundles_of_classes
+from edgepress.compress._channels.structure import Structure, bundles_of_classes
 from edgepress.errors import BadOption
 
 if TYPE_CHECKING:

@@ -10,10 +10,10 @@ classes of tied labels are what pruning removes. The idea of grouping dependent 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 from torch.fx import GraphModule, Node
@@ -42,12 +42,17 @@ class Flow(Enum):
     FIXED = "needs its channels in their old order and gives them so"
 
 
-@dataclass(frozen=True, eq=False)
-class Split:
-    """A node that spreads channels over several axes, as over heads and the places within each. One of these
-    `axes` keeps labels: the one at `chosen`; along the others the labels are tied."""
+Parts = Literal["auto", "whole", "within"]
+"""How the parts that channels are divided into, as heads and groups, lose channels: whole parts go, or the same places
+within every part. auto: heads whole; groups whole where there are many, otherwise within."""
 
-    axes: tuple[int, ...]
+
+@dataclass(frozen=True)
+class Split:
+    """A node that divides its channels into parts, and in how many `ways` those can lose some. The labels follow
+    the way at `chosen`: along any other they are tied."""
+
+    ways: int
     chosen: int
 
 
@@ -61,6 +66,7 @@ class Product:
 
 
 Side = Literal["input", "output", "own"]
+Way = TypeVar("Way")
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,11 +118,11 @@ class Labelling:
 class Labeller:
     """Collects labels, ties and freezes while the rules walk the graph, and resolves them in the end.
 
-    `choices` says of nodes that spread channels over several axes which of these keeps labels (see Split).
+    `choices` says of nodes that divide channels into parts which way is taken (see Split), by their order for `parts`.
     """
 
-    def __init__(self, graph_module: GraphModule, choices: Mapping[Node, int]) -> None:
-        self.result = Labelling(graph_module)
+    def __init__(self, graph_module: GraphModule, choices: Mapping[Node, int], parts: Parts = "auto") -> None:
+        self.result, self.parts = Labelling(graph_module), parts
         self._choices = choices
         self._size = 0
         self._ties: list[tuple[np.ndarray, np.ndarray]] = []
@@ -126,12 +132,11 @@ class Labeller:
     def channels(self, node: object) -> Channels | None:
         return self.result.channels.get(node) if isinstance(node, Node) else None
 
-    def choose(self, node: Node, axes: list[int]) -> int:
-        """Which of `axes`, over which `node` spreads its channels, keeps labels."""
+    def choose(self, node: Node, ways: Sequence[Way]) -> Way:
+        """Which of these ways, the preferred one first, the parts lose channels into which `node` divides them."""
         chosen = self._choices.get(node, 0)
-        if len(axes) > 1:
-            self.result.splits[node] = Split(tuple(axes), chosen)
-        return axes[chosen]
+        self.result.splits[node] = Split(len(ways), chosen)
+        return ways[chosen]
 
     def fresh(self, count: int) -> np.ndarray:
         self._size += count

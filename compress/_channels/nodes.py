@@ -33,6 +33,11 @@ COPYING = REARRANGING | {
 TAKING = COPYING | {"slice", "index"}
 """Operators that give entries of their input in any number and place."""
 
+RECURRENT = frozenset(
+    {"lstm", "gru", "rnn_tanh", "rnn_relu", "lstm_cell", "gru_cell", "rnn_tanh_cell", "rnn_relu_cell"}
+)
+"""Recurrent layers, over all steps or for a single one."""
+
 SIZE_LISTS = {
     "view": "size",
     "reshape": "shape",

@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from torch.fx import Node
 
 from edgepress import graph
+from edgepress.compress._channels.labels import Parts
 from edgepress.compress._channels.latency_report import LatencyReport
-from edgepress.compress._channels.structure import Layer, Structure, bundles_of_classes
+from edgepress.compress._channels.layers import Layer, output_count
+from edgepress.compress._channels.structure import Structure, bundles_of_classes
 from edgepress.errors import BadOption, UnknownName, UnsupportedModel
 
 
@@ -19,7 +20,8 @@ from edgepress.errors import BadOption, UnknownName, UnsupportedModel
 class LayerPlan:
     """One layer: its output and input channels before and after, which outputs go, and why none does.
 
-    `follows` is the layer before it that has the very same channels, as a depthwise layer's maker has.
+    `follows` is the layer before it that has the very same channels, as a depthwise layer's maker has. `groups` says
+    of a grouped convolution that loses outputs which of its groups stay, or how much of each goes.
     """
 
     name: str
@@ -31,11 +33,13 @@ class LayerPlan:
     removed: tuple[int, ...]
     reason: str
     follows: str = ""
+    groups: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """A prune as data. `str()` prints it as a table. `latency` says how a budget of time was met."""
+    """A prune as data. `str()` prints it as a table. `latency` says how a budget of time was met. `parts` is how heads
+    and groups lose channels."""
 
     layers: tuple[LayerPlan, ...]
     macs: int
@@ -45,6 +49,7 @@ class Plan:
     weight_bytes: int
     weight_bytes_after: int
     latency: LatencyReport | None = None
+    parts: Parts = "auto"
 
     def __str__(self) -> str:
         width = max(len(layer.name) for layer in self.layers)
@@ -112,6 +117,7 @@ def plan_for(structure: Structure, kept: np.ndarray, reasons: Mapping[str, str])
         parameters_after=round(structure.parameters(counts)),
         weight_bytes=structure.weight_bytes.before,
         weight_bytes_after=round(structure.weight_bytes(counts)),
+        parts=structure.parts,
     )
 
 
@@ -137,18 +143,11 @@ def classes_kept(structure: Structure, removed: Mapping[str, Sequence[int]]) -> 
                 )
             kept[number] = False
         if classes is None and channels:
-            raise UnsupportedModel(f"These channels must stay: {NO_CHANNELS}.", where=name)
+            raise UnsupportedModel(
+                f"These channels must stay: {layers[name].why_without_channels}.", where=name
+            )
     _check_not_empty(structure, kept)
     return kept
-
-
-NO_CHANNELS = "its input's channels cannot be removed, and it works on each by itself"
-
-
-def output_count(node: Node) -> int:
-    """How many output channels a layer with weights has."""
-    shape = node.meta["val"].shape
-    return int(shape[-1] if graph.op_name(node) == "linear" else shape[1])
 
 
 def _check_not_empty(structure: Structure, kept: np.ndarray) -> None:
@@ -167,7 +166,7 @@ def reasons_to_stay(structure: Structure) -> dict[str, str]:
     for layer in structure.layers:
         frozen = structure.labelling.reasons
         if layer.outputs is None:
-            found[layer.name] = NO_CHANNELS
+            found[layer.name] = layer.why_without_channels
         elif all(number in frozen for number in layer.outputs.tolist()):
             ((reason, _),) = Counter(frozen[number] for number in layer.outputs.tolist()).most_common(1)
             found[layer.name] = reason
@@ -198,7 +197,7 @@ def _leaders(structure: Structure) -> dict[str, str]:
 
 def _layer_plan(layer: Layer, kept: np.ndarray, reason: str, follows: str) -> LayerPlan:
     outputs = output_count(layer.node)
-    inputs = int(layer.node.all_input_nodes[0].meta["val"].shape[-1 if layer.type == "linear" else 1])
+    inputs = layer.input_count
     removed = () if layer.outputs is None else tuple(np.flatnonzero(~kept[layer.outputs]).tolist())
     lost = 0 if layer.inputs is None else int((~kept[layer.inputs]).sum())
     return LayerPlan(
@@ -211,11 +210,24 @@ def _layer_plan(layer: Layer, kept: np.ndarray, reason: str, follows: str) -> La
         removed=removed,
         reason="" if removed else reason,
         follows=follows,
+        groups=_groups(layer, kept) if removed else "",
     )
 
 
+def _groups(layer: Layer, kept: np.ndarray) -> str:
+    """What goes of a grouped convolution, in words; nothing of a depthwise one, which follows its maker."""
+    count = graph.arguments(layer.node).get("groups", 1)
+    if count == 1 or not layer.makes_channels or layer.outputs is None:
+        return ""
+    stays = kept[layer.outputs].reshape(count, -1)
+    if stays.any(1).all():
+        return f"{stays.shape[1]} -> {int(stays[0].sum())} in each of its {count} groups"
+    return f"{count} -> {int(stays.any(1).sum())} groups"
+
+
 def _note(layer: LayerPlan) -> str:
-    return f"as {layer.follows}" if layer.follows else layer.reason
+    follows = f"as {layer.follows}" if layer.follows else ""
+    return ", ".join(note for note in (follows, layer.groups) if note) or layer.reason
 
 
 def _change(before: int, after: int) -> str:

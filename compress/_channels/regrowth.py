@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from edgepress.compress._channels.labels import Parts
 from edgepress.compress._channels.plan import Plan, classes_kept
 from edgepress.compress._channels.scores import bound_once
 from edgepress.compress._channels.structure import Structure, bundles_of_classes, read_structure
@@ -17,7 +18,7 @@ def cut_off(program: Program, plan: Plan) -> Program:
     The weights that read them become zero, not the filters that make them: behind a ReLU, a channel that is zero
     has no gradient and would stay zero for ever, but a weight that reads a live channel has one.
     """
-    structure = read_structure(program)
+    structure = read_structure(program, plan.parts)
     gone = ~classes_kept(structure, {layer.name: layer.removed for layer in plan.layers})
     read = _is_read(structure)
     module = program.graph_module()
@@ -31,13 +32,13 @@ def cut_off(program: Program, plan: Plan) -> Program:
     return program.replace(module)
 
 
-def as_read(program: Program) -> Program:
+def as_read(program: Program, parts: Parts = "auto") -> Program:
     """The program with every channel's filters and batch-norm scale times how strongly it is read.
 
     That is the norm of the weights that read it over the mean norm in its bundle: 0 for a channel that was just
     cut off. Only for criteria that look at filters or scales alone; what it computes is of no use.
     """
-    structure = read_structure(program)
+    structure = read_structure(program, parts)
     factors = _reading(structure, program)
     module = program.graph_module()
     tensors = dict([*module.named_parameters(), *module.named_buffers()])

@@ -14,8 +14,8 @@ from edgepress import graph
 from edgepress.compress._channels import rules_plain as plain
 from edgepress.compress._channels import rules_products as products
 from edgepress.compress._channels import rules_weighted as weighted
-from edgepress.compress._channels.labels import Flow, Labeller, Labelling
-from edgepress.compress._channels.nodes import COPYING
+from edgepress.compress._channels.labels import Flow, Labeller, Labelling, Parts
+from edgepress.compress._channels.nodes import COPYING, RECURRENT
 from edgepress.compress._channels.rule import Rule, freeze, unknown
 from edgepress.compress._channels.rules_rearranging import copying
 
@@ -44,7 +44,7 @@ RULES: dict[str, Rule] = {
     "prelu": weighted.per_channel("weight"),
     "group_norm": weighted.group_norm,
     "embedding": weighted.embedding,
-    **dict.fromkeys(("lstm", "gru", "rnn_tanh", "rnn_relu"), weighted.recurrent),
+    **dict.fromkeys(RECURRENT, weighted.recurrent),
     **dict.fromkeys(("layer_norm", "rms_norm"), plain.layer_norm),
     "cat": plain.cat,
     "slice": plain.slice,
@@ -62,28 +62,33 @@ RULES: dict[str, Rule] = {
 """By the operator's name. Any other pointwise operator is `plain.pointwise`, and the rest `unknown`."""
 
 
-def label(graph_module: GraphModule) -> Labelling:
+def label(graph_module: GraphModule, parts: Parts = "auto") -> Labelling:
     """Label the channels of a normalised graph.
 
-    Where channels are spread over several axes, as over heads and the places within each, the outermost keeps
-    labels; where that lets nothing go, the next one.
+    Where channels are divided into parts, as into heads and the places within each, or into groups, labels follow
+    the one or the other as `parts` says; where that lets nothing go, the other one, if
+    that lets anything go.
     """
     choices: dict[Node, int] = {}
+    settled: set[Node] = set()
     while True:
-        labelling = _labelled(graph_module, choices)
-        stuck = [
-            node
+        labelling = _labelled(graph_module, choices, parts)
+        stuck = {
+            node: (split.chosen + 1) % split.ways
             for node, split in labelling.splits.items()
-            if split.chosen + 1 < len(split.axes)
+            if node not in settled
             and all(number in labelling.reasons for number in labelling.classes_of(node).tolist())
-        ]
+        }
         if not stuck:
             return labelling
-        choices.update({node: labelling.splits[node].chosen + 1 for node in stuck})
+        # A view of the groups' channels that takes the wrong way would let none of them go either way.
+        views = {node: way for node, way in stuck.items() if node.target not in graph.CONVOLUTIONS}
+        choices.update(views or stuck)
+        settled.update(node for node, way in (views or stuck).items() if way == 0)
 
 
-def _labelled(graph_module: GraphModule, choices: Mapping[Node, int]) -> Labelling:
-    labeller = Labeller(graph_module, choices)
+def _labelled(graph_module: GraphModule, choices: Mapping[Node, int], parts: Parts) -> Labelling:
+    labeller = Labeller(graph_module, choices, parts)
     for node in graph_module.graph.nodes:
         if node.op == "call_function":
             found = _rule(node)(labeller, node)

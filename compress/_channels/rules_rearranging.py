@@ -32,7 +32,7 @@ def copying(labeller: Labeller, node: Node) -> Result:
     if not axes:
         freeze(labeller, source, f"{describe(node)} mixes its channels with the batch")
         return None, Flow.FIXED
-    axis = labeller.choose(node, sorted(axes))
+    axis = labeller.choose(node, sorted(axes, reverse=labeller.parts == "within"))
     lines = np.moveaxis(moved, axis, -1).reshape(-1, moved.shape[axis])
     if len(varying) > 1:
         labeller.tie(lines, np.broadcast_to(lines[:1], lines.shape))

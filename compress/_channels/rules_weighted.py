@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from torch.fx import Node
 
 from edgepress import graph
 from edgepress.compress._channels.labels import Channels, Flow, Labeller, Side
 from edgepress.compress._channels.nodes import shape_at_batch_one
-from edgepress.compress._channels.rule import Result, Rule, describe, on_axis, unknown
+from edgepress.compress._channels.rule import Result, Rule, describe, freeze, on_axis, unknown
 from edgepress.compress._channels.stored import bind_stored
 
 MANY_GROUPS = 8
-"""From this many groups on a grouped convolution loses whole groups; below, every group loses as many channels."""
+"""From this many groups on a grouped convolution loses whole groups, if nothing else is asked for; below, every group
+loses as many channels."""
 
 
 def convolution(labeller: Labeller, node: Node) -> Result:
@@ -41,8 +44,8 @@ def _depthwise(labeller: Labeller, node: Node, channels: Channels | None) -> Res
 
 
 def _grouped(labeller: Labeller, node: Node, channels: Channels | None, is_transposed: bool) -> Result:
-    """With many groups, or one input to each, a group's inputs and outputs are one; with few, so are the places
-    across groups: all groups of a convolution have as many channels as each other."""
+    """Either whole groups go, and a group's inputs and outputs are one; or every group loses the same places, for
+    all groups of a convolution have as many channels as each other."""
     arguments = graph.arguments(node)
     groups, weight = arguments["groups"], arguments["weight"]
     made = labeller.fresh(shape_at_batch_one(node)[1])
@@ -50,7 +53,7 @@ def _grouped(labeller: Labeller, node: Node, channels: Channels | None, is_trans
     if isinstance(arguments["bias"], Node):
         _bind(labeller, node, arguments["bias"], made, "own")
     inputs = None if channels is None else channels.labels.reshape(groups, -1)
-    if inputs is not None and (groups >= MANY_GROUPS or inputs.shape[1] == 1):
+    if inputs is not None and _go_whole(labeller, node, groups, inputs.shape[1]):
         for labels in (inputs, outputs):
             labeller.tie(labels, np.broadcast_to(inputs[:, :1], labels.shape))
         labeller.bind(node, weight, 0, inputs.ravel() if is_transposed else made, "own")
@@ -63,6 +66,12 @@ def _grouped(labeller: Labeller, node: Node, channels: Channels | None, is_trans
         )
     labeller.bind(node, weight, 1 if is_transposed else 0, outputs[0] if is_transposed else made, "own")
     return Channels(1, made), Flow.FIXED
+
+
+def _go_whole(labeller: Labeller, node: Node, groups: int, inputs: int) -> bool:
+    """Whether the groups of a convolution, each with so many inputs, go whole, and not places within them."""
+    is_first = groups >= MANY_GROUPS or inputs == 1 if labeller.parts == "auto" else labeller.parts == "whole"
+    return labeller.choose(node, (is_first, not is_first))
 
 
 def linear(labeller: Labeller, node: Node) -> Result:
@@ -101,13 +110,24 @@ def recurrent(labeller: Labeller, node: Node) -> Result:
     arguments = graph.arguments(node)
     if "input" not in arguments:
         return unknown(labeller, node)
-    source, weights, both_ways = arguments["input"], arguments["params"], arguments["bidirectional"]
+    source = arguments["input"]
     channels = on_axis(labeller, source, len(shape_at_batch_one(source)) - 1, node)
-    each = len(weights) // (arguments["num_layers"] * (1 + both_ways))
-    for first in (weights[0], weights[each]) if both_ways else (weights[0],):
+    for weight in _first_weights(arguments):
         if channels is not None:
-            labeller.bind(node, first, 1, channels.labels, "own")
+            labeller.bind(node, weight, 1, channels.labels, "own")
+    states = arguments["hx"]
+    for state in [states] if isinstance(states, Node) else states or ():
+        freeze(labeller, state, f"{describe(node)} begins with it as a state, and states keep their width")
     return None, Flow.FIXED
+
+
+def _first_weights(arguments: dict[str, Any]) -> list[Node]:
+    """The weights of a recurrent layer that read its input: one, or one for each direction."""
+    if "w_ih" in arguments:
+        return [arguments["w_ih"]]
+    weights = arguments["params"]
+    each = len(weights) // (arguments["num_layers"] * (1 + arguments["bidirectional"]))
+    return [weights[0], weights[each]] if arguments["bidirectional"] else [weights[0]]
 
 
 def per_channel(*names: str) -> Rule:

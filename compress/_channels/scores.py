@@ -83,7 +83,8 @@ def role_of(labelling: Labelling, binding: Binding) -> Role | None:
     arguments = graph.arguments(binding.node)
     if binding.constant is arguments.get("running_mean") or binding.constant is arguments.get("running_var"):
         return None
-    if binding.node.target not in graph.WEIGHTED or binding.constant is arguments.get("bias"):
+    makes = binding.node.target in graph.WEIGHTED or graph.op_name(binding.node) == "embedding"
+    if not makes or binding.constant is arguments.get("bias"):
         is_scale = (
             binding.node.target is graph.aten.batch_norm.default and binding.constant is arguments["weight"]
         )

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from torch.fx import GraphModule, Node
 
 from edgepress import cost, graph
-from edgepress.compress._channels.labels import Binding, Flow, Labelling
+from edgepress.compress._channels.labels import Binding, Labelling, Parts
+from edgepress.compress._channels.layers import Layer, layers_of
 from edgepress.compress._channels.nodes import shape_at_batch_one
 from edgepress.compress._channels.normalise import normalise
 from edgepress.compress._channels.rules import label
@@ -20,19 +19,6 @@ from edgepress.program import Program
 
 Term = tuple[int, tuple[int, ...]]
 """A factor, and the axes (rows of `Structure.members`) whose counts multiply it."""
-
-
-@dataclass(frozen=True, eq=False)
-class Layer:
-    """A layer with weights. `outputs` and `inputs` are the class of each channel; None: none can be removed."""
-
-    name: str
-    type: str
-    node: Node
-    outputs: np.ndarray | None
-    inputs: np.ndarray | None
-    makes_channels: bool
-    """False for a depthwise layer, whose outputs are its inputs."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,13 +54,14 @@ class Amount:
 
 @dataclass(frozen=True, eq=False)
 class Structure:
-    """A labelled network. `members[axis, class]`: how often the class occurs on that axis of a tensor.
+    """A network labelled for `parts`. `members[axis, class]`: how often the class occurs on that axis of a tensor.
 
     `macs`, `parameters` and `weight_bytes` are equal to what edgepress.cost measures on the rewritten network;
     only the constant orders of channel shuffles (8 bytes a channel) may come or go besides.
     """
 
     labelling: Labelling
+    parts: Parts
     layers: tuple[Layer, ...]
     members: np.ndarray
     axis_of: dict[bytes, int]
@@ -88,7 +75,11 @@ class Structure:
 
     def makers_of(self, number: int) -> list[Layer]:
         """The layers that make the channels of a class, and do not only pass them on one by one."""
-        return [layer for layer in self.layers if layer.makes_channels and number in layer.outputs]  # type: ignore[operator]
+        return [
+            layer
+            for layer in self.layers
+            if layer.makes_channels and layer.outputs is not None and number in layer.outputs
+        ]
 
     def places(self, number: int) -> int:
         """How many channels go with a class at least from each layer that makes or reads it: a head is several."""
@@ -101,14 +92,14 @@ class Structure:
         return counts
 
 
-def read_structure(program: Program) -> Structure:
+def read_structure(program: Program, parts: Parts = "auto") -> Structure:
     """Label `program`; raises UnsupportedModel for a quantized one and a graph that cannot be labelled safely."""
     if program.precision == "int8":
         raise UnsupportedModel("A quantized network cannot be pruned.", hint="prune first, then quantize")
     graph_module = program.graph_module()
     before = cost.measure(graph_module)
     normalise(graph_module)
-    labelling = label(graph_module)
+    labelling = label(graph_module, parts)
     axis_of = {classes.tobytes(): number for number, classes in enumerate(_distinct(_axes(labelling)))}
     members = np.zeros((len(axis_of), labelling.count), np.int32)
     for data, number in axis_of.items():
@@ -118,7 +109,8 @@ def read_structure(program: Program) -> Structure:
     owned = {name for name, _ in labelling.graph_module.named_parameters()}
     return Structure(
         labelling=labelling,
-        layers=tuple(_layers(labelling)),
+        parts=parts,
+        layers=tuple(layers_of(labelling)),
         members=members,
         axis_of=axis_of,
         macs=_amount(before.macs, whole, list(_products(labelling, stored, axis_of))),
@@ -208,31 +200,3 @@ def _products(labelling: Labelling, stored: dict[str, Term], axis_of: dict[bytes
             product.factor,
             tuple(axis_of[labelling.classes[labels].tobytes()] for labels in product.labels),
         )
-
-
-def named_layers(graph_module: GraphModule) -> dict[str, Node]:
-    """Every layer with weights once, under the user's name; where one module owns several weights, under the weight's."""
-    nodes: dict[str, Node] = {}
-    for node in graph.operators(graph_module):
-        if node.target in graph.WEIGHTED and (weight := graph.weight_node(node)) is not None:
-            nodes.setdefault(str(weight.target), node)
-    names = {weight: graph.layer_name(node) for weight, node in nodes.items()}
-    uses = Counter(names.values())
-    return {names[weight] if uses[names[weight]] == 1 else weight: node for weight, node in nodes.items()}
-
-
-def _layers(labelling: Labelling) -> Iterator[Layer]:
-    for name, node in named_layers(labelling.graph_module).items():
-        source = graph.arguments(node)["input"]
-        yield Layer(
-            name=name,
-            type=graph.op_name(node),
-            node=node,
-            outputs=_classes(labelling, node),
-            inputs=_classes(labelling, source),
-            makes_channels=labelling.flows[node] is not Flow.KEEPS,
-        )
-
-
-def _classes(labelling: Labelling, node: Node) -> np.ndarray | None:
-    return None if labelling.channels.get(node) is None else labelling.classes_of(node)

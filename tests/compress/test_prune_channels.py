@@ -11,13 +11,14 @@ import torch
 from awkward_networks import NETWORKS
 from torch import nn
 
-from edgepress import cost
+from edgepress import compress, cost, graph
 from edgepress.compress._channels.importance import CRITERIA
 from edgepress.compress.prune_channels import PruneChannels, plan_exactly, rewrite
 from edgepress.data import Batch, Data, Split
 from edgepress.errors import BadOption, BudgetMissed, UnknownName, UnsupportedModel
 from edgepress.preprocess import Preprocess
 from edgepress.program import Program
+from edgepress.recipe import Recipe
 from edgepress.rules import Rule, Rules
 from edgepress.stage import Context
 
@@ -140,6 +141,68 @@ def test_the_plan_prints_every_layer_and_announces_itself(program: Program) -> N
     assert "->" in text
     assert "multiply-accumulates" in lines[5]
     assert "bytes of weights" in lines[7]
+
+
+def test_two_prunes_leave_fewer_heads_that_are_narrower_too() -> None:
+    program = Program.capture(*NETWORKS["separate_heads"]())
+    heads = PruneChannels(ratio=0.4, parts="whole", round_to=1)
+    places = PruneChannels(ratio=0.25, parts="within", round_to=1)
+    pruned = compress.apply(program, Recipe((heads, places)))
+    shapes = {name: tuple(value.shape) for name, value in pruned.exported.state_dict.items()}
+    # Two of three heads stay, and of each three of four places.
+    assert {shapes[f"{name}.weight"] for name in ("query", "key", "value")} == {(2 * 3, 12)}
+    assert shapes["out.weight"] == (12, 2 * 3)
+    nodes = graph.operators(pruned.graph_module())
+    views = [graph.shape(node)[1:] for node in nodes if graph.op_name(node) in ("view", "reshape")]
+    assert views.count((6, 2, 3)) == 3
+
+
+@pytest.mark.parametrize(
+    ("parts", "first"), [("auto", "8 -> 5 groups"), ("within", "8 -> 5 in each of its 8 groups")]
+)
+def test_the_plan_says_what_grouped_convolutions_lose(parts: str, first: str) -> None:
+    """Two ResNeXt blocks, of eight and of four groups, at half of the multiply-accumulates."""
+
+    class Block(nn.Module):
+        def __init__(self, inputs: int, groups: int) -> None:
+            super().__init__()
+            self.narrow, self.wide = nn.Conv2d(inputs, 64, 1), nn.Conv2d(64, 128, 1)
+            self.grouped = nn.Conv2d(64, 64, 3, padding=1, groups=groups)
+            self.passed = nn.Conv2d(inputs, 128, 1) if inputs != 128 else nn.Identity()
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            y = torch.relu(self.grouped(torch.relu(self.narrow(x))))
+            return torch.relu(self.passed(x) + self.wide(y))
+
+    torch.manual_seed(0)
+    module = nn.Sequential(
+        Block(3, 8), Block(128, 4), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(128, 4)
+    )
+    program = Program.capture(module, (torch.randn(2, 3, 8, 8),))
+    stage = PruneChannels(macs=0.5, parts=parts, scope="uniform")
+    plan = stage.plan(program, _context(program))
+    notes = {layer.name: layer.groups for layer in plan.layers if layer.groups}
+    assert notes == {"0.grouped": first, "1.grouped": "16 -> 10 in each of its 4 groups"}
+    assert f"as 0.narrow, {first}\n" in str(plan) or f"  {first}\n" in str(plan)
+    pruned = stage.carry_out(program, plan, _context(program)).program
+    assert 0.4 < cost.measure(pruned).macs / cost.measure(program).macs <= 0.5
+
+
+def test_a_recurrent_layer_is_a_row_of_the_plan() -> None:
+    program = Program.capture(*NETWORKS["both_ways"]())
+    plan = PruneChannels(macs=0.9, round_to=1).plan(program, _context(program))
+    (row,) = (line for line in str(plan).splitlines() if line.startswith("gru "))
+    assert "a recurrent layer keeps its width" in row
+    (gru,) = (layer for layer in plan.layers if layer.name == "gru")
+    assert (gru.type, gru.inputs, gru.outputs, gru.outputs_after) == ("gru", 16, 16, 16)
+
+
+def test_words_that_are_looked_up_lose_channels() -> None:
+    program = Program.capture(*NETWORKS["only_embedded"]())
+    plan = PruneChannels(parameters=0.55).plan(program, _context(program))
+    words, out = plan.layers
+    assert (words.inputs, words.outputs, words.outputs_after) == (20, 16, 8)
+    assert (out.inputs, out.inputs_after) == (16, 8)
 
 
 def test_batch_norm_statistics_are_measured_anew_when_there_is_data(program: Program) -> None:

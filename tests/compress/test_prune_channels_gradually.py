@@ -11,6 +11,7 @@ from edgepress import compress, cost, models, options, stage
 from edgepress.cli import run as edgepress
 from edgepress.compress._channels.schedule import left
 from edgepress.compress.distill import Distill
+from edgepress.compress.prune_channels import Plan, PruneChannels
 from edgepress.compress.prune_channels_gradually import PruneChannelsGradually
 from edgepress.data import Batch
 from edgepress.errors import BadOption, BudgetMissed, UnknownName, UsageError
@@ -56,6 +57,32 @@ def test_every_step_keeps_its_budget_and_the_last_one_the_final(program: Program
     assert macs(outcome.program) == rows[-1]["macs"] == outcome.results["macs"]
     assert [text.partition(":")[0] for text in told] == ["step 1 of 3", "step 2 of 3", "step 3 of 3"]
     assert "prune_channels_gradually: step 2 of 3, distill: epoch 1 of 1" in seen
+
+
+@pytest.mark.parametrize("regrow", [False, True])
+def test_every_step_plans_on_the_network_that_the_one_before_has_left(
+    program: Program, regrow: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first plan tells what is out of reach before any training; then there is one for each step that is taken."""
+    plans: list[Plan] = []
+    plan_once = PruneChannels.plan
+
+    def recorded(self: PruneChannels, program: Program, context: Context) -> Plan:
+        plans.append(plan_once(self, program, context))
+        return plans[-1]
+
+    monkeypatch.setattr(PruneChannels, "plan", recorded)
+    given = PruneChannelsGradually(
+        macs=0.3, steps=3, schedule="linear", round_to=1, max_ratio=0.9, regrow=regrow, tune=TUNE
+    )
+    outcome, _ = run(program, given)
+    _, *steps = plans
+    assert [plan.macs_after for plan in steps] == [row["macs"] for row in outcome.results["steps"]]
+    assert len(steps) == 3
+    for earlier, later in zip(steps, steps[1:], strict=False):
+        left_over = [layer.outputs if regrow else layer.outputs_after for layer in earlier.layers]
+        assert [layer.outputs for layer in later.layers] == left_over
+        assert later.macs == (earlier.macs if regrow else earlier.macs_after)
 
 
 def test_channels_are_told_over_all_steps(program: Program) -> None:

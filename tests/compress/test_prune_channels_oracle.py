@@ -8,8 +8,10 @@ import pytest
 import torch
 from awkward_networks import NETWORKS
 from planted_channels import assert_dead_channels_go
+from torch import nn
 
 from edgepress import cost, graph, models
+from edgepress.compress._channels.labels import Parts
 from edgepress.compress._channels.plan import reasons_to_stay
 from edgepress.compress._channels.structure import read_structure
 from edgepress.compress.prune_channels import plan_exactly, rewrite
@@ -26,8 +28,12 @@ STAYS = {
     "spatial_attention": {"first.0": "across all channels", "mask": "only channel"},
     "transformer": {"out": "the network's input x", "narrow": "the network's input x"},
     "picked_channel": {"first.0": "picks single channels"},
-    "standardised_weight": {"first.0": "conv2d"},
-    "tied_decoder": {"second.0": "encode.weight is also used", "encode": "linear"},
+    "standardised_weight": {"first.0": "conv2d", "conv2d_1": "computed in the forward"},
+    "tied_decoder": {
+        "second.0": "encode.weight is also used",
+        "encode": "linear",
+        "linear_1": "computed in the forward",
+    },
     "gated_picture": {"gate": "only channel"},
     "maxout": {"wide": "max_pool1d"},
     "computed_bias": {"middle": "computed"},
@@ -39,12 +45,17 @@ STAYS = {
     "windows": {"out": "the result of reshape"},
     "multihead_module": {"attention.out_proj": "the network's input x"},
     "multihead_weights": {"attention.out_proj": "the network's input x"},
+    "recurrent": {"lstm": "its states"},
+    "both_ways": {"gru": "its states"},
+    "step_by_step": {"start": "states keep their width", "rnn": "its states", "cell": "its states"},
     "decoder": {
+        "layer.multihead_attn.linear_2": "computed in the forward",
+        "layer.multihead_attn.linear_3": "computed in the forward",
         "layer.self_attn.out_proj": "the network's input x",
         "layer.multihead_attn.out_proj": "the network's input x",
         "layer.linear2": "the network's input x",
     },
-    "bert": {"out": "layer_norm in norm ", "narrow": "layer_norm in norm "},
+    "bert": dict.fromkeys(("words", "positions", "out", "narrow"), "layer_norm in norm "),
     "vision_transformer": {
         "patches": "layer_norm in norms.0",
         "out": "layer_norm in norms.0",
@@ -102,6 +113,56 @@ def test_heads_that_become_narrower_keep_the_scale_of_their_softmax() -> None:
     )
     assert node.kwargs["scale"] == 8**-0.5
     assert graph.shape(node.args[0])[-1] == 6
+
+
+@pytest.mark.parametrize(
+    ("name", "parts", "layer", "free"),
+    [
+        ("separate_heads", "within", "key", 4),
+        ("hand_written_heads", "within", "key", 4),
+        ("einsum_heads", "within", "key", 4),
+        ("grouped_queries", "within", "key", 4),
+        ("repeated_keys", "within", "key", 4),
+        ("packed_heads", "within", "qkv", 8),
+        ("heads_apart", "within", "qkv", 8),
+        ("windows", "within", "qkv", 8),
+        ("multihead_module", "within", "attention", 8),
+        ("many_groups", "within", "layers.1.0", 4),
+        ("depthwise_multiplier", "within", "layers.0.0", 2),
+        ("two_groups", "whole", "layers.0.0", 2),
+        ("odd_groups", "whole", "each", 4),
+        ("transposed_odd", "whole", "three", 3),
+    ],
+)
+def test_heads_and_groups_go_whole_or_become_narrower(name: str, parts: Parts, layer: str, free: int) -> None:
+    """`free` is how many sets of the layer's outputs can go, each by itself."""
+    structure = read_structure(_captured(name), parts)
+    (outputs,) = (found.outputs for found in structure.layers if found.name == layer)
+    assert len(set(outputs.tolist()) - set(structure.labelling.reasons)) == free
+    assert_dead_channels_go(_captured(name), share=0.5, parts=parts)
+
+
+def test_groups_that_a_shuffle_ties_together_lose_channels_within() -> None:
+    """ShuffleNet v1 with eight groups: each reads channels of all others, so that none can go whole."""
+
+    class Shuffled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.last = nn.Conv2d(3, 64, 1, groups=1), nn.Conv2d(256, 128, 1, groups=8)
+            self.grouped, self.each = nn.Conv2d(64, 256, 1, groups=8), nn.Conv2d(256, 256, 3, groups=256)
+            self.shuffle, self.head = nn.ChannelShuffle(8), nn.Linear(128, 4)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = self.each(self.shuffle(torch.relu(self.grouped(torch.relu(self.first(x))))))
+            return self.head(torch.relu(self.last(x)).mean((2, 3)))
+
+    torch.manual_seed(0)
+    program = Program.capture(Shuffled(), (torch.randn(2, 3, 6, 6),))
+    assert set(reasons_to_stay(read_structure(program))) == {"head"}
+    _, plan = assert_dead_channels_go(program, share=0.5)
+    notes = {layer.name: layer.groups for layer in plan.layers if layer.groups}
+    assert notes.keys() == {"grouped", "last"}
+    assert all("in each of its 8 groups" in note for note in notes.values())
 
 
 def test_a_pruned_network_can_be_pruned_again() -> None:
