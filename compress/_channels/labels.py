@@ -135,7 +135,8 @@ class Labeller:
     def choose(self, node: Node, ways: Sequence[Way]) -> Way:
         """Which of these ways, the preferred one first, the parts lose channels into which `node` divides them."""
         chosen = self._choices.get(node, 0)
-        self.result.splits[node] = Split(len(ways), chosen)
+        if len(ways) > 1:
+            self.result.splits[node] = Split(len(ways), chosen)
         return ways[chosen]
 
     def fresh(self, count: int) -> np.ndarray:

@@ -29,12 +29,8 @@ class Layer:
     @property
     def input_count(self) -> int:
         """How many channels the layer reads; of an embedding, how many words it has."""
-        shape = shape_at_batch_one(self.node.all_input_nodes[0])
-        return (
-            shape[1]
-            if self.node.target in graph.CONVOLUTIONS
-            else shape[0 if self.type == "embedding" else -1]
-        )
+        axis = 1 if self.node.target in graph.CONVOLUTIONS else 0 if self.type == "embedding" else -1
+        return shape_at_batch_one(self.node.all_input_nodes[0])[axis]
 
     @property
     def why_without_channels(self) -> str:
@@ -49,15 +45,14 @@ class Layer:
 def layers_of(labelling: Labelling) -> Iterator[Layer]:
     """Every layer with weights once, in execution order."""
     for name, node in named_layers(labelling.graph_module).items():
-        outputs = _classes(labelling, node)
+        # What an embedding has first is its weight, which has no labels of its own.
+        outputs, inputs = (_classes(labelling, one) for one in (node, node.all_input_nodes[0]))
         yield Layer(
             name=name,
             type=graph.op_name(node),
             node=node,
             outputs=outputs,
-            inputs=None
-            if graph.op_name(node) == "embedding"
-            else _classes(labelling, node.all_input_nodes[0]),
+            inputs=inputs,
             makes_channels=outputs is not None and labelling.flows[node] is not Flow.KEEPS,
         )
 

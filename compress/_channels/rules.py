@@ -66,8 +66,7 @@ def label(graph_module: GraphModule, parts: Parts = "auto") -> Labelling:
     """Label the channels of a normalised graph.
 
     Where channels are divided into parts, as into heads and the places within each, or into groups, labels follow
-    the one or the other as `parts` says; where that lets nothing go, the other one, if
-    that lets anything go.
+    the one or the other as `parts` says; where that lets nothing go, the other, if that lets anything go.
     """
     choices: dict[Node, int] = {}
     settled: set[Node] = set()
