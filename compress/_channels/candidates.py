@@ -37,6 +37,7 @@ ALTERNATIVES: tuple[tuple[CriterionName, float], ...] = (
 
 MOST = len(ALTERNATIVES) + 1
 JUDGING_SAMPLES = 512
+Outputs = tuple[np.ndarray, ...]
 
 
 def best(options: PruneChannels, program: Program, context: Context) -> tuple[Plan, Outcome]:
@@ -44,7 +45,7 @@ def best(options: PruneChannels, program: Program, context: Context) -> tuple[Pl
 
     Raises BudgetMissed where no candidate reaches the budget, and BadInput without samples to judge by.
     """
-    judging = _judging_batches(options, program, context)
+    judging = [(batch, program.run(*batch.inputs)) for batch in _judging_batches(options, program, context)]
     found: list[tuple[float, Plan, Outcome]] = []
     distances: dict[str, Value] = {}
     missed: BudgetMissed | None = None
@@ -57,7 +58,7 @@ def best(options: PruneChannels, program: Program, context: Context) -> tuple[Pl
         if any(plan.layers == other.layers for _, other, _ in found):
             continue
         outcome = stage.carry_out(program, plan, context)
-        found.append((distance(program, outcome.program, judging), plan, outcome))
+        found.append((distance(outcome.program, judging), plan, outcome))
         distances[f"{stage.criterion}, saving_exponent={stage.saving_exponent:g}"] = found[-1][0]
         context.progress(f"{options.name()}: candidates", len(distances), options.candidates)
     if not found:
@@ -67,11 +68,11 @@ def best(options: PruneChannels, program: Program, context: Context) -> tuple[Pl
     return plan, dataclasses.replace(outcome, results={**outcome.results, "candidates": distances})
 
 
-def distance(original: Program, pruned: Program, batches: Sequence[Batch]) -> float:
-    """The squared difference of all outputs over the original's squares."""
+def distance(pruned: Program, judging: Sequence[tuple[Batch, Outputs]]) -> float:
+    """The squared difference from all outputs that each batch should have, over the squares of these."""
     missed = whole = 0.0
-    for batch in batches:
-        for wanted, found in zip(original.run(*batch.inputs), pruned.run(*batch.inputs), strict=True):
+    for batch, outputs in judging:
+        for wanted, found in zip(outputs, pruned.run(*batch.inputs), strict=True):
             missed += float(np.square(wanted - found, dtype=np.float64).sum())
             whole += float(np.square(wanted, dtype=np.float64).sum())
     return missed / max(whole, 1e-300)

@@ -11,6 +11,7 @@ import tiny_networks
 
 from edgepress.compress._channels import candidates
 from edgepress.compress.prune_channels import PruneChannels
+from edgepress.data import Batch
 from edgepress.errors import BadInput, BudgetMissed
 from edgepress.program import Program
 from edgepress.stage import Context
@@ -39,14 +40,18 @@ def _context(program: Program, data: tiny_networks.Patches) -> Context:
     return Context(original=program, load_model=lambda name: program, data=data)
 
 
+def _answered(program: Program, batches: list[Batch]) -> list[tuple[Batch, candidates.Outputs]]:
+    return [(batch, program.run(*batch.inputs)) for batch in batches]
+
+
 def test_the_nearest_to_the_original_is_kept(program: Program) -> None:
     data = Watched()
     outcome = STAGE.apply(program, _context(program, data))
     distances = outcome.results["candidates"]
     assert isinstance(distances, dict)
     assert len(distances) > 1
-    judging = list(tiny_networks.Patches().batches("calibrate", None, skip=64))
-    found = candidates.distance(program, outcome.program, judging)
+    judging = _answered(program, list(tiny_networks.Patches().batches("calibrate", None, skip=64)))
+    found = candidates.distance(outcome.program, judging)
     assert found == pytest.approx(min(distances.values()))
     assert data.asked[0] == (64, candidates.JUDGING_SAMPLES)
     assert all(asked == (0, 64) for asked in data.asked[1:])
@@ -65,8 +70,9 @@ def test_the_distance_is_over_the_originals_squares(program: Program) -> None:
     (wanted,), (found,) = (network.run(tiny_networks.Patches(40).pictures) for network in (program, other))
     expected = np.square(wanted - found).sum() / np.square(wanted).sum()
     # Float32 outputs of batches of 32 and of 40.
-    assert candidates.distance(program, other, batches) == pytest.approx(expected, rel=1e-4)
-    assert candidates.distance(program, program, batches) == 0
+    judging = _answered(program, batches)
+    assert candidates.distance(other, judging) == pytest.approx(expected, rel=1e-4)
+    assert candidates.distance(program, judging) == 0
 
 
 def test_without_samples_to_judge_by_it_says_what_to_do(program: Program) -> None:
