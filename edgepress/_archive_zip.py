@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
+from edgepress._json_grammar import Refused
 from edgepress.errors import BadInput
 
 MOST_MEMBERS = 100_000
@@ -59,8 +60,14 @@ def refusal(path: Path, what: str) -> BadInput:
     return BadInput(
         f"{path.name!r} is not a program that edgepress saved: {what}.",
         where=str(path.absolute()),
-        hint="use a .pt2 written by edgepress compress, or copy the file again",
+        hint="use a file written by edgepress, or copy the file again",
     )
+
+
+def check_name(name: str) -> None:
+    """Raise Refused for a member that no program of ours has, by its name within the one folder."""
+    if len(name) > LONGEST_NAME or not NAME.fullmatch(f"{ROOT}/{name}") or ".." in name:
+        raise Refused(f"a member named {name[:LONGEST_NAME]!r}", "the index")
 
 
 def _opened(path: Path) -> zipfile.ZipFile:

@@ -13,7 +13,7 @@ import io
 import json
 import math
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,8 @@ from torch.export.pt2_archive._package import load_pt2
 from edgepress import _archive_grammar as grammar
 from edgepress._archive_zip import read_members, refusal, write_members
 from edgepress._json_grammar import Check, Refused
+from edgepress.coding.file import CODED_FORMAT, decode, encode
+from edgepress.coding.streams import CODERS, Coder
 from edgepress.errors import UnsupportedModel
 
 PROGRAM = "models/model.json"
@@ -50,26 +52,38 @@ def save(exported: ExportedProgram, path: Path, metadata: Mapping[str, str]) -> 
 
     Raises UnsupportedModel for a network that holds what `load` would refuse, as an operator of the user's own.
     """
+    path.write_bytes(write_members(members(exported, path.name, metadata)))
+
+
+def save_coded(
+    exported: ExportedProgram, path: Path, metadata: Mapping[str, str], coders: Sequence[Coder] = CODERS
+) -> None:
+    """As `save`, with all that a `.pt2` holds in far fewer bytes (see edgepress.coding)."""
+    held = members(exported, path.name, metadata)
+    path.write_bytes(encode(held, _widths(held), coders))
+
+
+def members(exported: ExportedProgram, name: str, metadata: Mapping[str, str]) -> dict[str, bytes]:
+    """What a `.pt2` of the network holds. `name` is the file's, for the error that says why it cannot be saved."""
     buffer = io.BytesIO()
     try:
         torch.export.save(exported, buffer, extra_files=dict(metadata))
     except Exception as error:  # the serializer's asserts and type errors alike
-        raise UnsupportedModel(f"PyTorch cannot save this network: {error}", where=str(path)) from error
-    members = _raw_members(buffer)
+        raise UnsupportedModel(f"PyTorch cannot save this network: {error}", where=name) from error
+    raw = _raw_members(buffer)
     try:
-        content = write_members(_rebuilt({**members, PROGRAM: _scrubbed(members[PROGRAM]), **FIXED}))
+        return _rebuilt({**raw, PROGRAM: _scrubbed(raw[PROGRAM]), **FIXED})
     except Refused as error:
         raise UnsupportedModel(
             f"A network with {error} cannot be saved.",
-            where=str(path.name),
+            where=name,
             hint="edgepress takes networks of PyTorch's own operators, on the CPU",
         ) from None
-    path.write_bytes(content)
 
 
 def load(path: Path) -> ExportedProgram:
     """The network in the file. Raises BadInput, and runs nothing, when the file holds anything but a network."""
-    members = read_members(path)
+    members = decode(path) if path.suffix == f".{CODED_FORMAT}" else read_members(path)
     try:
         content = write_members(_rebuilt(members))
     except Refused as error:
@@ -116,6 +130,15 @@ def _checked_tensors(members: Mapping[str, bytes], folder: str, table: str, pref
             raise Refused(f"the tensor {name!r}, larger than its member", member)
         found[member] = members[member]
     return found
+
+
+def _widths(members: Mapping[str, bytes]) -> dict[str, int]:
+    """The bytes of one element, for every member that is a tensor."""
+    return {
+        folder + stored["path_name"]: _size_bytes({**stored["tensor_meta"], "sizes": []})
+        for folder, table in ((WEIGHTS, WEIGHT_TABLE), (CONSTANTS, CONSTANT_TABLE))
+        for stored in _decoded(members, table)["config"].values()
+    }
 
 
 def _size_bytes(meta: dict[str, Any]) -> int:

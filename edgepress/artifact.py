@@ -1,6 +1,6 @@
 """A file (or folder) that some runtime loads, and the manifest that says what it is.
 
-The manifest lies beside it as `<file name>.manifest.json`. A `.pt2` needs none: it carries its own.
+The manifest lies beside it as `<file name>.manifest.json`. A `.pt2` and a `.epz` need none: they carry their own.
 No torch here: a board reads manifests with this.
 """
 
@@ -17,6 +17,7 @@ import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from edgepress._archive_zip import read_member
+from edgepress.coding.file import CODED_FORMAT, read_text
 from edgepress.errors import BadInput
 from edgepress.files import sha256, write_text
 from edgepress.history import History, Value
@@ -27,6 +28,8 @@ PROGRAM_FORMAT = "pt2"
 PROGRAM_METADATA = "edgepress.json"
 """The member of a .pt2's extra files that holds our JSON."""
 MOST_METADATA_BYTES = 16 << 20
+PROGRAM_FORMATS = (PROGRAM_FORMAT, CODED_FORMAT)
+"""The files that hold a whole Program, coded or not."""
 
 Layout = Literal["NCHW", "NHWC"]
 Precision = Literal["float32", "float16", "int8"]
@@ -82,9 +85,9 @@ class Artifact:
         path = Path(path)
         if not path.exists():
             raise BadInput(f"There is no {path.name!r}.", where=str(path.absolute()), hint="check the path")
-        if path.suffix == f".{PROGRAM_FORMAT}":
-            return cls(path, _from_program_file(path))
         beside = manifest_path(path)
+        if path.suffix == f".{PROGRAM_FORMAT}" or (path.suffix == f".{CODED_FORMAT}" and not beside.exists()):
+            return cls(path, _from_program_file(path))
         if not beside.is_file():
             raise BadInput(
                 f"{path.name!r} has no manifest ({beside.name}).",
@@ -130,9 +133,13 @@ def encode(value: Any) -> str:
 
 
 def _from_program_file(path: Path) -> Manifest:
-    content = read_member(path, f"extra/{PROGRAM_METADATA}", MOST_METADATA_BYTES)
+    format, name = path.suffix.removeprefix("."), f"extra/{PROGRAM_METADATA}"
+    if format == CODED_FORMAT:
+        content = read_text(path, name)
+    else:
+        content = read_member(path, name, MOST_METADATA_BYTES)
     manifest = _decode(content, Manifest, path)
-    return dataclasses.replace(manifest, sha256=sha256(path), size_bytes=path.stat().st_size)
+    return dataclasses.replace(manifest, format=format, sha256=sha256(path), size_bytes=path.stat().st_size)
 
 
 def _decode(content: bytes, cls: type[Manifest], where: Path) -> Manifest:

@@ -69,7 +69,7 @@ class Program:
 
     @classmethod
     def load(cls, path: str | Path) -> Program:
-        """Read a `.pt2` after checking that it is only data (see edgepress.archive)."""
+        """Read a `.pt2` or a `.epz` after checking that it is only data (see edgepress.archive)."""
         found = existing_file(path, "program")
         manifest = Artifact.open(found).manifest
         with quiet():

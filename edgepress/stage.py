@@ -71,7 +71,7 @@ class Context:
     """What a stage may use besides its own options.
 
     `data` is set whenever the stage's `needs()` is not empty. `original` is the network before the
-    first stage. `load_model` turns a MODEL text (a .pt2, a zoo name, file.py:factory) into a Program.
+    first stage. `load_model` turns a MODEL text (a .pt2 or .epz, a zoo name, file.py:factory) into a Program.
     `announce` takes a few lines for the user to read before the work starts, such as a plan. `stopwatch` is set
     whenever the stage's `times_on()` is not empty.
     """

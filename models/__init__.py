@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from edgepress import plugins
+from edgepress.artifact import PROGRAM_FORMATS
 from edgepress.errors import UnknownName
 from edgepress.models import _load
 from edgepress.models._card import Card
@@ -49,7 +50,7 @@ def load(
     options: Mapping[str, Any] | None = None,
     preprocess: Preprocess | None = None,
 ) -> Program:
-    """The network that `text` names: a `.pt2`, a model of the zoo, or `path/to/file.py:factory`.
+    """The network that `text` names: a `.pt2` or `.epz`, a model of the zoo, or `path/to/file.py:factory`.
 
     `weights` is a file of them; `input_shape` is that of one sample, 3 x 224 x 224 for one; `options` are
     keyword arguments of the model function or the factory; `preprocess` replaces the card's. Raises BadInput
@@ -59,7 +60,7 @@ def load(
     request = _load.Request(
         weights=weights, input_shape=input_shape, options=options or {}, preprocess=preprocess
     )
-    if text.endswith(".pt2"):
+    if Path(text).suffix.removeprefix(".") in PROGRAM_FORMATS:
         return _load.saved(text, request)
     if text.rpartition(":")[0].endswith(".py"):
         return _load.from_file(text, request)

@@ -1,4 +1,4 @@
-"""From a MODEL text to a captured Program: a `.pt2`, a network of the zoo, or `file.py:factory`."""
+"""From a MODEL text to a captured Program: a `.pt2` or `.epz`, a network of the zoo, or `file.py:factory`."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ class Request:
 
 
 def saved(path: str, request: Request) -> Program:
-    """The program in a `.pt2`, under another preprocessing if one is asked for."""
+    """The program in a `.pt2` or `.epz`, under another preprocessing if one is asked for."""
     given = {"--weights": request.weights, "--set": request.options, "--input": request.input_shape}
     for option, value in given.items():
         if value:
             raise BadOption(
-                f"A .pt2 holds a whole network: {option} has no effect on it.",
+                f"A {Path(path).suffix} holds a whole network: {option} has no effect on it.",
                 where=path,
                 hint=f"leave out {option}",
             )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edgepress.artifact import PROGRAM_FORMATS
 from edgepress.runtime._runner import LayerTime, Runner
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 class TorchRunner(Runner):
     """Runs the captured graph in inference mode, an operator at a time."""
 
-    formats = ("pt2",)
+    formats = PROGRAM_FORMATS
     requires = ("torch",)
 
     def open(self) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from weakref import WeakKeyDictionary
 
 from edgepress import benchmarks, convert, runtime
-from edgepress.artifact import Artifact
+from edgepress.artifact import PROGRAM_FORMATS, Artifact
 from edgepress.benchmarks import Protocol
 from edgepress.errors import BadOption, UnknownName, UnsupportedTarget
 from edgepress.latency._layer_probe import probe
@@ -134,11 +134,10 @@ def _runner(target: str) -> type[Runner]:
 
 def _format(runner: type[Runner]) -> str:
     """The format in which a network is written for the runner; UnsupportedTarget where we write none of its formats."""
-    for format in runner.formats:
-        if format in convert.formats():
-            return format
+    for format in _written(runner):
+        return format
     raise UnsupportedTarget(
-        f"Networks cannot be timed on {runner.name()}: no conversion writes .{', .'.join(runner.formats)} files.",
+        f"Networks cannot be timed on {runner.name()}: no conversion writes files for this runtime.",
         where="latency",
         hint=f"a target with one of these runners: {', '.join(_timed())}",
     )
@@ -146,7 +145,14 @@ def _format(runner: type[Runner]) -> str:
 
 def _timed() -> list[str]:
     """The runners that load a format we write."""
-    return [name for name in runtime.names() if set(runtime.find(name).formats) & set(convert.formats())]
+    return [name for name in runtime.names() if _written(runtime.find(name))]
+
+
+def _written(runner: type[Runner]) -> list[str]:
+    """The formats of the runner that are made for it: a file that holds a whole Program is made for none."""
+    return [
+        format for format in runner.formats if format in convert.formats() and format not in PROGRAM_FORMATS
+    ]
 
 
 def _groups(layers: Sequence[LayerShape]) -> Iterator[Sequence[LayerShape]]:

@@ -135,7 +135,7 @@ def test_the_cache_is_where_the_system_wants_it(tmp_path: Path, monkeypatch: pyt
         ("gpu:onnxruntime", UnknownName, "one of: "),
         ("cpu:onnxruntim", UnknownName, "Did you mean 'onnxruntime'"),
         ("cpu", BadOption, "cpu:litert, (.*, )?cpu:onnxruntime"),
-        ("cpu:torch", UnsupportedTarget, "no conversion writes .pt2 files"),
+        ("cpu:torch", UnsupportedTarget, "no conversion writes files for this runtime"),
     ],
 )
 def test_what_cannot_be_timed_is_refused(target: str, error: type[EdgepressError], said: str) -> None:
