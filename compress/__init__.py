@@ -11,6 +11,7 @@ from edgepress import graph, models
 from edgepress import options as option_values
 from edgepress.compress._channels.sensitivity import ChannelScan, scan_channels
 from edgepress.compress._channels.suggestion import equal_drops
+from edgepress.compress._sharing.keep import still_shared
 from edgepress.data import Data
 from edgepress.errors import BadInput, UnsupportedModel, UsageError
 from edgepress.history import Step
@@ -69,9 +70,19 @@ def stages(program: Program, recipe: Recipe, context: Context) -> Iterator[Finis
         stage.check(program)
         started = time.perf_counter()
         outcome = stage.apply(program, context)
+        _announce_unshared(stage, program, outcome.program, context)
         step = Step(stage.name(), option_values.to_mapping(stage), outcome.results)
         program = outcome.program.with_step(step)
         yield Finished(stage, program, time.perf_counter() - started)
+
+
+def _announce_unshared(stage: Stage, before: Program, after: Program, context: Context) -> None:
+    """Say which weights shared a few values until this stage gave them more."""
+    lost = still_shared(before, before.history) - still_shared(after, before.history)
+    if lost:
+        context.announce(
+            f"{stage.name()} undid the shared values of {len(lost)} weights ({min(lost)}, ...): share_weights goes after it."
+        )
 
 
 def check(program: Program, recipe: Recipe, data: Data | None, stopwatch: Stopwatch | None = None) -> None:

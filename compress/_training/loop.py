@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 import torch
 from annotated_types import Ge, Gt, Le, Lt
 
+from edgepress.compress._sharing.keep import KeepShared, shared_weights
 from edgepress.compress._sparse.zeros import KeepZeros, sparse_weights
 from edgepress.compress._training.augment import augment
 from edgepress.compress._training.classification import check_scores, first_output
@@ -91,11 +92,14 @@ def train(
 ) -> Outcome:
     """Train the program's weights to a smaller `loss`; the outcome holds the best epoch's weights.
 
-    Weights that an earlier stage pruned stay zero, unless `hook` chooses their zeros itself.
+    Weights that an earlier stage pruned stay zero and those that share values go on sharing them, unless `hook`
+    chooses their zeros itself.
     Raises BadInput when there is nothing to train on, BadOption when the loss stops being finite.
     """
     torch.manual_seed(context.seed)
-    hook = Hooks((hook, KeepZeros(sparse_weights(program.history) - hook.prunes)))
+    keep_zeros = KeepZeros(sparse_weights(program.history) - hook.prunes)
+    keep_shared = KeepShared(shared_weights(program.history).keys() - hook.prunes)
+    hook = Hooks((hook, keep_zeros, keep_shared))
     loop = _Loop(program, options, context, loss, hook)
     module = program.module()
     hook.begin(module, loop.steps)

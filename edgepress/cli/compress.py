@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 SHORTCUTS = {
     "prune": "prune_channels",
     "distill": "distill",
+    "share": "share_weights",
     "fine_tune": "fine_tune",
     "quantize": "quantize_static",
 }
@@ -64,6 +65,7 @@ def _stage_option(flag: str, help: str, metavar: str = "KEY=VALUE,...") -> Calla
 @_stage_option(
     "--prune", "Remove whole channels: macs=0.5 keeps half of the MACs; or latency=0.6@cpu:litert."
 )
+@_stage_option("--share", "Let each layer's weights share a few values: bits=4, size=0.1 or sqnr_db=20.")
 @_stage_option("--distill", "Train to the answers of a teacher: self (before compression) or a MODEL.")
 @_stage_option("--fine-tune", "Train on the labels: epochs=5.")
 @_stage_option("--quantize", "Calibrate and turn to 8-bit integers: int8.")

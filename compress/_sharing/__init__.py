@@ -1,0 +1,1 @@
+"""Finds few values for many weights, and keeps them few."""

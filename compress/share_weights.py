@@ -1,0 +1,130 @@
+"""Let the weights of each layer share a few values, for files that are far smaller; for size, not for speed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated
+
+import numpy as np
+import torch
+from annotated_types import Ge, Gt, Le, Lt
+
+from edgepress import graph
+from edgepress.compress._sharing.choice import MOST_BITS, Sharable, Sharing, fewest_values, within
+from edgepress.compress._sharing.codebook import Initialisation
+from edgepress.compress._sharing.importance import importances
+from edgepress.compress._sharing.report import results, summary
+from edgepress.compress._sparse.layers import Layer, Weights, read_weights
+from edgepress.errors import BadOption, UnsupportedModel
+from edgepress.program import Program
+from edgepress.stage import Context, Outcome, Stage
+
+STANDARD_BITS = 5
+"""What Deep Compression takes for fully connected layers: 32 values."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShareWeights(Stage):
+    """k-means codebooks, one for each convolution and linear layer (Han et al., 2016, Deep Compression). Zeros stay
+    zero and take no entry, so prune weights before.
+
+    One of these says how far to go:
+
+    bits: every layer's weights take at most 2**bits values besides zero; 5 where nothing is said.
+    size: the share of these weights' bytes that their codes and codebooks may take. Layers get the values that keep
+        their outputs closest, weighed against the bits of their codes (Choi et al., 2017, Towards the Limit of Network
+        Quantization).
+    sqnr_db: every layer gets the values of the shortest codes that leave its outputs this ratio of signal to noise.
+
+    initialisation: where k-means begins: linear, density or random as in the paper, or optimal (dynamic programming).
+    weigh_by_inputs: with data, an error counts as much as the inputs that it is multiplied by.
+    samples, batch_size: how much data that uses.
+
+    Convert to .epz for the small file. Training after this stage trains the shared values (fine_tune, distill) and keeps
+    the codebooks; quantization, refitting and pruning in training undo them, which is then said. Rules can set
+    bits for single layers; one with `skip` leaves a layer alone.
+    """
+
+    shorthand = "bits"
+    per_layer = frozenset({"bits"})
+
+    bits: Annotated[int, Ge(1), Le(MOST_BITS)] | None = None
+    size: Annotated[float, Gt(0), Lt(1)] | None = None
+    sqnr_db: Annotated[float, Gt(0)] | None = None
+    initialisation: Initialisation = "optimal"
+    weigh_by_inputs: bool = True
+    samples: Annotated[int, Ge(1)] = 256
+    batch_size: Annotated[int, Ge(1)] = 32
+
+    def check(self, program: Program) -> None:
+        """Raise BadOption for two budgets at once, UnsupportedModel when no weight can be shared."""
+        given = [name for name in ("bits", "size", "sqnr_db") if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise BadOption(
+                f"{' and '.join(given)} exclude each other: each alone says how many bits there are.",
+                where=self.name(),
+                hint="leave all but one out",
+            )
+        weights = read_weights(program.graph_module())
+        if not weights.layers:
+            raise UnsupportedModel(
+                "There is no weight here that can be shared.",
+                where="; ".join(f"{name}: {reason}" for name, reason in weights.reasons.items())
+                or "it has no layers",
+                hint="sharing takes every convolution and linear layer",
+            )
+
+    def apply(self, program: Program, context: Context) -> Outcome:
+        """Raises BudgetMissed when even one bit for each weight takes more than `size`."""
+        graph_module = program.graph_module()
+        weights = read_weights(graph_module)
+        layers = self._layers(program, weights, context)
+        chosen = self._chosen(layers, context)
+        for layer, sharing in chosen.items():
+            stored = weights.layers[layer.layer]
+            shared = torch.from_numpy(layer.shared(sharing)).to(stored.dtype)
+            graph.set_constant(graph_module, layer.layer.weight, shared)
+        context.announce(summary(chosen))
+        return Outcome(program.replace(graph_module), results(chosen, weights.reasons))
+
+    def _layers(self, program: Program, weights: Weights, context: Context) -> list[Sharable]:
+        wanted = {
+            layer: weight
+            for layer, weight in weights.layers.items()
+            if context.rules.apply(self, layer.name, layer.type) is not None and bool(weight.any())
+        }
+        found: Mapping[str, np.ndarray] = {}
+        if self.weigh_by_inputs and context.data is not None and context.data.count("calibrate"):
+            batches = context.data.batches(
+                "calibrate", program.preprocess, batch_size=self.batch_size, limit=self.samples
+            )
+            found = importances(program.graph_module(), wanted, batches, program.signature)
+        return [
+            Sharable(layer, weight.detach().double().numpy(), found.get(layer.weight))
+            for layer, weight in wanted.items()
+        ]
+
+    def _chosen(self, layers: list[Sharable], context: Context) -> dict[Sharable, Sharing]:
+        own = {layer: self._of(layer.layer, context)._alone(layer, context.seed) for layer in layers}
+        fixed = {layer: sharing for layer, sharing in own.items() if sharing is not None}
+        left = [layer for layer in layers if layer not in fixed]
+        if left:
+            assert self.size is not None, "without a size every layer is decided alone"
+            taken = sum(sharing.coded_bytes for sharing in fixed.values())
+            most_bytes = self.size * 4 * sum(layer.weight.size for layer in layers) - taken
+            fixed |= dict(zip(left, within(left, most_bytes), strict=True))
+        return {layer: fixed[layer] for layer in layers}
+
+    def _of(self, layer: Layer, context: Context) -> ShareWeights:
+        options = context.rules.apply(self, layer.name, layer.type)
+        assert options is not None, "skipped layers are left out before"
+        return options
+
+    def _alone(self, layer: Sharable, seed: int) -> Sharing | None:
+        """What the layer gets whatever the others do; None where they share a budget."""
+        if self.bits is None and self.sqnr_db is not None:
+            return fewest_values(layer, self.sqnr_db)
+        if self.bits is None and self.size is not None:
+            return None
+        return layer.with_bits(self.bits or STANDARD_BITS, self.initialisation, seed)
