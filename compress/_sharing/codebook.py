@@ -139,7 +139,8 @@ class Points:
 
     def _cells(self) -> np.ndarray:
         """Where the cells end among the points: at every change of value, or closer where points are denser, as
-        the cube root of their density, which is how the clusters of few bits lie (Panter and Dite, 1951)."""
+        the cube root of their density, which is how the clusters of few bits lie (Panter and Dite, 1951). None
+        reaches over zero, around which pruning leaves a wide gap."""
         changes = np.flatnonzero(np.diff(self.values)) + 1
         if len(changes) >= CELLS:
             edges = np.linspace(self.values[0], self.values[-1], FINE_CELLS + 1)
@@ -147,7 +148,9 @@ class Points:
             share = np.cumsum(np.diff(fine) ** (1 / 3))
             borders = np.searchsorted(share, np.linspace(0, share[-1], CELLS + 1)[1:-1])
             changes = np.unique(fine[borders + 1])
-        return np.unique(np.concatenate([[0], changes, [len(self.values)]]))
+        return np.unique(
+            np.concatenate([[0, np.searchsorted(self.values, 0.0)], changes, [len(self.values)]])
+        )
 
     def _settled(self, centroids: np.ndarray) -> np.ndarray:
         """Lloyd's algorithm from these centroids; those that no point is nearest to are left out in the end."""
