@@ -198,10 +198,10 @@ def test_a_program_from_a_coded_file_goes_on_sharing(shared: Program, tmp_path: 
 
 @pytest.mark.parametrize(
     ("stage", "undoes"),
-    [(QuantizeStatic(samples=16), True), (PruneChannels(macs=0.6), False), (FineTune(epochs=1), False)],
+    [(QuantizeStatic(samples=16), True), (PruneChannels(macs=0.6), True), (FineTune(epochs=1), False)],
 )
-def test_a_stage_that_undoes_it_is_named(shared: Program, stage: Stage, undoes: bool) -> None:
-    said: list[str] = []
+def test_a_stage_that_undoes_it_is_named(program: Program, stage: Stage, undoes: bool) -> None:
+    shared, said = then(program, ShareWeights(bits=3)), list[str]()
     context = Context(
         original=shared, load_model=lambda text: shared, data=tiny_networks.Patches(), announce=said.append
     )
