@@ -99,7 +99,8 @@ def route(format: str) -> tuple[tuple[str, str], ...]:
 
 
 def to(program: Program, format: str, path: Path, options: Mapping[str, Value] | None = None) -> Artifact:
-    """Convert `program` to `format` at `path`, with its manifest beside it. The `options` are the last edge's.
+    """Convert `program` to `format` at `path`, with its manifest beside it. The `options` are the last edge's; what
+    lies between is not kept.
 
     Raises UnsupportedModel before any work for what the format lacks, BackendMissing for a package.
     """

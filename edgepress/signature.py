@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -50,6 +51,16 @@ class Signature:
     def renamed(self, inputs: Sequence[str], outputs: Sequence[str]) -> Signature:
         """The same tensors under other names, in order."""
         return Signature(_renamed(self.inputs, inputs), _renamed(self.outputs, outputs))
+
+    def distinct_names(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The names of the inputs and outputs in our ONNX files, where no two may be alike: one that stands here
+        twice ends on `_2` the second time."""
+        seen: Counter[str] = Counter()
+        names = []
+        for spec in (*self.inputs, *self.outputs):
+            seen[spec.name] += 1
+            names.append(spec.name if seen[spec.name] == 1 else f"{spec.name}_{seen[spec.name]}")
+        return tuple(names[: len(self.inputs)]), tuple(names[len(self.inputs) :])
 
     def check_inputs(self, arrays: Sequence[np.ndarray]) -> None:
         if len(arrays) != len(self.inputs):

@@ -47,12 +47,10 @@ def _separate_outputs(model: onnx_ir.Model) -> None:
 
 
 def _name_ends(model: onnx_ir.Model, program: Program) -> None:
-    """As the signature does; a name that stands there twice, which ONNX forbids, ends on `_2` the second time."""
-    specs = (*program.signature.inputs, *program.signature.outputs)
-    seen: Counter[str] = Counter()
-    for value, spec in zip([*model.graph.inputs, *model.graph.outputs], specs, strict=True):
-        seen[spec.name] += 1
-        value.name = spec.name if seen[spec.name] == 1 else f"{spec.name}_{seen[spec.name]}"
+    """As the signature does, with names that differ, for ONNX forbids others."""
+    inputs, outputs = program.signature.distinct_names()
+    for value, name in zip([*model.graph.inputs, *model.graph.outputs], [*inputs, *outputs], strict=True):
+        value.name = name
 
 
 def _name_nodes(model: onnx_ir.Model, owners: dict[str, str]) -> None:

@@ -1,0 +1,1 @@
+"""What stands around MNN's own converter."""

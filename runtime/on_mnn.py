@@ -1,0 +1,118 @@
+"""Runs MNN files on MNN's CPU kernels."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from edgepress.errors import BadInput, DeviceFailed
+from edgepress.files import existing_file
+from edgepress.runtime._quiet import quiet
+from edgepress.runtime._runner import LayerTime, Runner
+
+NO_ERROR = 0
+STORED = {"int64": np.int32, "bool": np.int32}
+"""What MNN has in place of NumPy's types."""
+
+
+class MnnRunner(Runner):
+    """One session with `threads` threads.
+
+    float32 and int8 files compute what is float in float32, whatever the processor has; for float16 files MNN
+    chooses by the processor, as it does on a phone.
+    """
+
+    formats: ClassVar[tuple[str, ...]] = ("mnn",)
+    requires: ClassVar[tuple[str, ...]] = ("MNN",)
+    extra: ClassVar[str] = "mnn"
+
+    def open(self) -> None:
+        path = existing_file(self.artifact.path, "MNN file")
+        precision = "low" if self.artifact.manifest.precision == "float16" else "high"
+        config = {"backend": "CPU", "numThread": self.threads, "precision": precision}
+        try:
+            with quiet():
+                import MNN
+
+                self._mnn = MNN
+                self._interpreter = MNN.Interpreter(str(path))
+                self._session = self._interpreter.createSession(config)
+                names, outputs = self.artifact.manifest.signature.distinct_names()
+                self._inputs = [self._interpreter.getSessionInput(self._session, name) for name in names]
+                self._outputs = [self._interpreter.getSessionOutput(self._session, name) for name in outputs]
+        except Exception as error:  # MNN raises nothing more special
+            raise BadInput(
+                f"MNN does not load this file: {error}",
+                where=str(path.absolute()),
+                hint="convert it again; the file may be cut off or made for a newer MNN",
+            ) from None
+
+    def close(self) -> None:
+        del self._inputs, self._outputs, self._session, self._interpreter
+
+    def load_inputs(self, arrays: Sequence[np.ndarray]) -> None:
+        shapes = [tuple(tensor.getShape()) for tensor in self._inputs]
+        if shapes != [array.shape for array in arrays]:
+            for tensor, array in zip(self._inputs, arrays, strict=True):
+                self._interpreter.resizeTensor(tensor, array.shape)
+            with quiet():
+                self._interpreter.resizeSession(self._session)
+        for tensor, array in zip(self._inputs, arrays, strict=True):
+            stored = np.ascontiguousarray(array, STORED.get(array.dtype.name, array.dtype))
+            tensor.copyFrom(self._host(stored))
+
+    def invoke(self) -> None:
+        if self._interpreter.runSession(self._session) != NO_ERROR:
+            raise DeviceFailed(
+                "MNN failed to execute.",
+                where=str(self.artifact.path),
+                hint="edgepress verify compares the file with the network it was made from",
+            )
+
+    def read_outputs(self) -> tuple[np.ndarray, ...]:
+        specs = self.artifact.manifest.signature.outputs
+        return tuple(
+            self._read(tensor, np.dtype(spec.dtype))
+            for tensor, spec in zip(self._outputs, specs, strict=True)
+        )
+
+    def profile(self, runs: int) -> tuple[LayerTime, ...]:
+        """Times of each operator between MNN's two callbacks; the first run does not count."""
+        samples_ms: dict[tuple[str, str], list[float]] = {}
+        started = 0.0
+
+        def before(_tensors: Any, _operator: Any) -> bool:
+            nonlocal started
+            started = time.perf_counter()
+            return True
+
+        def after(_tensors: Any, operator: Any) -> bool:
+            elapsed_ms = 1e3 * (time.perf_counter() - started)
+            samples_ms.setdefault((operator.getName(), operator.getType()), []).append(elapsed_ms)
+            return True
+
+        for _ in range(runs + 1):
+            self._interpreter.runSessionWithCallBackInfo(self._session, before, after)
+        return tuple(
+            LayerTime(name, type, statistics.median(times[1:]))
+            for (name, type), times in samples_ms.items()
+            if len(times) > 1
+        )
+
+    def _host(self, array: np.ndarray) -> Any:
+        """A tensor of MNN that holds the array in its own order, NCHW for pictures."""
+        kinds = {"float32": self._mnn.Halide_Type_Float, "int32": self._mnn.Halide_Type_Int}
+        return self._mnn.Tensor(
+            array.shape, kinds[array.dtype.name], array, self._mnn.Tensor_DimensionType_Caffe
+        )
+
+    def _read(self, tensor: Any, dtype: np.dtype[Any]) -> np.ndarray:
+        shape = tuple(tensor.getShape())
+        stored = np.zeros(shape, STORED.get(dtype.name, dtype))
+        host = self._host(stored)
+        tensor.copyToHostTensor(host)
+        return np.array(host.getNumpyData(), dtype).reshape(shape)
