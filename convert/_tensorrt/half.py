@@ -6,6 +6,8 @@ import numpy as np
 import onnx
 import onnx_ir
 
+from edgepress.errors import UnsupportedModel
+
 FLOAT, HALF = onnx_ir.DataType.FLOAT, onnx_ir.DataType.FLOAT16
 LARGEST_HALF = 65504.0
 
@@ -17,7 +19,7 @@ def halved(model: onnx.ModelProto) -> onnx.ModelProto:
     """Weights, constants and every value between the inputs and the outputs in float16.
 
     TensorRT computes in the types that the network states, so stating them is what asks for half precision. Numbers
-    beyond float16's range become its largest.
+    beyond float16's range become its largest. Raises UnsupportedModel for a network whose types then disagree.
     """
     ir = onnx_ir.from_proto(model)
     kept = _float_inputs(ir)
@@ -28,7 +30,15 @@ def halved(model: onnx.ModelProto) -> onnx.ModelProto:
     for node in list(ir.graph.all_nodes()):
         _halve(node)
     _cast_ends(ir)
-    return onnx_ir.to_proto(ir)
+    made = onnx_ir.to_proto(ir)
+    try:
+        onnx.checker.check_model(made, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise UnsupportedModel(
+            f"This network cannot be stated in half precision: {' '.join(str(error).split())[:300]}",
+            hint="weights=float32",
+        ) from error
+    return made
 
 
 def _half(array: np.ndarray) -> np.ndarray:
@@ -54,6 +64,12 @@ def _halve(node: onnx_ir.Node) -> None:
     for name in ("to", "dtype"):
         if name in node.attributes and node.attributes[name].value == int(FLOAT):
             node.attributes[name] = onnx_ir.AttrInt64(name, int(HALF))
+    for name in ("value_float", "value_floats"):
+        if name in node.attributes:
+            numbers = np.asarray(node.attributes.pop(name).value, np.float32)
+            node.attributes["value"] = onnx_ir.AttrTensor("value", onnx_ir.Tensor(_half(numbers)))
+    if node.op_type == "ConstantOfShape" and "value" not in node.attributes:
+        node.attributes["value"] = onnx_ir.AttrTensor("value", onnx_ir.Tensor(np.zeros(1, np.float16)))
     given = node.attributes.get("value")
     if given is not None and isinstance(given.value, onnx_ir.TensorProtocol) and given.value.dtype == FLOAT:
         node.attributes["value"] = onnx_ir.AttrTensor("value", onnx_ir.Tensor(_half(given.value.numpy())))

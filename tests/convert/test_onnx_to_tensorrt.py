@@ -214,6 +214,37 @@ def test_halving_clamps_and_leaves_what_onnx_has_in_float() -> None:
     assert found["scales"].dtype == np.float32
 
 
+def small(*nodes: onnx.NodeProto) -> onnx.ModelProto:
+    x, y = (onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [2]) for name in "xy")
+    opset = onnx.helper.make_opsetid("", 18)
+    return onnx.helper.make_model(
+        onnx.helper.make_graph(list(nodes), "g", [x], [y]), opset_imports=[opset], ir_version=10
+    )
+
+
+def test_constants_of_every_kind_are_halved() -> None:
+    nodes = [
+        onnx.helper.make_node("Constant", [], ["one"], value_float=1.0),
+        onnx.helper.make_node("Constant", [], ["two"], value_floats=[1.0, 2.0]),
+        onnx.helper.make_node("Shape", ["x"], ["shape"]),
+        onnx.helper.make_node("ConstantOfShape", ["shape"], ["zeros"]),
+        onnx.helper.make_node("Cast", ["shape"], ["count"], to=onnx.TensorProto.FLOAT),
+        onnx.helper.make_node("Sum", ["x", "one", "two", "zeros", "count"], ["y"]),
+    ]
+    session = onnxruntime.InferenceSession(halved(small(*nodes)).SerializeToString())
+    np.testing.assert_array_equal(session.run(None, {"x": np.float32([1, 2])})[0], np.float32([5, 7]))
+
+
+def test_types_that_disagree_in_half_precision_are_told() -> None:
+    """A random number is float32 unless its node says otherwise."""
+    nodes = [
+        onnx.helper.make_node("RandomNormal", [], ["noise"], shape=[2]),
+        onnx.helper.make_node("Add", ["x", "noise"], ["y"]),
+    ]
+    with pytest.raises(UnsupportedModel, match="cannot be stated in half precision"):
+        halved(small(*nodes))
+
+
 @pytest.fixture
 def installed() -> Iterator[None]:
     try:

@@ -10,16 +10,20 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import shared_data
 import tiny_networks
 import torch
 from torch import nn
 from torch.fx import GraphModule, Node
 
-from edgepress import convert, graph, runtime
+from edgepress import compress, convert, graph, runtime
 from edgepress.artifact import Artifact
+from edgepress.compress.quantize_static import QuantizeStatic
 from edgepress.convert._onnx_writing import simplify
+from edgepress.convert._tensorrt.preflight import unsupported
 from edgepress.errors import UnsupportedModel
 from edgepress.program import Program
+from edgepress.recipe import Recipe
 
 FLOAT = {"rtol": 1e-4, "atol": 1e-5}
 """Other kernels add in another order: some units in the last place of float32."""
@@ -336,3 +340,27 @@ def test_weights_beyond_one_file_are_refused_before_any_work(
     monkeypatch.setattr("edgepress.convert._file_size.LIMIT_BYTES", 1000)
     with pytest.raises(UnsupportedModel, match="at most 2 GiB"):
         convert.check(program, format)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("network", "least_db"), [("resnet20", 27.0), ("squeezenet", 21.0)])
+def test_symmetric_activations_of_real_networks(network: str, least_db: float, tmp_path: Path) -> None:
+    """What TensorRT is given, run as written, on 64 pictures: 29.1 and 22.5 dB from the quantized program, which
+    itself is 32.1 and 27.0 dB from the float one. Behind a ReLU half of the symmetric codes go unused."""
+    program = shared_data.resnet20() if network == "resnet20" else shared_data.squeezenet()
+    data = shared_data.cifar10(2000, 1000) if network == "resnet20" else shared_data.imagenet_sample()
+    program = compress.apply(program, Recipe((QuantizeStatic(samples=100),)), data)
+    path = convert.to(program, "onnx", tmp_path / "model.onnx", {"activations": "symmetric"}).path
+    assert not unsupported(onnx.load(path)), "it breaks none of TensorRT's rules"
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(str(path), options)
+    name = session.get_inputs()[0].name
+    batches = data.batches("evaluate", program.preprocess, batch_size=8, limit=64)
+    comparison = runtime.compare(
+        program.run,
+        lambda array: tuple(session.run(None, {name: array})),
+        (batch.inputs for batch in batches),
+    )
+    assert comparison.sqnr_db > least_db
+    assert comparison.top1_agreement > 93
