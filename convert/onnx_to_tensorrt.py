@@ -16,7 +16,6 @@ from edgepress.convert._converter import Converter
 from edgepress.convert._unsupported import UnsupportedOperator
 from edgepress.errors import BadOption
 from edgepress.program import tool_versions
-from edgepress.signature import Signature, TensorSpec
 
 if TYPE_CHECKING:
     import onnx
@@ -81,7 +80,7 @@ class OnnxToTensorrt(Converter[Artifact]):
         return dataclasses.replace(
             source.manifest,
             format="tensorrt",
-            signature=_with_batch(source.manifest.signature, self.batch),
+            signature=source.manifest.signature.with_batch(self.batch),
             precision="int8" if quantized else self.weights,
             tools=tool_versions("onnx") | {"tensorrt": identity["tensorrt"]},
             quality=preflight.quality(model),
@@ -103,10 +102,3 @@ class OnnxToTensorrt(Converter[Artifact]):
             make_activations_symmetric(ir)
             return onnx_ir.to_proto(ir)
         return halved(model) if self.weights == "float16" else model
-
-
-def _with_batch(signature: Signature, batch: int) -> Signature:
-    def fixed(specs: tuple[TensorSpec, ...]) -> tuple[TensorSpec, ...]:
-        return tuple(dataclasses.replace(spec, shape=spec.with_batch(batch)) for spec in specs)
-
-    return Signature(fixed(signature.inputs), fixed(signature.outputs))

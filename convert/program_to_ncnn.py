@@ -16,7 +16,7 @@ from edgepress.convert._unsupported import UnsupportedOperator
 from edgepress.errors import BadOption, UnsupportedModel
 from edgepress.ncnn_file import NCNN_FORMAT, write
 from edgepress.program import Program, tool_versions
-from edgepress.signature import Signature, TensorSpec
+from edgepress.signature import Signature
 
 if TYPE_CHECKING:
     from edgepress.convert._ncnn.pnnx import Converted
@@ -71,7 +71,7 @@ class ProgramToNcnn(Converter[Program]):
         write(path, made.graph, made.weights)
         return Manifest(
             format=NCNN_FORMAT,
-            signature=_with_one_sample(source.signature),
+            signature=source.signature.with_batch(1),
             precision="int8" if source.precision == "int8" else self.weights,
             preprocess=source.preprocess,
             labels=source.labels,
@@ -108,10 +108,3 @@ def _check_inputs(signature: Signature) -> None:
                 where=f"input {spec}",
                 hint="give the network inputs like that, or convert --to onnx",
             )
-
-
-def _with_one_sample(signature: Signature) -> Signature:
-    def fixed(specs: tuple[TensorSpec, ...]) -> tuple[TensorSpec, ...]:
-        return tuple(dataclasses.replace(spec, shape=spec.with_batch(1)) for spec in specs)
-
-    return Signature(fixed(signature.inputs), fixed(signature.outputs))

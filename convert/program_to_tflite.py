@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,6 @@ from edgepress.convert._file_size import refuse_large
 from edgepress.convert._unsupported import UnsupportedOperator
 from edgepress.errors import BadOption
 from edgepress.program import Program, tool_versions
-from edgepress.signature import Signature, TensorSpec
 
 if TYPE_CHECKING:
     from edgepress.convert._tflite.model import Model
@@ -78,7 +76,7 @@ class ProgramToTflite(Converter[Program]):
         path.write_bytes(serialize(model))
         return Manifest(
             format="tflite",
-            signature=_with_batch(source.signature, self.batch),
+            signature=source.signature.with_batch(self.batch),
             layout="NHWC" if holds_images(source) else "NCHW",
             precision=self._precision(source),
             preprocess=source.preprocess,
@@ -95,10 +93,3 @@ _checked: WeakKeyDictionary[Program, dict[ProgramToTflite, Model | tuple[Unsuppo
     WeakKeyDictionary()
 )
 """What was lowered and not yet written, or the places for which it cannot be: lowering is the check, not done twice."""
-
-
-def _with_batch(signature: Signature, batch: int) -> Signature:
-    def fixed(specs: tuple[TensorSpec, ...]) -> tuple[TensorSpec, ...]:
-        return tuple(dataclasses.replace(spec, shape=spec.with_batch(batch)) for spec in specs)
-
-    return Signature(fixed(signature.inputs), fixed(signature.outputs))

@@ -62,6 +62,10 @@ class Signature:
             names.append(spec.name if seen[spec.name] == 1 else f"{spec.name}_{seen[spec.name]}")
         return tuple(names[: len(self.inputs)]), tuple(names[len(self.inputs) :])
 
+    def with_batch(self, batch: int) -> Signature:
+        """The same tensors with a fixed batch, for a file that takes exactly so many samples at once."""
+        return Signature(_fixed(self.inputs, batch), _fixed(self.outputs, batch))
+
     def check_inputs(self, arrays: Sequence[np.ndarray]) -> None:
         if len(arrays) != len(self.inputs):
             raise BadInput(f"The network takes {len(self.inputs)} inputs, but got {len(arrays)}.")
@@ -81,6 +85,10 @@ class Signature:
 
 def _renamed(specs: Sequence[TensorSpec], names: Sequence[str]) -> tuple[TensorSpec, ...]:
     return tuple(dataclasses.replace(spec, name=name) for spec, name in zip(specs, names, strict=True))
+
+
+def _fixed(specs: Sequence[TensorSpec], batch: int) -> tuple[TensorSpec, ...]:
+    return tuple(dataclasses.replace(spec, shape=spec.with_batch(batch)) for spec in specs)
 
 
 def _shape_text(shape: Sequence[int | None]) -> str:

@@ -42,3 +42,10 @@ def test_examples_are_repeatable_and_typed() -> None:
     assert [array.dtype.name for array in first] == ["float32", "int64"]
     assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
     assert not np.array_equal(first[0], BOTH.example(3, seed=2)[0])
+
+
+def test_a_fixed_batch_is_in_every_tensor() -> None:
+    other = TensorSpec("y", (None, 4), "float32")
+    fixed = Signature((IMAGE,), (other,)).with_batch(3)
+    assert (fixed.inputs[0].shape, fixed.outputs[0].shape) == ((3, *IMAGE.shape[1:]), (3, 4))
+    assert fixed.outputs[0].name == "y"
