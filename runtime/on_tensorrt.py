@@ -134,8 +134,10 @@ class TensorRtRunner(Runner):
                 f"TensorRT cannot prepare to execute: {nvidia.last_words(self._logger)}.",
                 where=str(self.artifact.path),
             )
-        for spec in self.artifact.manifest.signature.inputs:
-            context.set_input_shape(spec.name, spec.with_batch(1))
+        signature = self.artifact.manifest.signature
+        names, _ = signature.distinct_names()
+        for name, spec in zip(names, signature.inputs, strict=True):
+            context.set_input_shape(name, spec.with_batch(1))
         return context
 
     def _bound(self, mode: Any) -> tuple[_Binding, ...]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgepress.convert._onnx_writing.uint8 import DEQUANTIZE, QUANTIZE, SHIFT
+from edgepress.convert._onnx_writing.activations import DEQUANTIZE, QUANTIZE, SHIFT
 
 if TYPE_CHECKING:
     import onnx_ir

@@ -65,9 +65,10 @@ def _configured(builder: Any, signature: Signature, how: Building) -> Any:
     if not how.tf32:
         config.clear_flag(tensorrt.BuilderFlag.TF32)
     profile = builder.create_optimization_profile()
-    for spec in signature.inputs:
+    names, _ = signature.distinct_names()
+    for name, spec in zip(names, signature.inputs, strict=True):
         shape = spec.with_batch(how.batch)
-        profile.set_shape(spec.name, shape, shape, shape)
+        profile.set_shape(name, shape, shape, shape)
     config.add_optimization_profile(profile)
     return config
 

@@ -23,7 +23,7 @@ def counts(graph: Graph) -> dict[str, int]:
     """How many weighted layers compute in int8, which takes codes on both sides, and how many in float."""
     weighted = [node for node in graph.nodes if node.op_type in WEIGHTED]
     int8 = sum(all(_dequantized(name, graph) for name in node.input[:2]) for node in weighted)
-    return {"layers_int8": int8, "layers_float": len(weighted) - int8}
+    return {"int8_layers": int8, "float_layers": len(weighted) - int8}
 
 
 def _code(node: onnx.NodeProto, graph: Graph) -> str:

@@ -125,7 +125,7 @@ def test_codes_that_tensorrt_does_not_take(rule: str) -> None:
 
 def test_codes_as_tensorrt_wants_them() -> None:
     assert not unsupported(convolution())
-    assert quality(convolution()) == {"layers_int8": 1, "layers_float": 0}
+    assert quality(convolution()) == {"int8_layers": 1, "float_layers": 0}
 
 
 def test_our_own_files_follow_the_rules(tmp_path: Path) -> None:
@@ -138,4 +138,4 @@ def test_our_own_files_follow_the_rules(tmp_path: Path) -> None:
     make_activations_symmetric(changed)
     symmetric = onnx_ir.to_proto(changed)
     assert not unsupported(symmetric)
-    assert quality(symmetric) == {"layers_int8": 4, "layers_float": 0}, "every layer computes in int8"
+    assert quality(symmetric) == {"int8_layers": 4, "float_layers": 0}, "every layer computes in int8"
