@@ -22,6 +22,7 @@ from edgepress.convert._onnx_writing.activations import (
 )
 from edgepress.convert._onnx_writing.names import name_as_in_program
 from edgepress.convert._onnx_writing.operators import translations
+from edgepress.convert._onnx_writing.quality import quality
 from edgepress.convert._onnx_writing.silence import quiet
 from edgepress.convert._onnx_writing.simplify import simplified
 from edgepress.convert._onnx_writing.weights import unshare_zero_points
@@ -83,6 +84,7 @@ class ProgramToOnnx(Converter[Program]):
             preprocess=source.preprocess,
             labels=source.labels,
             tools=tool_versions("onnx", "onnxscript"),
+            quality=quality(path),
             notes=(note,) if note else (),
         )
 

@@ -7,12 +7,14 @@ the parameter's name in the user's model, everything else is a `call_function` o
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
 import torch.ao.quantization.fx._decomposed  # noqa: F401  registers the operators of QUANTIZE and DEQUANTIZE
 from torch.fx import GraphModule, Node
+
+from edgepress.layer_output import LayerOutput
 
 aten = torch.ops.aten
 decomposed = torch.ops.quantized_decomposed
@@ -157,6 +159,27 @@ def layer_name(node: Node) -> str:
 def layers(graph_module: GraphModule) -> list[tuple[str, str]]:
     """(name, type) of every operator, as per-layer rules match them."""
     return [(layer_name(node), op_name(node)) for node in operators(graph_module)]
+
+
+def layer_outputs(graph_module: GraphModule, inputs: Sequence[torch.Tensor]) -> tuple[LayerOutput, ...]:
+    """What every operator gives for the inputs, where that is one tensor of real numbers, in execution order."""
+    found: list[LayerOutput] = []
+
+    class Recording(torch.fx.Interpreter):
+        def run_node(self, n: Node) -> Any:
+            result = super().run_node(n)
+            if n.op == "call_function" and n.target is not DEQUANTIZE_CHANNELS and _is_real(result):
+                # A copy: an operator that works in place may overwrite it.
+                found.append(LayerOutput(layer_name(n), op_name(n), result.float().numpy().copy()))
+            return result
+
+    with torch.inference_mode():
+        Recording(graph_module).run(*inputs)
+    return tuple(found)
+
+
+def _is_real(value: object) -> bool:
+    return isinstance(value, torch.Tensor) and value.is_floating_point() and value.ndim > 0
 
 
 def source_line(node: Node) -> str:

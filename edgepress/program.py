@@ -27,6 +27,7 @@ from edgepress.artifact import PROGRAM_FORMAT, PROGRAM_METADATA, Artifact, Manif
 from edgepress.errors import BadInput, UnsupportedModel
 from edgepress.files import existing_file, replacing
 from edgepress.history import History, Step
+from edgepress.layer_output import LayerOutput
 from edgepress.preprocess import Preprocess
 from edgepress.signature import Signature, TensorSpec
 from edgepress.trainable import Trainable
@@ -144,6 +145,11 @@ class Program:
         with torch.inference_mode():
             outputs = self._runnable(*(torch.from_numpy(array) for array in arrays))
         return tuple(output.numpy() for output in _flat(outputs))
+
+    def layer_outputs(self, *arrays: np.ndarray) -> tuple[LayerOutput, ...]:
+        """What every operator gives on the way, under the user's layer names, in execution order."""
+        self.signature.check_inputs(arrays)
+        return graph.layer_outputs(self.graph_module(), [torch.from_numpy(array) for array in arrays])
 
     @functools.cached_property
     def _runnable(self) -> torch.nn.Module:

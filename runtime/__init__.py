@@ -9,15 +9,19 @@ from edgepress import plugins
 from edgepress.artifact import Artifact
 from edgepress.errors import UnsupportedTarget
 from edgepress.runtime._compare import Comparison, compare, limit_db
+from edgepress.runtime._layers import LayerComparison, LayerReport, compare_layers
 from edgepress.runtime._runner import LayerTime, Runner
 from edgepress.runtime._target import Target
 
 __all__ = [
     "Comparison",
+    "LayerComparison",
+    "LayerReport",
     "LayerTime",
     "Runner",
     "Target",
     "compare",
+    "compare_layers",
     "find",
     "limit_db",
     "names",

@@ -34,7 +34,7 @@ class Comparison:
             f"The outputs depart too far: SQNR {self.sqnr_db:.1f} dB, limit {min_sqnr_db:.1f} dB "
             f"(largest error {self.max_error:.3g}, top-1 agreement {self.top1_agreement:.1f} %).",
             where=where,
-            hint="compare the layers; for int8, calibrate with more or better samples",
+            hint="edgepress verify --layers names the first layer that departs; for int8, calibrate with more or better samples",
         )
 
     def require(self, min_sqnr_db: float, *, where: str) -> None:
@@ -97,12 +97,13 @@ class _Tally:
             samples=self.samples,
             max_error=self.worst,
             relative_error=self.worst / self.largest if self.largest else self.worst,
-            sqnr_db=_decibel(self.signal, self.noise),
+            sqnr_db=decibel(self.signal, self.noise),
             top1_agreement=100 * self.agreeing / self.samples,
         )
 
 
-def _decibel(signal: float, noise: float) -> float:
+def decibel(signal: float, noise: float) -> float:
+    """The ratio of two energies; infinite without noise, minus infinite where noise is all there is."""
     if noise == 0:
         return math.inf
     return 10 * math.log10(signal / noise) if signal else -math.inf

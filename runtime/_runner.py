@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import ClassVar
@@ -13,6 +13,7 @@ import numpy as np
 from edgepress import plugins
 from edgepress.artifact import Artifact
 from edgepress.errors import BadInput
+from edgepress.layer_output import LayerOutput
 from edgepress.runtime._target import Target
 
 
@@ -85,24 +86,42 @@ class Runner(ABC):
         """Times of each operator over `runs` invocations; empty when this runtime does not tell."""
         return ()
 
+    def read_layers(self, arrays: Sequence[np.ndarray]) -> tuple[LayerOutput, ...]:
+        """What each layer gives for inputs as `load_inputs` takes them, in execution order, in the file's own order of
+        axes; empty when this runtime does not tell. Executed apart from `invoke`, whose speed it does not touch."""
+        return ()
+
     def run(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
         """Check, load, invoke, read. A file with a fixed batch is run as often as the arrays need.
 
         Raises BadInput for arrays that do not fit the signature, or hold no samples or not equally many.
         """
+        pieces = []
+        for piece in self._pieces(arrays):
+            self.load_inputs(piece)
+            self.invoke()
+            pieces.append(self.read_outputs())
+        return tuple(_joined(parts, len(arrays[0])) for parts in zip(*pieces, strict=True))
+
+    def layer_outputs(self, *arrays: np.ndarray) -> tuple[LayerOutput, ...]:
+        """`read_layers` on arrays of any number of samples, checked and divided as in `run`."""
+        pieces = [self.read_layers(piece) for piece in self._pieces(arrays)]
+        return tuple(
+            LayerOutput(
+                parts[0].layer, parts[0].type, _joined([part.value for part in parts], len(arrays[0]))
+            )
+            for parts in zip(*pieces, strict=True)
+        )
+
+    def _pieces(self, arrays: Sequence[np.ndarray]) -> Iterator[tuple[np.ndarray, ...]]:
+        """The arrays, checked, in pieces of the file's batch."""
         signature = self.artifact.manifest.signature
         _check_counts(arrays)
-        fixed = signature.inputs[0].shape[0]
-        if fixed is None or len(arrays[0]) == fixed:
-            signature.check_inputs(arrays)
-            self.load_inputs(arrays)
-            self.invoke()
-            return self.read_outputs()
-        pieces = [
-            self.run(*(_padded(array[start : start + fixed], fixed) for array in arrays))
-            for start in range(0, len(arrays[0]), fixed)
-        ]
-        return tuple(np.concatenate(parts)[: len(arrays[0])] for parts in zip(*pieces, strict=True))
+        fixed = signature.inputs[0].shape[0] or len(arrays[0])
+        for start in range(0, len(arrays[0]), fixed):
+            piece = tuple(_padded(array[start : start + fixed], fixed) for array in arrays)
+            signature.check_inputs(piece)
+            yield piece
 
 
 def _check_counts(arrays: Sequence[np.ndarray]) -> None:
@@ -118,3 +137,8 @@ def _padded(array: np.ndarray, size: int) -> np.ndarray:
     """The array lengthened to `size` samples by repeating its last one."""
     missing = size - len(array)
     return np.concatenate([array, np.repeat(array[-1:], missing, axis=0)]) if missing else array
+
+
+def _joined(parts: Sequence[np.ndarray], samples: int) -> np.ndarray:
+    """The parts one behind the other, without what `_padded` added."""
+    return parts[0][:samples] if len(parts) == 1 else np.concatenate(parts)[:samples]

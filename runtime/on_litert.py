@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from edgepress.errors import BadInput, DeviceFailed
 from edgepress.files import existing_file
+from edgepress.layer_output import LayerOutput
 from edgepress.runtime._runner import Runner
+
+if TYPE_CHECKING:
+    from edgepress.runtime._tflite_taps import Tap
 
 INT8_LEAST, INT8_MOST = -128, 127
 
@@ -23,31 +27,60 @@ class LiteRTRunner(Runner):
     extra: ClassVar[str] = "tflite"
 
     def open(self) -> None:
-        from ai_edge_litert.interpreter import Interpreter
-
         path = existing_file(self.artifact.path, "TFLite file")
-        try:
-            self._interpreter = Interpreter(model_path=str(path), num_threads=self.threads)
-            self._interpreter.allocate_tensors()
-        except (ValueError, RuntimeError) as error:
-            raise BadInput(
-                f"LiteRT does not load this file: {_first_line(error)}",
-                where=str(path.absolute()),
-                hint="convert it again; the file may be cut off or made for a newer LiteRT",
-            ) from None
+        self._interpreter = self._loaded(model_path=str(path))
+        self._tapped: tuple[Any, tuple[Tap, ...]] | None = None
         self._inputs = self._interpreter.get_input_details()
         self._outputs = self._interpreter.get_output_details()
 
     def close(self) -> None:
-        del self._interpreter
+        del self._interpreter, self._tapped
 
     def load_inputs(self, arrays: Sequence[np.ndarray]) -> None:
-        for detail, array in zip(self._inputs, arrays, strict=True):
-            self._interpreter.set_tensor(detail["index"], _quantized(self._to_file(array), detail))
+        self._load(self._interpreter, arrays)
 
     def invoke(self) -> None:
+        self._invoke(self._interpreter)
+
+    def read_layers(self, arrays: Sequence[np.ndarray]) -> tuple[LayerOutput, ...]:
+        interpreter, taps = self._tapped = self._tapped or self._tap()
+        self._load(interpreter, arrays)
+        self._invoke(interpreter)
+        details = {detail["index"]: detail for detail in interpreter.get_tensor_details()}
+        return tuple(
+            LayerOutput(tap.layer, tap.type, _real(interpreter.get_tensor(tap.index), details[tap.index]))
+            for tap in taps
+            if len(details[tap.index]["shape"])
+        )
+
+    def _tap(self) -> tuple[Any, tuple[Tap, ...]]:
+        from edgepress.runtime._tflite_taps import tapped
+
+        content, taps = tapped(self.artifact.path.read_bytes())
+        return self._loaded(model_content=content), taps
+
+    def _loaded(self, **source: Any) -> Any:
+        """An interpreter of the file, or of its content with more outputs."""
+        from ai_edge_litert.interpreter import Interpreter
+
         try:
-            self._interpreter.invoke()
+            interpreter = Interpreter(**source, num_threads=self.threads)
+            interpreter.allocate_tensors()
+        except (ValueError, RuntimeError) as error:
+            raise BadInput(
+                f"LiteRT does not load this file: {_first_line(error)}",
+                where=str(self.artifact.path.absolute()),
+                hint="convert it again; the file may be cut off or made for a newer LiteRT",
+            ) from None
+        return interpreter
+
+    def _load(self, interpreter: Any, arrays: Sequence[np.ndarray]) -> None:
+        for detail, array in zip(self._inputs, arrays, strict=True):
+            interpreter.set_tensor(detail["index"], _quantized(self._to_file(array), detail))
+
+    def _invoke(self, interpreter: Any) -> None:
+        try:
+            interpreter.invoke()
         except (ValueError, RuntimeError) as error:
             raise DeviceFailed(
                 f"LiteRT failed to execute: {_first_line(error)}",

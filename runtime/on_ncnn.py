@@ -10,8 +10,12 @@ from typing import Any, ClassVar
 import numpy as np
 
 from edgepress.errors import BadInput, DeviceFailed
+from edgepress.layer_output import LayerOutput
 from edgepress.ncnn_file import NCNN_FORMAT, unpack
 from edgepress.runtime._runner import Runner
+
+WEIGHTED = ("Convolution", "Deconvolution", "InnerProduct")
+"""How the types of the layers begin that pnnx's order lets us name after the user's."""
 
 
 class NcnnRunner(Runner):
@@ -75,6 +79,22 @@ class NcnnRunner(Runner):
             np.array(value, dtype=spec.dtype).reshape(spec.with_batch(1))
             for spec, value in zip(specs, self._results, strict=True)
         )
+
+    def read_layers(self, arrays: Sequence[np.ndarray]) -> tuple[LayerOutput, ...]:
+        """Of the layers with weights: only these bear the user's names."""
+        self.load_inputs(arrays)
+        extractor = self._net.create_extractor()
+        extractor.set_light_mode(False)
+        for name, value in zip(self._inputs, self._loaded, strict=True):
+            extractor.input(name, value)
+        blobs = self._net.blobs()
+        found = []
+        for layer in self._net.layers():
+            if layer.type.startswith(WEIGHTED):
+                status, value = extractor.extract(blobs[layer.tops[0]].name)
+                if not status:
+                    found.append(LayerOutput(layer.name, layer.type, np.array(value, np.float32)[None]))
+        return tuple(found)
 
     def _named(self, kind: str) -> list[str]:
         """in0, in1, ... and out0, ...: as many as the signature has."""

@@ -7,12 +7,17 @@ import statistics
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edgepress import plugins
 from edgepress.errors import BadInput, DeviceFailed
+from edgepress.layer_output import LayerOutput
 from edgepress.runtime._runner import LayerTime, Runner
+
+if TYPE_CHECKING:
+    from edgepress.runtime._onnx_taps import Tap
 
 PROFILED_NODE = "_kernel_time"
 """The ending of the profiler's events that time one node."""
@@ -25,11 +30,12 @@ class OnnxRuntimeRunner(Runner):
     requires = ("onnxruntime",)
 
     def open(self) -> None:
-        self._session = self._new_session()
+        self._session = self._new_session(str(self.artifact.path))
+        self._tapped: tuple[Any, tuple[Tap, ...]] | None = None
         self._binding = self._session.io_binding()
 
     def close(self) -> None:
-        del self._binding, self._session
+        del self._binding, self._session, self._tapped
 
     def load_inputs(self, arrays: Sequence[np.ndarray]) -> None:
         # A bound array is read in place: the session keeps no reference, so we do.
@@ -52,17 +58,36 @@ class OnnxRuntimeRunner(Runner):
     def read_outputs(self) -> tuple[np.ndarray, ...]:
         return tuple(self._binding.copy_outputs_to_cpu())
 
+    def read_layers(self, arrays: Sequence[np.ndarray]) -> tuple[LayerOutput, ...]:
+        session, taps = self._tapped = self._tapped or self._tap()
+        names = [tap.tensor for tap in taps]
+        feeds = {node.name: array for node, array in zip(session.get_inputs(), arrays, strict=True)}
+        values = dict(zip(names, session.run(names, feeds), strict=True))
+        return tuple(
+            LayerOutput(tap.layer, tap.type, values[tap.tensor])
+            for tap in taps
+            if np.issubdtype(values[tap.tensor].dtype, np.floating) and values[tap.tensor].ndim
+        )
+
+    def _tap(self) -> tuple[Any, tuple[Tap, ...]]:
+        plugins.require("onnx", extra="")
+        from edgepress.runtime._onnx_taps import tapped
+
+        content, taps = tapped(self.artifact.path)
+        return self._new_session(content), taps
+
     def profile(self, runs: int) -> tuple[LayerTime, ...]:
         """Times of each node of the optimised graph, on the inputs loaded last; the first run does not count."""
         with tempfile.TemporaryDirectory() as folder:
-            session = self._new_session(profile_prefix=str(Path(folder, "profile")))
+            session = self._new_session(str(self.artifact.path), profile_prefix=str(Path(folder, "profile")))
             feeds = {node.name: array for node, array in zip(session.get_inputs(), self._inputs, strict=True)}
             for _ in range(runs + 1):
                 session.run(None, feeds)
             events = json.loads(Path(session.end_profiling()).read_text())
         return _layer_times(events)
 
-    def _new_session(self, profile_prefix: str = "") -> Any:
+    def _new_session(self, source: str | bytes, profile_prefix: str = "") -> Any:
+        """A session of the file at a path, or of a file's content."""
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
@@ -76,9 +101,7 @@ class OnnxRuntimeRunner(Runner):
             options.enable_profiling = True
             options.profile_file_prefix = profile_prefix
         try:
-            return onnxruntime.InferenceSession(
-                str(self.artifact.path), options, providers=["CPUExecutionProvider"]
-            )
+            return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # the errors of ONNX Runtime share no base class
             raise BadInput(
                 f"ONNX Runtime {onnxruntime.__version__} refuses the file: {error}",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgepress.artifact import PROGRAM_FORMATS
+from edgepress.layer_output import LayerOutput
 from edgepress.runtime._runner import LayerTime, Runner
 
 if TYPE_CHECKING:
@@ -48,6 +49,14 @@ class TorchRunner(Runner):
 
     def read_outputs(self) -> tuple[np.ndarray, ...]:
         return tuple(output.numpy().copy() for output in self._outputs)
+
+    def read_layers(self, arrays: Sequence[np.ndarray]) -> tuple[LayerOutput, ...]:
+        import torch
+
+        from edgepress import graph
+
+        with _threads(self.threads):
+            return graph.layer_outputs(self._module, [torch.from_numpy(array) for array in arrays])
 
     def profile(self, runs: int) -> tuple[LayerTime, ...]:
         """Times of each ATen operator under the user's layer names, on the inputs loaded last."""

@@ -30,6 +30,10 @@ INT8_SCALES, WITHOUT_WINOGRAD = "8=1", "31=64"
 overflow with weights of more than six bits."""
 
 GROUPS, OUTPUTS = 7, 0
+UNEXECUTED = {"Input", "Split", "Noop"}
+"""Layers that stand in the graph and do nothing."""
+MOVING = {"Permute", "ShuffleChannel"}
+"""Layers that only put values elsewhere."""
 LARGEST = 127
 
 
@@ -97,10 +101,17 @@ def with_integers(made: Converted, module: GraphModule, taken: dict[Node, Intege
 
 
 def quality(text: str) -> dict[str, Value]:
-    """How many layers with weights compute in int8, and how many in float."""
-    weighted = [layer for layer in parse(text) if layer.type in WEIGHTED]
+    """How many layers there are, how many of them are transposes, and how many of those with weights
+    compute in int8 and in float."""
+    layers = parse(text)
+    weighted = [layer for layer in layers if layer.type in WEIGHTED]
     integer = sum(INT8_SCALES in layer.parameters for layer in weighted)
-    return {"int8_layers": integer, "float_layers": len(weighted) - integer}
+    return {
+        "operations": sum(layer.type not in UNEXECUTED for layer in layers),
+        "transposes": sum(layer.type in MOVING for layer in layers),
+        "int8_layers": integer,
+        "float_layers": len(weighted) - integer,
+    }
 
 
 def _integers(module: GraphModule, node: Node) -> Integers | None:

@@ -97,7 +97,8 @@ def _lower(call: Call, draft: Draft) -> None:
         return
     if call.quantization is not None:
         value = requantized(draft, value, call.quantization)
-    if value.tensor in [operation.outputs[0] for operation in draft.model.operations[written:]]:
+    made = [operation.outputs[0] for operation in draft.model.operations[written:]]
+    if value.tensor in made and value.features is None:
         value.tensor.name = call.layer
     for node in call.covers:
         draft.values[node] = value

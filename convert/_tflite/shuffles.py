@@ -97,6 +97,7 @@ class _Rewriter:
             return False
         layer.inputs[1:] = [_rows_permuted(constant, numbers) for constant in layer.inputs[1:]]
         operation.inputs[0] = maker
+        _note_order(maker)
         return True
 
     def _block(self, operation: Operation) -> int:
@@ -125,6 +126,7 @@ class _Rewriter:
             operation.inputs[1] = _columns_permuted(operation.inputs[1], order)
         elif (order != np.arange(len(order))).any():
             self.orders[operation.outputs[0]] = order
+            _note_order(operation.outputs[0])
             if operation.code == Op.DEPTHWISE_CONV_2D:
                 operation.inputs[1:] = [_channels_permuted(tensor, order) for tensor in operation.inputs[1:]]
 
@@ -179,6 +181,11 @@ def _keeps_channels(operation: Operation) -> bool:
         assert about is not None
         return not about[-1].any() if operation.code == Op.PAD else len(source.shape) - 1 not in about
     return operation.code in KEEPING
+
+
+def _note_order(tensor: Tensor) -> None:
+    """A tensor bears its layer's name alone only where it holds what the network has there, channel by channel."""
+    tensor.name = f"{tensor.name}/reordered"
 
 
 def _columns_permuted(weight: Tensor, order: np.ndarray) -> Tensor:

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from edgepress import convert, runtime
+from edgepress.accuracy import Accuracy, can_evaluate, evaluate
 from edgepress.artifact import Artifact, Verification
+from edgepress.cli._described import figures_text
+from edgepress.cli._layers import MOST_DB, layer_report
 from edgepress.data import Data
-from edgepress.errors import BackendMissing, EdgepressError, VerificationFailed
+from edgepress.errors import BackendMissing, EdgepressError, UnsupportedTarget, VerificationFailed
 from edgepress.history import Value
 from edgepress.preprocess import Preprocess
 from edgepress.program import Program
 from edgepress.progress import Progress, silent
-from edgepress.runtime import Comparison, compare, limit_db
+from edgepress.runtime import Comparison, Runner, compare, limit_db
 from edgepress.signature import Signature
 
 Arrays = tuple[np.ndarray, ...]
@@ -25,15 +29,45 @@ SAMPLES = 32
 """How many samples a conversion is compared on."""
 
 
+@dataclass(frozen=True)
+class Scored:
+    """That accuracies are wanted, on the first `limit` evaluation samples (None: all)."""
+
+    limit: int | None = None
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What every file's accuracy is measured on, and the network's own."""
+
+    data: Data
+    limit: int | None
+    reference: Accuracy
+
+    @classmethod
+    def of(cls, program: Program, data: Data | None, scored: Scored, progress: Progress) -> Scores | None:
+        """None without labelled data."""
+        if data is None or not can_evaluate(data, program.preprocess):
+            return None
+        reference = evaluate(program.run, data, program.preprocess, limit=scored.limit, progress=progress)
+        return cls(data, scored.limit, reference)
+
+    def figures(self, runner: Runner, preprocess: Preprocess | None) -> dict[str, Value]:
+        after = evaluate(runner.run, self.data, preprocess, limit=self.limit)
+        return accuracy_figures(self.reference, after)
+
+
 def convert_all(
     program: Program,
     paths: Mapping[str, Path],
     *,
     options: Mapping[str, Mapping[str, Value]] | None = None,
     data: Data | None = None,
+    scored: Scored | None = None,
     progress: Progress = silent,
 ) -> list[Artifact]:
-    """Write the program in each format (a key of `paths`) and verify each file on its own runtime.
+    """Write the program in each format (a key of `paths`) and verify each file on its own runtime; where `scored`,
+    on labelled data, its accuracy is put on record as well.
 
     What any of the formats cannot express, and what is wrong with the data, is said before the first is written.
     """
@@ -43,43 +77,56 @@ def convert_all(
     inputs = tuple(batches(program.signature, program.preprocess, data))
     for batch in inputs:
         program.signature.check_inputs(batch)
+    scores = Scores.of(program, data, scored, progress) if scored else None
     made = []
     for done, (format, path) in enumerate(paths.items()):
         progress(f"converting: {format}", done, len(paths))
         artifact = convert.to(program, format, path, options.get(format))
-        made.append(verify(program, artifact, inputs))
+        made.append(verify(program, artifact, inputs, scores))
     return made
 
 
-def verify(program: Program, artifact: Artifact, inputs: Iterable[Arrays]) -> Artifact:
+def verify(
+    program: Program, artifact: Artifact, inputs: Sequence[Arrays], scores: Scores | None = None
+) -> Artifact:
     """Compare the artifact's outputs with the program's and put the outcome on record in its manifest."""
     try:
         with runtime.open(artifact) as runner:
             comparison = compare(program.run, runner.run, inputs)
-    except BackendMissing as error:
-        return artifact.verified(Verification(status="skipped", results={"reason": str(error)}))
+            limit = limit_db(program.precision, artifact.manifest.precision)
+            passed = comparison.sqnr_db >= limit
+            results = finite(comparison) | {"limit_db": limit}
+            results |= scores.figures(runner, program.preprocess) if scores else {}
+            results |= {} if passed else _departing(program, runner, inputs)
+    except (BackendMissing, UnsupportedTarget) as error:
+        return artifact.verified(Verification(status="skipped", results={"reason": _one_line(error)}))
     except EdgepressError as error:
-        return artifact.verified(Verification(status="failed", results={"reason": str(error)}))
-    limit = limit_db(program.precision, artifact.manifest.precision)
+        return artifact.verified(Verification(status="failed", results={"reason": _one_line(error)}))
     return artifact.verified(
         Verification(
-            status="passed" if comparison.sqnr_db >= limit else "failed",
+            status="passed" if passed else "failed",
             runner=runner.name(),
             reference="program",
-            results=finite(comparison) | {"limit_db": limit},
+            results=results,
         )
     )
 
 
 def require_verified(artifacts: Sequence[Artifact]) -> None:
-    """Raise VerificationFailed when any file departs too far from the network it was made from."""
-    failed = [artifact for artifact in artifacts if _status(artifact) == "failed"]
+    """Raise VerificationFailed when any file departs too far from the network it was made from, BackendMissing when
+    any could not be run at all: what was not verified is no success."""
+    failed, skipped = _having("failed", artifacts), _having("skipped", artifacts)
     if failed:
-        verification = failed[0].manifest.verification
         raise VerificationFailed(
             f"{len(failed)} of {len(artifacts)} files failed their verification.",
-            where=f"{failed[0].path}: {dict(verification.results) if verification else ''}",
-            hint="do not ship it; the manifest has marked it as failed",
+            where="; ".join(f"{artifact.path}: {_told(artifact)}" for artifact in failed),
+            hint="do not ship what failed; its manifest has marked it so",
+        )
+    if skipped:
+        raise BackendMissing(
+            f"{len(skipped)} of {len(artifacts)} files were written but not verified.",
+            where="; ".join(f"{artifact.path}: {_told(artifact)}" for artifact in skipped),
+            hint="install the runtime and convert again, or edgepress verify the file where it is installed",
         )
 
 
@@ -96,8 +143,41 @@ def batches(
 
 def finite(comparison: Comparison) -> dict[str, Value]:
     """The figures as JSON has them: it knows no infinity, so bit-equal outputs count as 999 dB."""
-    return {key: min(value, 999.0) for key, value in dataclasses.asdict(comparison).items()}
+    figures = dataclasses.asdict(comparison).items()
+    return {key: max(min(value, MOST_DB), -MOST_DB) for key, value in figures}
 
 
-def _status(artifact: Artifact) -> str:
-    return artifact.manifest.verification.status if artifact.manifest.verification else "skipped"
+def accuracy_figures(before: Accuracy, after: Accuracy) -> dict[str, Value]:
+    """Top-1 of the reference and of the file, and the points that it lost."""
+    return {
+        "top1_reference": before.top1,
+        "top1_candidate": after.top1,
+        "top1_drop": before.top1 - after.top1,
+    }
+
+
+def _departing(program: Program, runner: Runner, inputs: Sequence[Arrays]) -> dict[str, Value]:
+    """The user's layer from which on the file departs, where the runtime tells."""
+    precisions = (program.precision, runner.artifact.manifest.precision)
+    departing = layer_report(program.layer_outputs, runner.layer_outputs, inputs[0], precisions).departing
+    return {"first_departing_layer": departing.layer} if departing else {}
+
+
+def _having(status: str, artifacts: Sequence[Artifact]) -> list[Artifact]:
+    """A .pt2, which is the network itself, has no verification."""
+    return [
+        each
+        for each in artifacts
+        if each.manifest.verification and each.manifest.verification.status == status
+    ]
+
+
+def _told(artifact: Artifact) -> str:
+    """The reason or the figures on record, in one line."""
+    verification = artifact.manifest.verification
+    results = verification.results if verification else {}
+    return str(results["reason"]) if "reason" in results else figures_text(results)
+
+
+def _one_line(error: EdgepressError) -> str:
+    return " ".join(str(error).split())

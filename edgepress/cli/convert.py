@@ -8,10 +8,20 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgepress.cli._console import json_option, print_json, print_table, progress_bar, remark
+from edgepress.cli._described import quality_text
 from edgepress.cli._inputs import DataInput, ModelInput, data_options, listed_formats, model_argument
 
 if TYPE_CHECKING:
     from edgepress.artifact import Artifact
+
+FIGURES = {
+    "sqnr_db": "SQNR, dB",
+    "max_error": "max error",
+    "top1_agreement": "agreement, %",
+    "top1_reference": "top-1 before, %",
+    "top1_candidate": "top-1, %",
+}
+"""The figures of a verification that the table shows, and their columns."""
 
 
 @click.command()
@@ -24,6 +34,7 @@ if TYPE_CHECKING:
 @click.option(
     "-o", "--out", "folder", type=click.Path(path_type=Path), required=True, help="Folder for the files."
 )
+@click.option("--evaluate", "limit", type=click.IntRange(1), help="Samples for the accuracy.  [default: all]")
 @click.option("--name", default="model", show_default=True, help="File name, without its ending.")
 @json_option
 def command(
@@ -32,15 +43,17 @@ def command(
     formats: str,
     options: tuple[str, ...],
     folder: Path,
+    limit: int | None,
     name: str,
     as_json: bool,
 ) -> None:
     """Write MODEL in each FORMAT and compare its outputs with MODEL's on the format's own runtime.
 
-    The comparison runs on the data where --data is given, else on random inputs. A file that departs
-    further than its precision allows stays, marked as failed, and the exit code is 4.
+    The comparison runs on the data where --data is given, else on random inputs; labelled data gives the accuracy
+    of both as well. A file that departs further than its precision allows stays, marked as failed, and the exit
+    code is 4. A file whose runtime is not installed stays, marked as skipped, and the exit code is 6.
     """
-    from edgepress.cli._conversion import convert_all, require_verified
+    from edgepress.cli._conversion import Scored, convert_all, require_verified
     from edgepress.errors import BadOption
     from edgepress.files import check_writable
 
@@ -54,6 +67,7 @@ def command(
             {format: folder / f"{name}.{format}" for format in wanted},
             options=_options(options, wanted),
             data=data.open(),
+            scored=Scored(limit),
             progress=progress,
         )
     _show(made, as_json)
@@ -87,21 +101,24 @@ def _show(made: list[Artifact], as_json: bool) -> None:
     if as_json:
         print_json([{"path": str(artifact.path), **to_mapping(artifact.manifest)} for artifact in made])
         return
-    rows = []
+    columns = ["file", "precision", "bytes", "verified", *FIGURES.values()]
+    rows = [_row(artifact) for artifact in made]
+    used = [place for place, column in enumerate(columns) if any(row[place] for row in rows)]
+    print_table([columns[place] for place in used], [[row[place] for place in used] for row in rows])
     for artifact in made:
-        verification = artifact.manifest.verification
-        assert verification is not None, "convert_all verifies"
-        rows.append(
-            [
-                str(artifact.path),
-                artifact.manifest.precision,
-                f"{artifact.manifest.size_bytes:,}",
-                f"{verification.status} {verification.runner}",
-                *_figures(verification.results),
-            ]
-        )
-    print_table(["file", "precision", "bytes", "verified", "SQNR, dB", "agreement, %"], rows)
+        if artifact.manifest.quality:
+            click.echo(f"{artifact.path.name}: {quality_text(artifact.manifest)}")
 
 
-def _figures(results: Any) -> list[str]:
-    return [f"{results[key]:.1f}" if key in results else "" for key in ("sqnr_db", "top1_agreement")]
+def _row(artifact: Artifact) -> list[str]:
+    verification = artifact.manifest.verification
+    assert verification is not None, "convert_all verifies"
+    results = verification.results
+    status = "SKIPPED, not verified" if verification.status == "skipped" else verification.status
+    return [
+        str(artifact.path),
+        artifact.manifest.precision,
+        f"{artifact.manifest.size_bytes:,}",
+        f"{status} {verification.runner}".strip(),
+        *(f"{results[key]:.4g}" if key in results else "" for key in FIGURES),
+    ]

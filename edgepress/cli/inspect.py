@@ -23,18 +23,28 @@ if TYPE_CHECKING:
 def command(model: ModelInput, formats: str | None, as_json: bool) -> None:
     """Print parameters, MACs, bytes and memory access of MODEL, per layer and in total; the groups of
     channels that pruning can remove; and for each format which operators can be written, and in which layers one
-    cannot. Operators that cannot be counted are listed apart."""
+    cannot. Operators that cannot be counted are listed apart. Of a file that edgepress has converted, print what
+    its manifest says: the graph's quality and the outcome of its verification."""
     from edgepress import convert, cost
+    from edgepress.cli import _described
     from edgepress.cli._support import support
     from edgepress.compress.prune_channels import prunable
 
+    made = _described.converted_file(model.text)
+    file = {"file": _described.as_mapping(made)} if made else {}
+    if made and not as_json:
+        _described.show(made)
+    if made and made.format not in convert.readable():
+        if as_json:
+            print_json(file)
+        return
     wanted = convert.formats() if formats is None else listed_formats(formats)
     program = model.load()
     measured = cost.measure(program)
     answers = [support(program, format) for format in wanted]
     channels = None if program.precision == "int8" else prunable(program)
     if as_json:
-        print_json(_json(program, measured, channels) | _json_support(program, answers))
+        print_json(file | _json(program, measured, channels) | _json_support(program, answers))
         return
     _show(program, measured)
     if channels is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,17 +18,20 @@ if TYPE_CHECKING:
     from edgepress.data import Data
     from edgepress.errors import EdgepressError
     from edgepress.progress import Progress
-    from edgepress.runtime import Comparison
+    from edgepress.runtime import Comparison, LayerReport
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What the comparison of two artifacts gave; the accuracies are None without labelled data."""
+    """What the comparison of two artifacts gave. `comparison` is None where the outputs cannot be compared at all, for
+    the reason in `broken`; the accuracies are None without labelled data, `layers` unless asked for."""
 
-    comparison: Comparison
+    comparison: Comparison | None
     limit_db: float
+    broken: EdgepressError | None = None
     before: Accuracy | None = None
     after: Accuracy | None = None
+    layers: LayerReport | None = None
 
     @property
     def drop(self) -> float | None:
@@ -39,6 +42,8 @@ class Verdict:
         """Why the candidate is not good enough: its drop where a limit is given, else its outputs."""
         from edgepress.errors import VerificationFailed
 
+        if self.comparison is None:
+            return self.broken
         if max_drop is None or self.drop is None:
             return self.comparison.error(self.limit_db, where=str(candidate))
         if self.drop <= max_drop:
@@ -59,6 +64,9 @@ class Verdict:
 )
 @click.option("--samples", default=256, show_default=True, type=click.IntRange(1), help="Samples to compare.")
 @click.option("--evaluate", "limit", type=click.IntRange(1), help="Samples for the accuracy.  [default: all]")
+@click.option(
+    "--layers", "with_layers", is_flag=True, help="Compare layer by layer, and name the first to depart."
+)
 @json_option
 def command(
     reference: Path,
@@ -67,12 +75,14 @@ def command(
     max_drop: float | None,
     samples: int,
     limit: int | None,
+    with_layers: bool,
     as_json: bool,
 ) -> None:
     """Run REFERENCE and CANDIDATE (a .pt2 or a converted file) on the same inputs, each on its own runtime.
 
     The outputs must agree as closely as the two precisions allow; with --max-drop, the accuracy on
     --data decides instead. When they do not, the exit code is 4 and CANDIDATE's manifest says "failed".
+    --layers compares what happens inside as well, under the names of the user's own modules.
     """
     from edgepress.artifact import Artifact
     from edgepress.errors import UsageError
@@ -84,8 +94,9 @@ def command(
             "--max-drop compares accuracies, which needs data.", hint="--data folder:DIR, or another"
         )
     first, second = Artifact.open(reference), Artifact.open(candidate)
+    _check_same_network(first, second)
     with progress_bar() as progress:
-        verdict = _compare(first, second, data.open(), Limits(samples, limit), progress)
+        verdict = _compare(first, second, data.open(), Extent(samples, limit, with_layers), progress)
     if max_drop is not None and verdict.drop is None:
         raise UsageError("--max-drop compares accuracies, and this data has no labels.", where=str(data.text))
     error = verdict.error(max_drop, candidate)
@@ -96,32 +107,69 @@ def command(
 
 
 @dataclass(frozen=True)
-class Limits:
-    """How many samples to compare outputs on, and how many to measure the accuracy on (None: all)."""
+class Extent:
+    """How many samples to compare outputs on, how many to measure the accuracy on (None: all), and whether to look
+    at the layers."""
 
     samples: int
     evaluate: int | None
+    layers: bool
+
+
+def _check_same_network(first: Artifact, second: Artifact) -> None:
+    """Raise BadInput for files that take or give other tensors: they cannot be of one network."""
+    from edgepress.errors import BadInput
+
+    def tensors(artifact: Artifact) -> list[tuple[object, ...]]:
+        signature = artifact.manifest.signature
+        return [
+            (kind, spec.shape[1:], spec.dtype)
+            for kind in ("inputs", "outputs")
+            for spec in getattr(signature, kind)
+        ]
+
+    if tensors(first) != tensors(second):
+        told = [
+            ", ".join(map(str, (*each.manifest.signature.inputs, "gives", *each.manifest.signature.outputs)))
+            for each in (first, second)
+        ]
+        raise BadInput(
+            f"{first.path.name} and {second.path.name} are not of the same network.",
+            where=f"{first.path.name} takes {told[0]}; {second.path.name} takes {told[1]}",
+            hint="verify a file against the .pt2 that it was converted from",
+        )
 
 
 def _compare(
-    first: Artifact, second: Artifact, data: Data | None, limits: Limits, progress: Progress
+    first: Artifact, second: Artifact, data: Data | None, extent: Extent, progress: Progress
 ) -> Verdict:
     from edgepress import runtime
     from edgepress.accuracy import can_evaluate, evaluate
     from edgepress.cli._conversion import batches
+    from edgepress.cli._layers import layer_report
+    from edgepress.errors import VerificationFailed
 
     manifest = first.manifest
+    precisions = (manifest.precision, second.manifest.precision)
+    verdict = Verdict(comparison=None, limit_db=runtime.limit_db(*precisions))
     with runtime.open(first) as reference, runtime.open(second) as candidate:
-        inputs = batches(manifest.signature, manifest.preprocess, data, limits.samples)
-        comparison = runtime.compare(reference.run, candidate.run, inputs)
-        limit_db = runtime.limit_db(manifest.precision, second.manifest.precision)
-        if data is None or not can_evaluate(data, manifest.preprocess):
-            return Verdict(comparison, limit_db)
-        accuracies = [
-            evaluate(runner.run, data, manifest.preprocess, limit=limits.evaluate, progress=progress)
+        inputs = batches(manifest.signature, manifest.preprocess, data, extent.samples)
+        try:
+            compared = runtime.compare(reference.run, candidate.run, inputs)
+            verdict = replace(verdict, comparison=compared)
+        except VerificationFailed as error:
+            verdict = replace(verdict, broken=error)
+        if extent.layers:
+            few = next(batches(manifest.signature, manifest.preprocess, data))
+            report = layer_report(reference.layer_outputs, candidate.layer_outputs, few, precisions)
+            verdict = replace(verdict, layers=report)
+        if data is None or verdict.broken or not can_evaluate(data, manifest.preprocess):
+            return verdict
+        before, after = (
+            evaluate(runner.run, data, manifest.preprocess, limit=extent.evaluate, progress=progress)
             for runner in (reference, candidate)
-        ]
-    return Verdict(comparison, limit_db, *accuracies)
+        )
+    return replace(verdict, before=before, after=after)
 
 
 def _record(verdict: Verdict, first: Artifact, second: Artifact, *, passed: bool) -> Verification:
@@ -132,27 +180,37 @@ def _record(verdict: Verdict, first: Artifact, second: Artifact, *, passed: bool
         status="passed" if passed else "failed",
         runner=runners_of(second.format)[0],
         reference=first.path.name,
-        results=_figures(verdict),
+        results=_figures(verdict) | _departing(verdict),
     )
 
 
-def _figures(verdict: Verdict) -> dict[str, Any]:
-    from edgepress.cli._conversion import finite
+def _departing(verdict: Verdict) -> dict[str, Any]:
+    departing = verdict.layers.departing if verdict.layers else None
+    return {"first_departing_layer": departing.layer} if departing else {}
 
-    figures: dict[str, Any] = finite(verdict.comparison) | {"limit_db": verdict.limit_db}
+
+def _figures(verdict: Verdict) -> dict[str, Any]:
+    from edgepress.cli._conversion import accuracy_figures, finite
+
+    if verdict.comparison is None:
+        figures: dict[str, Any] = {"reason": verdict.broken.what} if verdict.broken else {}
+    else:
+        figures = finite(verdict.comparison) | {"limit_db": verdict.limit_db}
     if verdict.before and verdict.after:
-        figures |= {
-            "top1_reference": verdict.before.top1,
-            "top1_candidate": verdict.after.top1,
-            "top1_drop": verdict.drop,
-        }
+        figures |= accuracy_figures(verdict.before, verdict.after)
     return figures
 
 
 def _show(verdict: Verdict, as_json: bool, *, passed: bool) -> None:
-    figures = _figures(verdict)
+    from edgepress.cli import _layers
+
+    figures, status = _figures(verdict), "passed" if passed else "failed"
     if as_json:
-        print_json({"status": "passed" if passed else "failed", **figures})
+        inside = _layers.as_mapping(verdict.layers) if verdict.layers else {}
+        print_json({"status": status, **figures, **inside})
         return
-    print_table(["figure", "value"], [[key, f"{value:.6g}"] for key, value in figures.items()])
-    click.echo("passed" if passed else "failed")
+    rows = [[key, value if isinstance(value, str) else f"{value:.6g}"] for key, value in figures.items()]
+    print_table(["figure", "value"], rows)
+    if verdict.layers:
+        _layers.show(verdict.layers)
+    click.echo(status)

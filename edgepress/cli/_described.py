@@ -1,0 +1,62 @@
+"""What a manifest says of its file, for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edgepress.cli._console import print_table
+
+if TYPE_CHECKING:
+    from edgepress.artifact import Artifact, Manifest
+
+
+def converted_file(text: str) -> Artifact | None:
+    """The file that MODEL names, when it is one that edgepress has converted; None for every other MODEL."""
+    from edgepress.artifact import Artifact, manifest_path
+
+    path = Path(text)
+    return Artifact.open(path) if path.is_file() and manifest_path(path).is_file() else None
+
+
+def quality_text(manifest: Manifest) -> str:
+    """`12 operations, 0 transposes`: the counts of what runtimes do slowly."""
+    return ", ".join(f"{value} {key.replace('_', ' ')}" for key, value in manifest.quality.items())
+
+
+def figures_text(results: Mapping[str, Any]) -> str:
+    """What a verification has put on record: `sqnr_db 61.2, max_error 0.01`."""
+    return ", ".join(
+        f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}"
+        for key, value in results.items()
+    )
+
+
+def as_mapping(artifact: Artifact) -> dict[str, Any]:
+    from edgepress.options import to_mapping
+
+    return {"path": str(artifact.path), **to_mapping(artifact.manifest)}
+
+
+def show(artifact: Artifact) -> None:
+    manifest = artifact.manifest
+    print_table(["", artifact.path.name], [[key, value] for key, value in _facts(manifest).items()])
+    for kind, specs in (("input", manifest.signature.inputs), ("output", manifest.signature.outputs)):
+        for spec in specs:
+            click.echo(f"{kind:<16} {spec}")
+
+
+def _facts(manifest: Manifest) -> dict[str, str]:
+    checked = manifest.verification
+    return {
+        "format": f"{manifest.format}, {manifest.precision}, {manifest.layout}",
+        "bytes": f"{manifest.size_bytes:,}",
+        "sha-256": manifest.sha256,
+        "history": ", ".join(manifest.history.names()),
+        "graph": quality_text(manifest) or "not counted",
+        "verification": checked.status if checked else "never verified",
+        "figures": figures_text(checked.results) if checked else "",
+    }
