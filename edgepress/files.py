@@ -34,6 +34,30 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def replacing_folder(path: Path, marker: str) -> Iterator[Path]:
+    """Yield a new folder beside `path`; on success it takes the name of `path`.
+
+    Raises BadInput where `path` is a file, or a folder that holds something but no `marker`, the file by which one
+    made here before is known: nothing of the user's is ever removed.
+    """
+    if path.exists() and (not path.is_dir() or (any(path.iterdir()) and not (path / marker).is_file())):
+        raise BadInput(
+            f"{path.name} is there already, and not ours to replace.",
+            where=str(path.absolute()),
+            hint="another folder (-o)",
+        )
+    check_writable(path.parent)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as name:
+        made, old = Path(name, "made"), Path(name, "old")
+        made.mkdir()
+        yield made
+        if path.exists():
+            path.rename(old)
+        made.rename(path)
+
+
 def check_writable(folder: Path) -> None:
     """Raise BadInput when files cannot be written to the folder (made or not yet), without making it: asked
     before the work, not after it."""

@@ -21,6 +21,7 @@ ORDER = (
     "convert",
     "verify",
     "benchmark",
+    "bundle",
     "report",
     "demo",
 )
