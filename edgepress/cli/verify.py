@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from edgepress.data import Data
     from edgepress.errors import EdgepressError
     from edgepress.progress import Progress
-    from edgepress.runtime import Comparison, LayerReport
+    from edgepress.runtime import Comparison, LayerReport, Runner
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,7 +154,7 @@ def _compare(
     manifest = first.manifest
     precisions = (manifest.precision, second.manifest.precision)
     verdict = Verdict(comparison=None, limit_db=runtime.limit_db(*precisions))
-    with runtime.open(first) as reference, runtime.open(second) as candidate:
+    with runtime.open(first) as reference, _opened(second) as candidate:
         inputs = batches(manifest.signature, manifest.preprocess, data, extent.samples)
         try:
             compared = runtime.compare(reference.run, candidate.run, inputs)
@@ -170,6 +172,22 @@ def _compare(
             for runner in (reference, candidate)
         )
     return replace(verdict, before=before, after=after)
+
+
+@contextmanager
+def _opened(artifact: Artifact) -> Iterator[Runner]:
+    """A runner of the file; that its own runtime refuses it is put on record."""
+    from edgepress import runtime
+    from edgepress.artifact import Verification
+    from edgepress.errors import BadInput
+
+    with ExitStack() as stack:
+        try:
+            runner = stack.enter_context(runtime.open(artifact))
+        except BadInput as error:
+            artifact.verified(Verification(status="failed", results={"reason": error.what}))
+            raise
+        yield runner
 
 
 def _record(verdict: Verdict, first: Artifact, second: Artifact, *, passed: bool) -> Verification:

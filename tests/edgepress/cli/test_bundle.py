@@ -92,14 +92,15 @@ def artifact(made: Artifact, tmp_path: Path) -> Artifact:
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Class folders of pictures, wide and high."""
+    """Class folders of JPEGs, wide and high: cut from the photograph that comes with scikit-learn."""
+    datasets = pytest.importorskip("sklearn.datasets", reason="the photograph comes with scikit-learn")
+    photograph = Image.fromarray(datasets.load_sample_image("china.jpg"))
     folder = tmp_path_factory.mktemp("pictures")
-    random = np.random.default_rng(0)
     for place in range(8):
-        size = (30, 25) if place % 2 else (21, 47)
-        made = Image.fromarray(random.integers(0, 256, (*size, 3), np.uint8))
+        width, height = (301, 204) if place % 2 else (187, 411)
+        cut = photograph.crop((40 * place, 2 * place, 40 * place + width, 2 * place + height))
         (folder / str(place % 4)).mkdir(exist_ok=True)
-        made.save(folder / str(place % 4) / f"{place}.png")
+        cut.save(folder / str(place % 4) / f"{place}.jpg")
     return folder
 
 
@@ -116,7 +117,7 @@ def test_the_example_reproduces_the_samples_and_reads_a_picture(
     assert done.returncode == 0, done.stderr
     # The same runtime on the same machine, a sample at a time as when the outputs were made: bit for bit.
     assert "3 samples: SQNR inf dB" in done.stdout
-    picture = next(pictures.glob("*/*.png"))
+    picture = next(pictures.glob("*/*.jpg"))
     shown = run_alone(bundle, str(picture))
     assert shown.returncode == 0, shown.stderr
     scores = _scores(program, picture, tmp_path)

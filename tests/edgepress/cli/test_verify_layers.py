@@ -233,6 +233,18 @@ def test_a_changed_file_is_refused(
     assert "hash differs" in capsys.readouterr().err
 
 
+def test_a_file_that_its_runtime_refuses_is_on_record(
+    files: Files, program: Program, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reference, file = files.copy(program, "onnx", tmp_path)
+    manifest = Artifact.open(file).manifest
+    file.write_bytes(file.read_bytes()[:200])
+    Artifact.describe(file, manifest)
+    assert run(["verify", str(reference), str(file)]) == 2
+    assert "refuses the file" in capsys.readouterr().err
+    assert Artifact.open(file).manifest.verification.status == "failed"
+
+
 def test_every_runner_that_tells_names_the_users_layers(
     files: Files, program: Program, tmp_path: Path
 ) -> None:
