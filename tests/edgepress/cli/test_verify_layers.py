@@ -15,7 +15,7 @@ import tflite_files
 import tiny_networks
 from onnx import numpy_helper
 
-from edgepress import convert, graph, ncnn_file, plugins
+from edgepress import convert, graph, ncnn_file
 from edgepress.artifact import Artifact
 from edgepress.cli import run
 from edgepress.errors import BackendMissing
@@ -264,7 +264,7 @@ def test_every_runner_that_tells_names_the_users_layers(
 
 def _missing(runner: type) -> bool:
     try:
-        plugins.require(*runner.requires, extra=runner.extra)
+        runner.require()
     except BackendMissing:
         return True
     return False
