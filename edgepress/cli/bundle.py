@@ -50,7 +50,7 @@ def command(artifact: Path, data: DataInput, folder: Path, force: bool, as_json:
 
 def _check_verified(artifact: Artifact, force: bool) -> None:
     """Raise VerificationFailed for a file that failed, unless forced; remark on one that nobody has verified."""
-    from edgepress.artifact import PROGRAM_FORMAT
+    from edgepress.artifact import PROGRAM_FORMATS
     from edgepress.cli._described import figures_text
     from edgepress.errors import VerificationFailed
 
@@ -61,7 +61,7 @@ def _check_verified(artifact: Artifact, force: bool) -> None:
             where=f"{artifact.path}: {figures_text(checked.results)}",
             hint="edgepress verify --layers shows where; --force bundles it nevertheless",
         )
-    if artifact.format != PROGRAM_FORMAT and (checked is None or checked.status != "passed"):
+    if artifact.format not in PROGRAM_FORMATS and (checked is None or checked.status != "passed"):
         remark(
             f"{artifact.path.name} is {'not verified' if checked is None else checked.status}: do not ship it yet."
         )
