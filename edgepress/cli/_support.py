@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import operator
-from collections import Counter
+from collections import defaultdict
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -26,11 +27,15 @@ class Support:
     places: tuple[UnsupportedOperator, ...] = ()
     asked: bool = True
 
-    def of(self, name: str) -> str:
-        """What the table says of the operator called `name`."""
+    def of(self, name: str, layers: Sequence[str], known: Collection[str]) -> str:
+        """What the table says of the operator called `name`, which is in these layers; `known` are all there are. Where
+        a format speaks of operators of its own, what it cannot run counts for all of its layer's."""
         if not self.asked:
             return "?"
-        refused = sum(place.operator == name for place in self.places)
+        refused = sum(
+            place.operator == name or (place.operator not in known and place.layer in layers)
+            for place in self.places
+        )
         return f"no ({refused})" if refused else YES
 
 
@@ -47,16 +52,14 @@ def support(program: Program, format: str) -> Support:
     return Support(format, YES)
 
 
-def operators(program: Program) -> dict[str, int]:
-    """How often each operator occurs that makes a tensor of its own, the most frequent first."""
-    nodes = graph.operators(program.graph_module())
-    names = (
-        graph.op_name(node)
-        for node in nodes
-        if node.target is not operator.getitem
-        and isinstance(node.meta.get("val"), (torch.Tensor, tuple, list))
-    )
-    return dict(Counter(names).most_common())
+def operators(program: Program) -> dict[str, list[str]]:
+    """The layers of each operator that makes a tensor of its own, once for each time, the most frequent first."""
+    found: defaultdict[str, list[str]] = defaultdict(list)
+    for node in graph.operators(program.graph_module()):
+        made = isinstance(node.meta.get("val"), (torch.Tensor, tuple, list))
+        if made and node.target is not operator.getitem:
+            found[graph.op_name(node)].append(graph.layer_name(node))
+    return dict(sorted(found.items(), key=lambda item: -len(item[1])))
 
 
 def _line(error: Exception) -> str:

@@ -55,9 +55,10 @@ def command(model: ModelInput, formats: str | None, as_json: bool) -> None:
 def _show_support(program: Program, answers: list[Support]) -> None:
     from edgepress.cli._support import operators
 
+    found = operators(program)
     rows = [
-        [name, str(count), *(answer.of(name) for answer in answers)]
-        for name, count in operators(program).items()
+        [name, str(len(layers)), *(answer.of(name, layers, found) for answer in answers)]
+        for name, layers in found.items()
     ]
     print_table(
         ["operator", "times", *(answer.format for answer in answers)],
@@ -77,7 +78,7 @@ def _json_support(program: Program, answers: list[Support]) -> dict[str, Any]:
 
     return {
         "formats": {answer.format: answer.verdict for answer in answers},
-        "operators": operators(program),
+        "operators": {name: len(layers) for name, layers in operators(program).items()},
         "unsupported": {answer.format: [to_mapping(place) for place in answer.places] for answer in answers},
     }
 

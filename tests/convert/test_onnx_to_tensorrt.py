@@ -158,6 +158,15 @@ def test_the_rules_are_asked_without_tensorrt() -> None:
         convert.check(odd(), "tensorrt", here=False)
 
 
+def test_inspect_counts_tensorrts_operators_for_their_layer(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    odd().save(tmp_path / "odd.pt2")
+    assert run(["inspect", str(tmp_path / "odd.pt2"), "--to", "tensorrt"]) == 0
+    rows = {line.replace("│", " ").strip() for line in capsys.readouterr().out.splitlines()}
+    assert {" ".join(row.split()) for row in rows} >= {"conv2d 1 yes", "fft_rfft 1 no (1)"}
+
+
 def test_compress_for_tensorrt_needs_no_tensorrt(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -75,6 +75,7 @@ def test_onnx_foresees_without_exporting(monkeypatch: pytest.MonkeyPatch) -> Non
 
 USES = {
     "in_place": lambda x: nn.functional.celu(x.abs_() - 1, alpha=0.5),
+    "assertion": lambda x: x.to(torch.float32) * 2,
     "pieces": lambda x: torch.special.i0e(x),
     "complex": lambda x: torch.fft.rfft(x).abs(),
     "composite": lambda x: x.unfold(2, 3, 1).mean(-1),
