@@ -14,11 +14,15 @@ from edgepress import graph
 from edgepress.compress._sharing.choice import MOST_BITS, Sharable, Sharing, fewest_values, within
 from edgepress.compress._sharing.codebook import Initialisation
 from edgepress.compress._sharing.importance import importances
+from edgepress.compress._sharing.keep import shared_weights, still_shared
 from edgepress.compress._sharing.report import results, summary
 from edgepress.compress._sparse.layers import Layer, Weights, read_weights
 from edgepress.errors import BadOption, UnsupportedModel
+from edgepress.history import Value
 from edgepress.program import Program
 from edgepress.stage import Context, Outcome, Stage
+
+__all__ = ["ShareWeights", "shared"]
 
 STANDARD_BITS = 5
 """What Deep Compression takes for fully connected layers: 32 values."""
@@ -128,3 +132,10 @@ class ShareWeights(Stage):
         if self.bits is None and self.size is not None:
             return None
         return layer.with_bits(self.bits or STANDARD_BITS, self.initialisation, seed)
+
+
+def shared(program: Program) -> dict[str, Mapping[str, Value]]:
+    """The weights, by dotted name, that share values now, and what the stage that did it said of each: bits, values,
+    expected bytes."""
+    now = still_shared(program, program.history)
+    return {name: facts for name, facts in shared_weights(program.history).items() if name in now}

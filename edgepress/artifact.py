@@ -87,7 +87,7 @@ class Artifact:
             raise BadInput(f"There is no {path.name!r}.", where=str(path.absolute()), hint="check the path")
         beside = manifest_path(path)
         if path.suffix == f".{PROGRAM_FORMAT}" or (path.suffix == f".{CODED_FORMAT}" and not beside.exists()):
-            return cls(path, _from_program_file(path))
+            return cls(path, program_manifest(path))
         if not beside.is_file():
             raise BadInput(
                 f"{path.name!r} has no manifest ({beside.name}).",
@@ -132,7 +132,8 @@ def encode(value: Any) -> str:
     return TypeAdapter(type(value)).dump_json(value, indent=2).decode()
 
 
-def _from_program_file(path: Path) -> Manifest:
+def program_manifest(path: Path) -> Manifest:
+    """The manifest inside a file that holds a whole Program: of the Program, whatever lies beside the file."""
     format, name = path.suffix.removeprefix("."), f"extra/{PROGRAM_METADATA}"
     if format == CODED_FORMAT:
         content = read_text(path, name)

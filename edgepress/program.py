@@ -23,7 +23,15 @@ from torch.fx import GraphModule
 
 from edgepress import __version__, archive, graph
 from edgepress._exporting import export, quiet
-from edgepress.artifact import PROGRAM_FORMAT, PROGRAM_METADATA, Artifact, Manifest, Precision, encode
+from edgepress.artifact import (
+    PROGRAM_FORMAT,
+    PROGRAM_METADATA,
+    Artifact,
+    Manifest,
+    Precision,
+    encode,
+    program_manifest,
+)
 from edgepress.errors import BadInput, UnsupportedModel
 from edgepress.files import existing_file, replacing
 from edgepress.history import History, Step
@@ -72,7 +80,7 @@ class Program:
     def load(cls, path: str | Path) -> Program:
         """Read a `.pt2` or a `.epz` after checking that it is only data (see edgepress.archive)."""
         found = existing_file(path, "program")
-        manifest = Artifact.open(found).manifest
+        manifest = program_manifest(found)
         with quiet():
             exported = archive.load(found)
         if not _agree(_signature(exported), manifest.signature):

@@ -40,12 +40,7 @@ SQUEEZENET: dict[str, tuple[Stage, ...]] = {
 }
 RESNET20: dict[str, tuple[Stage, ...]] = {
     "as it came": (),
-    "half zeros, trained, shared, trained": (
-        PruneWeights(sparsity=0.5),
-        TUNING,
-        ShareWeights(sqnr_db=20),
-        TUNING,
-    ),
+    "half zeros, shared, one epoch": (PruneWeights(sparsity=0.5), ShareWeights(sqnr_db=20), TUNING),
 }
 LARGEST_FILE_MB = 0.47
 LARGEST_DROP_POINTS = 0.5

@@ -9,7 +9,7 @@ import torch
 
 from edgepress.compress._sparse.zeros import parameters
 from edgepress.compress._training.hook import TrainingHook
-from edgepress.history import History
+from edgepress.history import History, Value
 from edgepress.program import Program
 from edgepress.trainable import Trainable
 
@@ -77,14 +77,14 @@ class KeepShared(TrainingHook):
             weight.copy_(values[tie.cluster].view_as(weight))
 
 
-def shared_weights(history: History) -> dict[str, int]:
-    """The dotted names of the weights that the stages so far have made to share values, and how many."""
-    found: dict[str, int] = {}
+def shared_weights(history: History) -> dict[str, Mapping[str, Value]]:
+    """The dotted names of the weights that the stages so far have made to share values, and what they said of each."""
+    found: dict[str, Mapping[str, Value]] = {}
     for step in history.steps:
         weights = step.results.get(SHARED)
         for name, facts in weights.items() if isinstance(weights, Mapping) else ():
             if isinstance(facts, Mapping) and isinstance(facts.get("values"), int):
-                found[name] = int(facts["values"])  # type: ignore[arg-type]
+                found[name] = facts
     return found
 
 
@@ -93,6 +93,12 @@ def still_shared(program: Program, history: History) -> frozenset[str]:
     stored = dict(program.exported.named_parameters())
     return frozenset(
         name
-        for name, values in shared_weights(history).items()
-        if name in stored and int(torch.count_nonzero(stored[name].detach().unique())) <= values
+        for name, facts in shared_weights(history).items()
+        if name in stored and int(torch.count_nonzero(stored[name].detach().unique())) <= _values(facts)
     )
+
+
+def _values(facts: Mapping[str, Value]) -> int:
+    count = facts["values"]
+    assert isinstance(count, int), "shared_weights takes no other"
+    return count

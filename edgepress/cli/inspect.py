@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -29,6 +30,7 @@ def command(model: ModelInput, formats: str | None, as_json: bool) -> None:
     from edgepress.cli import _described
     from edgepress.cli._support import support
     from edgepress.compress.prune_channels import prunable
+    from edgepress.compress.share_weights import shared
 
     made = _described.converted_file(model.text)
     file = {"file": _described.as_mapping(made)} if made else {}
@@ -44,9 +46,11 @@ def command(model: ModelInput, formats: str | None, as_json: bool) -> None:
     answers = [support(program, format) for format in wanted]
     channels = None if program.precision == "int8" else prunable(program)
     if as_json:
-        print_json(file | _json(program, measured, channels) | _json_support(program, answers))
+        facts = _json(program, measured, channels) | {"shared": shared(program)}
+        print_json(file | facts | _json_support(program, answers))
         return
     _show(program, measured)
+    _show_shared(shared(program))
     if channels is not None:
         _show_channels(channels)
     _show_support(program, answers)
@@ -94,6 +98,16 @@ def _show(program: Program, measured: Cost) -> None:
     click.echo(f"{'history':<24} {', '.join(program.history.names()) or 'captured only'}")
     for layer in measured.uncounted:
         click.echo(f"not counted: {layer.name} ({layer.type})")
+
+
+def _show_shared(weights: Mapping[str, Mapping[str, Any]]) -> None:
+    rows = [
+        [name, *(f"{facts[key]:,}" for key in ("bits", "values", "nonzero", "coded_bytes"))]
+        for name, facts in weights.items()
+    ]
+    if rows:
+        columns = ["weight", "bits", "values", "not zero", "bytes, coded"]
+        print_table(columns, rows, title="Weights that share values")
 
 
 def _show_channels(channels: Prunable) -> None:
