@@ -27,6 +27,7 @@ def command(model: ModelInput, formats: str | None, as_json: bool) -> None:
     cannot. Operators that cannot be counted are listed apart. Of a file that edgepress has converted, print what
     its manifest says: the graph's quality and the outcome of its verification."""
     from edgepress import convert, cost
+    from edgepress.artifact import PROGRAM_FORMATS
     from edgepress.cli import _described
     from edgepress.cli._support import support
     from edgepress.compress.prune_channels import prunable
@@ -36,7 +37,7 @@ def command(model: ModelInput, formats: str | None, as_json: bool) -> None:
     file = {"file": _described.as_mapping(made)} if made else {}
     if made and not as_json:
         _described.show(made)
-    if made and made.format not in convert.readable():
+    if made and made.format not in (*convert.readable(), *PROGRAM_FORMATS):
         if as_json:
             print_json(file)
         return
