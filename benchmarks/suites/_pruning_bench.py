@@ -36,6 +36,7 @@ SCHEDULE: dict[str, Any] = {
     "random_crop": 4,
     "flip": True,
     "holdout": 0,
+    "precision": "bfloat16",
 }
 """The tuning that every network gets: Nesterov momentum, one cycle, shifted and mirrored pictures."""
 

@@ -27,7 +27,15 @@ from edgepress.recipe import Recipe
 SCHEDULE = ((16, 8, 0.1), (24, 3, 0.05), (32, 1, 0.02))
 """(picture size, epochs, peak learning rate): half the work of training at the full size throughout."""
 
-TUNING = Distill(epochs=2, learning_rate=0.02, batch_size=128, random_crop=4, flip=True, holdout=0)
+TUNING = Distill(
+    epochs=2,
+    learning_rate=0.02,
+    batch_size=128,
+    random_crop=4,
+    flip=True,
+    holdout=0,
+    precision="bfloat16",
+)
 SPEEDUPS = (2.5, 3.3)
 """Of the multiply-accumulates, as published."""
 
@@ -67,6 +75,7 @@ def trained(data: Data, folder: Path) -> Program:
             random_crop=size // 8,
             flip=True,
             holdout=0,
+            precision="bfloat16",
         )
         fresh = models.load("resnet56", input_shape=(3, size, size))
         if program is not None:
