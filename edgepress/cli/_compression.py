@@ -42,8 +42,7 @@ class Compression:
     def start(self, program: Program, progress: Progress, announce: Callable[[str], None]) -> RunResult:
         """Run the whole recipe on `program`."""
         compress.check(program, self.recipe, self.data, self.stopwatch)
-        for format in self.formats:
-            convert.check(program, format, here=False)
+        self._check_formats(program)
         if self.data is not None:
             check_labels(self.data, program.signature)
             program = dataclasses.replace(program, labels=program.labels or self.data.class_names)
@@ -82,8 +81,13 @@ class Compression:
                 where=str(self.folder),
                 hint="run again with --overwrite in place of --resume",
             )
+        self._check_formats(original)
         announce(f"{len(result.stages)} of {len(self.recipe.stages)} stages were finished before")
         return self._stages(original, program, result, progress, announce)
+
+    def _check_formats(self, program: Program) -> None:
+        for format in self.formats:
+            convert.check(program, format, here=False)
 
     def _stages(
         self,

@@ -41,6 +41,7 @@ def test_compress_refuses_before_any_stage(capsys: pytest.CaptureFixture[str]) -
     assert run([*compress, "--for", "onxn"]) == 2
     assert "Did you mean 'onnx'" in capsys.readouterr().err
     assert run(compress) == 0, "without a format, it is compressed"
+    assert run([*compress, "--resume", "--for", "onnx"]) == UNSUPPORTED
 
 
 def test_inspect_prints_every_operator_by_format(capsys: pytest.CaptureFixture[str]) -> None:
