@@ -11,12 +11,15 @@ import numpy as np
 
 from edgepress.errors import BadInput, DeviceFailed
 from edgepress.files import existing_file
+from edgepress.layer_output import LayerOutput
 from edgepress.runtime._quiet import quiet
 from edgepress.runtime._runner import LayerTime, Runner
 
 NO_ERROR = 0
 STORED = {"int64": np.int32, "bool": np.int32}
 """What MNN has in place of NumPy's types."""
+UNNAMED = {"Raster", "FloatToInt8", "Int8ToFloat"}
+"""Operators that MNN puts before a layer, under the layer's name."""
 
 
 class MnnRunner(Runner):
@@ -102,6 +105,21 @@ class MnnRunner(Runner):
             for (name, type), times in samples_ms.items()
             if len(times) > 1
         )
+
+    def read_layers(self, arrays: Sequence[np.ndarray]) -> tuple[LayerOutput, ...]:
+        """Of the operators that bear a layer's name: MNN keeps the ONNX file's `<layer>/<type>`."""
+        self.load_inputs(arrays)
+        found: list[LayerOutput] = []
+
+        def after(tensors: Any, operator: Any) -> bool:
+            layer, slash, _ = operator.getName().partition("/")
+            kind = operator.getType().partition(" ")[0]
+            if slash and kind not in UNNAMED and tensors[0].getDataType() == self._mnn.Halide_Type_Float:
+                found.append(LayerOutput(layer, kind, self._read(tensors[0], np.dtype(np.float32))))
+            return True
+
+        self._interpreter.runSessionWithCallBackInfo(self._session, lambda _tensors, _operator: True, after)
+        return tuple(output for output in found if output.value.ndim)
 
     def _host(self, array: np.ndarray) -> Any:
         """A tensor of MNN that holds the array in its own order, NCHW for pictures."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import subprocess
 import sys
@@ -36,6 +37,7 @@ CASES = [
     ("onnx", "cut"),
     pytest.param("tflite", "stretched, BGR", marks=pytest.mark.tflite),
     pytest.param("ncnn", "cut", marks=pytest.mark.ncnn),
+    pytest.param("mnn", "cut", marks=pytest.mark.mnn),
 ]
 
 ALONE = """
@@ -115,13 +117,16 @@ def test_the_example_reproduces_the_samples_and_reads_a_picture(
     assert run(["bundle", str(artifact.path), *data, "-o", str(bundle)]) == 0
     done = run_alone(bundle)
     assert done.returncode == 0, done.stderr
-    # The same runtime on the same machine, a sample at a time as when the outputs were made: bit for bit.
-    assert "3 samples: SQNR inf dB" in done.stdout
+    # The same runtime on the same machine, a sample at a time as when the outputs were made: bit for bit. But MNN
+    # chooses its kernels anew for every session, so there only float's rounding is left: 100 dB is ten times that.
+    sqnr_db = float(done.stdout.partition("3 samples: SQNR ")[2].split()[0])
+    assert sqnr_db > 100 if format == "mnn" else sqnr_db == math.inf
     picture = next(pictures.glob("*/*.jpg"))
     shown = run_alone(bundle, str(picture))
     assert shown.returncode == 0, shown.stderr
     scores = _scores(program, picture, tmp_path)
-    found = [line.split(maxsplit=1) for line in shown.stdout.splitlines()]
+    # Behind them MNN says what the processor has.
+    found = [line.split(maxsplit=1) for line in shown.stdout.splitlines()[: len(scores)]]
     assert [label for _, label in found] == [LABELS[place] for place in np.argsort(-scores)]
     # Four decimals are printed; float kernels differ in the seventh digit of scores up to a hundred.
     assert [float(score) for score, _ in found] == pytest.approx(-np.sort(-scores), rel=1e-5, abs=2e-4)
