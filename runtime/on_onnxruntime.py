@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import statistics
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,14 +46,7 @@ class OnnxRuntimeRunner(Runner):
             self._binding.bind_output(node.name, "cpu")
 
     def invoke(self) -> None:
-        try:
-            self._session.run_with_iobinding(self._binding)
-        except Exception as error:  # the errors of ONNX Runtime share no base class
-            raise DeviceFailed(
-                f"ONNX Runtime failed to execute: {error}",
-                where=str(self.artifact.path),
-                hint="edgepress verify compares the file with the network it was made from",
-            ) from None
+        self._executed(lambda: self._session.run_with_iobinding(self._binding))
 
     def read_outputs(self) -> tuple[np.ndarray, ...]:
         return tuple(self._binding.copy_outputs_to_cpu())
@@ -62,7 +55,7 @@ class OnnxRuntimeRunner(Runner):
         session, taps = self._tapped = self._tapped or self._tap()
         names = [tap.tensor for tap in taps]
         feeds = {node.name: array for node, array in zip(session.get_inputs(), arrays, strict=True)}
-        values = dict(zip(names, session.run(names, feeds), strict=True))
+        values = dict(zip(names, self._executed(lambda: session.run(names, feeds)), strict=True))
         return tuple(
             LayerOutput(tap.layer, tap.type, values[tap.tensor])
             for tap in taps
@@ -85,6 +78,16 @@ class OnnxRuntimeRunner(Runner):
                 session.run(None, feeds)
             events = json.loads(Path(session.end_profiling()).read_text())
         return _layer_times(events)
+
+    def _executed(self, execute: Callable[[], Any]) -> Any:
+        try:
+            return execute()
+        except Exception as error:  # the errors of ONNX Runtime share no base class
+            raise DeviceFailed(
+                f"ONNX Runtime failed to execute: {error}",
+                where=str(self.artifact.path),
+                hint="edgepress verify compares the file with the network it was made from",
+            ) from None
 
     def _new_session(self, source: str | bytes, profile_prefix: str = "") -> Any:
         """A session of the file at a path, or of a file's content."""

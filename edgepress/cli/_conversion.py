@@ -157,10 +157,14 @@ def accuracy_figures(before: Accuracy, after: Accuracy) -> dict[str, Value]:
 
 
 def _departing(program: Program, runner: Runner, inputs: Sequence[Arrays]) -> dict[str, Value]:
-    """The user's layer from which on the file departs, where the runtime tells."""
+    """The user's layer from which on the file departs, where the runtime tells: what is wrong with the file is on
+    record without it."""
     precisions = (program.precision, runner.artifact.manifest.precision)
-    departing = layer_report(program.layer_outputs, runner.layer_outputs, inputs[0], precisions).departing
-    return {"first_departing_layer": departing.layer} if departing else {}
+    try:
+        report = layer_report(program.layer_outputs, runner.layer_outputs, inputs[0], precisions)
+    except EdgepressError:
+        return {}
+    return {"first_departing_layer": report.departing.layer} if report.departing else {}
 
 
 def _having(status: str, artifacts: Sequence[Artifact]) -> list[Artifact]:

@@ -231,4 +231,8 @@ def _show(verdict: Verdict, as_json: bool, *, passed: bool) -> None:
     print_table(["figure", "value"], rows)
     if verdict.layers:
         _layers.show(verdict.layers)
+        if not passed and verdict.layers.layers and verdict.layers.departing is None:
+            click.echo(
+                "no layer is at fault by itself: it is what the runtime fuses, or what follows the last layer"
+            )
     click.echo(status)
