@@ -11,7 +11,7 @@ import numpy as np
 from edgepress.convert._tflite.calls import BOUNDED, CLAMPS, Call, bounds
 from edgepress.convert._tflite.draft import Draft, Value, lower, options
 from edgepress.convert._tflite.model import Op, Quantization, Tensor, per_tensor
-from edgepress.convert._tflite.quantize import quantized_constant, read, real
+from edgepress.convert._tflite.quantize import WHOLE_TYPES, quantized_constant, read, real
 from edgepress.graph import aten
 
 SIGMOID = (aten.sigmoid.default, aten.sigmoid_.default)
@@ -38,7 +38,8 @@ CLAMP_CODES = {"RELU": Op.RELU, "RELU6": Op.RELU6, "RELU_N1_TO_1": Op.RELU_N1_TO
 UNARY: dict[Callable[..., Any], int] = {
     aten.exp.default: Op.EXP, aten.sqrt.default: Op.SQRT, aten.rsqrt.default: Op.RSQRT, aten.abs.default: Op.ABS,
     aten.neg.default: Op.NEG, aten.log.default: Op.LOG, aten.sin.default: Op.SIN, aten.cos.default: Op.COS,
-    aten.floor.default: Op.FLOOR, aten.square.default: Op.SQUARE,
+    aten.floor.default: Op.FLOOR, aten.square.default: Op.SQUARE, aten.ceil.default: Op.CEIL, aten.round.default: Op.ROUND,
+    aten.sign.default: Op.SIGN,
 }  # fmt: skip
 
 SELU = (1.6732632423543772, 1.0507009873554805)
@@ -196,8 +197,22 @@ def prelu(call: Call, draft: Draft) -> Value:
 
 @lower(*UNARY)
 def unary(call: Call, draft: Draft) -> Value:
+    if draft.result_type() in WHOLE_TYPES:
+        return _unary_whole(call, draft)
     value = read(draft, call.source)
     return value.holding(draft.compute(UNARY[call.target], [value.tensor], value.tensor.shape))
+
+
+def _unary_whole(call: Call, draft: Draft) -> Value:
+    """Of whole numbers TFLite knows the negative, and the larger of two."""
+    value = draft.value(call.source)
+    tensor, shape, dtype = value.tensor, value.tensor.shape, value.tensor.dtype
+    if call.target not in (aten.neg.default, aten.abs.default):
+        raise draft.unsupported("TFLite computes this of real numbers only.", "convert to float32 before")
+    made = draft.give(Op.NEG, [tensor], shape, dtype, options("NegOptions"))
+    if call.target is aten.abs.default:
+        made = draft.give(Op.MAXIMUM, [tensor, made], shape, dtype, options("MaximumMinimumOptions"))
+    return value.holding(made)
 
 
 def _is_exceeded(tensor: Tensor, bound: float) -> bool:

@@ -12,7 +12,7 @@ from edgepress.convert._tflite.calls import Call
 from edgepress.convert._tflite.draft import COMBINING, Draft, Value, activation_code, lower, options
 from edgepress.convert._tflite.layout import reordered, reshaped
 from edgepress.convert._tflite.model import Op
-from edgepress.convert._tflite.quantize import read
+from edgepress.convert._tflite.quantize import WHOLE_TYPES, read, whole
 from edgepress.convert._tflite.simplify import batch_norm_affine
 from edgepress.graph import aten
 
@@ -24,8 +24,11 @@ DIVIDE = (aten.div.Tensor, aten.div_.Tensor, aten.div.Scalar)
 
 FLOAT_ONLY: dict[Callable[..., Any], int] = {
     aten.pow.Tensor_Scalar: Op.POW, aten.pow.Tensor_Tensor: Op.POW,
-    aten.maximum.default: Op.MAXIMUM, aten.minimum.default: Op.MINIMUM,
+    aten.maximum.default: Op.MAXIMUM, aten.minimum.default: Op.MINIMUM, aten.atan2.default: Op.ATAN2,
+    aten.remainder.Tensor: Op.FLOOR_MOD, aten.remainder.Scalar: Op.FLOOR_MOD,
 }  # fmt: skip
+REALS_ONLY = {Op.POW, Op.ATAN2, Op.DIV}
+"""What TFLite has no 64-bit integers for."""
 
 
 @lower(*ADD, int8="computes", fuses=True)
@@ -96,6 +99,8 @@ def _scaled_other(call: Call) -> Any:
 
 
 def _binary(call: Call, draft: Draft, code: int, left: Any, right: Any) -> Value:
+    if code not in REALS_ONLY and draft.result_type() in WHOLE_TYPES:
+        return _of_whole_numbers(call, draft, code, left, right)
     first, second = (at_rank(draft, read(draft, operand), len(call.result)) for operand in (left, right))
     alpha = call.arguments.get("alpha", 1)
     first, second = in_one_order(draft, [first, second])
@@ -110,6 +115,22 @@ def _binary(call: Call, draft: Draft, code: int, left: Any, right: Any) -> Value
     shape = tuple(call.result[axis] for axis in order)
     made = draft.compute(code, [first.tensor, second.tensor], shape, options(COMBINING[code], **fields))
     return Value(made, order)
+
+
+def _of_whole_numbers(call: Call, draft: Draft, code: int, left: Any, right: Any) -> Value:
+    dtype = WHOLE_TYPES[draft.result_type()]
+    operands = [at_rank(draft, whole(draft, operand, dtype), len(call.result)) for operand in (left, right)]
+    first, second = in_one_order(draft, operands)
+    alpha = call.arguments.get("alpha", 1)
+    if alpha != 1 and isinstance(call.arguments["other"], Node):
+        factor = draft.constant(np.array(alpha, dtype))
+        scaled = draft.give(
+            Op.MUL, [second.tensor, factor], second.tensor.shape, dtype, options("MulOptions")
+        )
+        second = second.holding(scaled)
+    shape = tuple(call.result[axis] for axis in first.order)
+    made = draft.give(code, [first.tensor, second.tensor], shape, dtype, options(COMBINING[code]))
+    return Value(made, first.order)
 
 
 def in_one_order(draft: Draft, values: list[Value]) -> list[Value]:

@@ -67,7 +67,7 @@ def calls(graph_module: GraphModule, batch: int, fusing: Set[Callable[..., Any]]
     for node in operators(graph_module):
         if node in covered or node.target is DEQUANTIZE_CHANNELS or not is_tensor(node):
             continue
-        behind = _only_user(node) if node.target in fusing else None
+        behind = _only_user(node) if node.target in fusing and _is_real(node) else None
         interval = bounds(behind) if behind is not None else None
         chain = [node]
         activation: Fused = "NONE"
@@ -124,6 +124,11 @@ def shape_at(node: Node, batch: int) -> tuple[int, ...]:
 def is_tensor(node: Node) -> bool:
     """Whether the node gives a tensor or several, rather than a size."""
     return isinstance(node.meta["val"], (torch.Tensor, list, tuple))
+
+
+def _is_real(node: Node) -> bool:
+    """Operations on whole numbers clamp nothing."""
+    return bool(node.meta["val"].dtype.is_floating_point)
 
 
 def _only_user(node: Node) -> Node | None:

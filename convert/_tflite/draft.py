@@ -78,7 +78,8 @@ def lower(
 
 COMBINING = {
     Op.ADD: "AddOptions", Op.SUB: "SubOptions", Op.MUL: "MulOptions", Op.DIV: "DivOptions", Op.POW: "PowOptions",
-    Op.MAXIMUM: "MaximumMinimumOptions", Op.MINIMUM: "MaximumMinimumOptions",
+    Op.MAXIMUM: "MaximumMinimumOptions", Op.MINIMUM: "MaximumMinimumOptions", Op.FLOOR_MOD: "FloorModOptions",
+    Op.ATAN2: "ATan2Options",
 }  # fmt: skip
 """Operations of two tensors, and the schema's options of each."""
 
@@ -145,6 +146,19 @@ class Draft:
         return self.emit(
             code, inputs, Tensor(self._name(code), tuple(shape), dtype, quantization=code_of), options
         )
+
+    def give(
+        self, code: int, inputs: Sequence[Tensor], shape: Sequence[int], dtype: Any, options: Any = None
+    ) -> Tensor:
+        """Emit an operation whose result is of this type and without a code: whole numbers, truth values, floats."""
+        return self.emit(code, inputs, Tensor(self._name(code), tuple(shape), np.dtype(dtype)), options)
+
+    def result_type(self) -> torch.dtype:
+        """The type of what the current operator gives; of several tensors, the first."""
+        assert self._call is not None
+        value = self._call.node.meta["val"]
+        found: torch.dtype = (value[0] if isinstance(value, (list, tuple)) else value).dtype
+        return found
 
     def combine(self, code: int, left: Tensor, right: Tensor) -> Tensor:
         """One of COMBINING, entry by entry, in the shape of the first; the second is broadcast to it."""

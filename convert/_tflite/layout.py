@@ -50,6 +50,8 @@ def reordered(draft: Draft, value: Value, order: Sequence[int]) -> Value:
 def reshaped(draft: Draft, value: Value, shape: Sequence[int]) -> Value:
     """`value` as the network's view of it in `shape` (a view of the network's element order, not of the file's)."""
     shape = tuple(shape)
+    if 0 in shape:
+        raise draft.unsupported("A view of this tensor has no entries.", "leave out what is empty")
     groups = _groups(value.shape, shape)
     order = _side_by_side(value, groups)
     value = reordered(draft, value, order)

@@ -6,14 +6,16 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import torch
 from torch.fx import Node
 
 from edgepress.convert._tflite.arithmetic import at_rank, in_one_order
 from edgepress.convert._tflite.calls import Call
 from edgepress.convert._tflite.draft import Draft, Value, lower, options
 from edgepress.convert._tflite.model import Op, Tensor
-from edgepress.convert._tflite.quantize import read
-from edgepress.graph import aten
+from edgepress.convert._tflite.quantize import WHOLE_TYPES, as_float, cast_to, read, whole
+from edgepress.convert._tflite.reductions import over_axes
+from edgepress.graph import aten, op_name
 
 COMPARISONS: dict[Callable[..., Any], tuple[int, str]] = {
     target: (code, kind)
@@ -35,6 +37,8 @@ BOTH: dict[Callable[..., Any], tuple[int, str]] = {
     aten.logical_or.default: (Op.LOGICAL_OR, "LogicalOrOptions"),
     aten.bitwise_or.Tensor: (Op.LOGICAL_OR, "LogicalOrOptions"),
     aten.__or__.Tensor: (Op.LOGICAL_OR, "LogicalOrOptions"),
+    aten.logical_xor.default: (Op.NOT_EQUAL, "NotEqualOptions"),
+    aten.bitwise_xor.Tensor: (Op.NOT_EQUAL, "NotEqualOptions"),
 }
 CASTS = (aten.to.dtype, aten.to.dtype_layout, aten._to_copy.default)
 
@@ -61,6 +65,15 @@ def combine(call: Call, draft: Draft) -> Value:
     return _emitted(draft, call, code, kind, values, np.dtype(np.bool_))
 
 
+@lower(
+    aten.any.default, aten.any.dim, aten.any.dims, aten.all.default, aten.all.dim, aten.all.dims,
+)  # fmt: skip
+def quantify(call: Call, draft: Draft) -> Value:
+    """REDUCE_ANY and REDUCE_ALL."""
+    code = Op.REDUCE_ANY if op_name(call.node) == "any" else Op.REDUCE_ALL
+    return over_axes(call, draft, code, _truth(draft, call.source))
+
+
 @lower(aten.where.self, aten.where.ScalarOther, aten.where.ScalarSelf)
 def where(call: Call, draft: Draft) -> Value:
     mask = _truth(draft, call.source)
@@ -75,22 +88,31 @@ def masked_fill(call: Call, draft: Draft) -> Value:
 
 @lower(*CASTS)
 def cast(call: Call, draft: Draft) -> Value:
-    """Whole numbers and truth values as float32: what else PyTorch casts to, TFLite does not compute with."""
-    value = draft.value(call.source)
+    """Between float32, whole numbers and truth values; every other real type counts as float32."""
+    value = as_float(draft, draft.value(call.source))
     wanted = call.node.meta["val"].dtype
-    if value.tensor.dtype == np.float32 and value.tensor.quantization is None or not wanted.is_floating_point:
+    kind = (
+        np.float32
+        if wanted.is_floating_point
+        else np.bool_
+        if wanted == torch.bool
+        else WHOLE_TYPES.get(wanted)
+    )
+    if kind is None:
         raise draft.unsupported(
             f"The TFLite writer has no cast of {value.tensor.dtype} to {str(wanted).removeprefix('torch.')}.",
-            "cast whole numbers to float32 only",
+            "cast to float32, int32, int64 or bool",
         )
-    made = Tensor(f"{call.layer}/cast", value.tensor.shape, np.dtype(np.float32))
-    return value.holding(draft.emit(Op.CAST, [value.tensor], made, options("CastOptions")))
+    return cast_to(draft, value, kind)
 
 
 def _selected(draft: Draft, call: Call, mask: Value, yes: Any, no: Any) -> Value:
     """SELECT_V2, which broadcasts."""
-    values = [mask, read(draft, yes), read(draft, no)]
-    return _emitted(draft, call, Op.SELECT_V2, "SelectV2Options", values, np.dtype(np.float32))
+    kind = np.bool_ if draft.result_type() == torch.bool else WHOLE_TYPES.get(draft.result_type())
+    values = [read(draft, item) if kind is None else whole(draft, item, kind) for item in (yes, no)]
+    return _emitted(
+        draft, call, Op.SELECT_V2, "SelectV2Options", [mask, *values], np.dtype(kind or np.float32)
+    )
 
 
 def _emitted(

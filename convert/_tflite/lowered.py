@@ -13,13 +13,16 @@ from edgepress.convert._tflite import (  # noqa: F401  each registers the loweri
     activations,
     arithmetic,
     attention,
+    composed,
     convolution,
     logic,
     norms,
     pooling,
+    ranking,
     recurrent,
     shapes,
     slices,
+    volumes,
 )
 from edgepress.convert._tflite.arithmetic import takes_int8
 from edgepress.convert._tflite.calls import Call, calls, quantization_of, quantizer, shape_at
@@ -30,6 +33,7 @@ from edgepress.convert._tflite.parts import with_split_convolutions
 from edgepress.convert._tflite.quantize import as_float, requantized
 from edgepress.convert._tflite.shuffles import without_shuffles
 from edgepress.convert._tflite.simplify import simplified
+from edgepress.convert._tflite.spelling import spell_out
 from edgepress.convert._tflite.tidy import tidied
 from edgepress.convert._unsupported import UnsupportedOperator
 from edgepress.errors import UnsupportedModel
@@ -38,13 +42,14 @@ from edgepress.program import Program
 from edgepress.signature import TensorSpec
 
 Io = Literal["float32", "int8"]
-DTYPES = ("float32", "int32", "int64")
+KNOWN = LOWERINGS.keys() | {DEQUANTIZE_CHANNELS}
+DTYPES = ("float32", "int32", "int64", "uint8", "bool")
 
 
 def lowered(program: Program, batch: int, io: Io) -> Model | tuple[UnsupportedOperator, ...]:
     """The file's operations for a fixed `batch`, or every place that TFLite cannot run. Raises UnsupportedModel for
     what is not the matter of single operators."""
-    graph_module = simplified(program.graph_module(), batch)
+    graph_module = spell_out(simplified(program.graph_module(), batch), batch, KNOWN)
     draft = Draft(graph_module)
     images = holds_images(program)
     placeholders = [node for node in graph_module.graph.nodes if node.op == "placeholder"]
@@ -117,7 +122,7 @@ def _fits_int8(call: Call, draft: Draft) -> bool:
 def _input(draft: Draft, node: Node, spec: TensorSpec, shape: tuple[int, ...], io: Io, images: bool) -> Value:
     if spec.dtype not in DTYPES:
         raise UnsupportedModel(
-            f"The input {spec.name!r} is {spec.dtype}.", hint="capture with float32 inputs"
+            f"The input {spec.name!r} is {spec.dtype}.", hint=f"capture with inputs of {', '.join(DTYPES)}"
         )
     order = _file_order(len(shape), images)
     code, dtype = None, np.dtype(spec.dtype)
@@ -134,6 +139,10 @@ def _input(draft: Draft, node: Node, spec: TensorSpec, shape: tuple[int, ...], i
 def _output(draft: Draft, node: Node, spec: TensorSpec, io: Io, images: bool) -> Tensor:
     """The node's value as the file gives it: a tensor of its own, in the file's order and dtype."""
     value = draft.value(node)
+    if spec.dtype == "int8":
+        raise UnsupportedModel(
+            f"The output {spec.name!r} is int8 numbers.", hint="dequantize it; io=int8 takes that away again"
+        )
     if io == "float32":
         value = as_float(draft, value)
     elif value.tensor.dtype == np.float32:

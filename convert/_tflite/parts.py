@@ -62,7 +62,7 @@ def _is_worth_it(operation: Operation, own: Operation, slices: list[Operation]) 
 
 
 def _largest_first(slices: list[Operation]) -> list[Operation]:
-    return sorted(slices, key=lambda part: part.outputs[0].shape[-1], reverse=True)
+    return sorted(slices, key=lambda part: part.outputs[0].shape[-1:], reverse=True)
 
 
 def _cut(part: Operation, rest: Tensor, start: int) -> None:

@@ -1,8 +1,8 @@
-"""Pooling, means over axes, and resizing of images."""
+"""Pooling and resizing of images."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,15 +12,12 @@ from edgepress.convert._tflite.draft import Draft, Value, lower, options
 from edgepress.convert._tflite.layout import NHWC, reordered, reshaped
 from edgepress.convert._tflite.model import Op, Tensor
 from edgepress.convert._tflite.quantize import as_float, read
+from edgepress.convert._tflite.reductions import reduced
 from edgepress.convert._tflite.resample import averages, interpolation, resampled
 from edgepress.convert._tflite.slices import chosen
 from edgepress.convert._tflite.window import SAME, VALID, Window, Windows, pad_all, padded, pair
 from edgepress.graph import aten
 
-REDUCTIONS: dict[Callable[..., Any], int] = {
-    aten.mean.dim: Op.MEAN, aten.mean.default: Op.MEAN, aten.sum.dim_IntList: Op.SUM, aten.amax.default: Op.REDUCE_MAX,
-    aten.amin.default: Op.REDUCE_MIN,
-}  # fmt: skip
 NEAREST = (aten.upsample_nearest2d.vec, aten.upsample_nearest2d.default)
 BILINEAR = (aten.upsample_bilinear2d.vec, aten.upsample_bilinear2d.default)
 
@@ -64,7 +61,7 @@ def adaptive_avg_pool2d(call: Call, draft: Draft) -> Value:
     _, height, width, _ = value.tensor.shape
     rows, columns = call.result[2:]
     if (rows, columns) == (1, 1):
-        return _reduced(draft, Op.MEAN, value, (2, 3), True)
+        return reduced(draft, Op.MEAN, value, (2, 3), True)
     if height % rows or width % columns:
         draft.int8 = False
         return resampled(draft, as_float(draft, value), averages(height, rows), averages(width, columns))
@@ -109,16 +106,6 @@ def pool_line(call: Call, draft: Draft) -> Value:
     else:
         made = image.holding(_pool(draft, Op.AVERAGE_POOL_2D, image.tensor, (row, columns), VALID))
     return reshaped(draft, made, call.result)
-
-
-@lower(*REDUCTIONS, int8="computes")
-def reduce(call: Call, draft: Draft) -> Value:
-    value = read(draft, call.source)
-    rank = len(value.order)
-    dims = call.arguments.get("dim")
-    dims = range(rank) if dims is None or dims == [] else [dims] if isinstance(dims, int) else dims
-    axes = tuple(sorted(axis % rank for axis in dims))
-    return _reduced(draft, REDUCTIONS[call.target], value, axes, call.arguments.get("keepdim", False))
 
 
 @lower(*NEAREST, int8="moves")
@@ -236,16 +223,3 @@ def _within(window: Window, first: int, end: int) -> np.ndarray:
     starts = window.starts()
     counts: np.ndarray = np.minimum(starts + window.size, end) - np.maximum(starts, first)
     return counts
-
-
-def _reduced(draft: Draft, code: int, value: Value, axes: tuple[int, ...], keep: bool) -> Value:
-    """The reduction over the network's `axes`."""
-    file_axes = [value.axis(axis) for axis in axes]
-    shape = [1 if position in file_axes else size for position, size in enumerate(value.tensor.shape)]
-    order = value.order
-    if not keep:
-        shape = [size for position, size in enumerate(value.tensor.shape) if position not in file_axes]
-        left = sorted(axis for axis in value.order if axis not in axes)
-        order = tuple(left.index(axis) for axis in value.order if axis in left)
-    inputs = [value.tensor, draft.int32(*sorted(file_axes))]
-    return Value(draft.compute(code, inputs, shape, options("ReducerOptions", keepDims=keep)), order)

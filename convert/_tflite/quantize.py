@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from torch.fx import Node
 
 from edgepress.convert._tflite.calls import Call
@@ -77,16 +78,44 @@ def read(draft: Draft, operand: Node | float) -> Value:
 
 
 def real(draft: Draft, value: Value) -> Value:
-    """`value` unless it holds integers that stand for themselves: of those, constants become float32."""
+    """`value` unless it holds integers or truth values that stand for themselves: those become float32, where the
+    operator's result is real as well."""
     tensor = value.tensor
     if tensor.dtype == np.float32 or tensor.quantization is not None:
         return value
-    if tensor.data is None or tensor.dtype == np.bool_:
+    if tensor.data is None and not draft.result_type().is_floating_point:
         raise draft.unsupported(
-            f"The TFLite writer computes with real numbers only, and {tensor.name} is {tensor.dtype}.",
-            "let the network take this input as float32, or as what an embedding looks up",
+            f"TFLite computes this with real numbers only, and {tensor.name} is {tensor.dtype}.",
+            "convert to float32 before, and back behind",
         )
-    return value.holding(draft.constant(tensor.data.astype(np.float32), tensor.name))
+    return cast_to(draft, value, np.float32)
+
+
+def whole(draft: Draft, operand: Node | float, dtype: type[np.generic]) -> Value:
+    """What an operator on whole numbers (or truth values) reads, in the type of its result."""
+    value = (
+        draft.value(operand)
+        if isinstance(operand, Node)
+        else Value(draft.constant(np.array(operand, dtype)), ())
+    )
+    return cast_to(draft, as_float(draft, value), dtype)
+
+
+def cast_to(draft: Draft, value: Value, dtype: type[np.generic]) -> Value:
+    """The numbers of `value`, which has no code, in another type: reals are cut towards zero."""
+    tensor = value.tensor
+    if tensor.dtype == dtype:
+        return value
+    if tensor.data is not None:
+        return value.holding(draft.constant(tensor.data.astype(dtype), tensor.name))
+    made = draft.once(
+        (tensor, dtype), lambda: draft.give(Op.CAST, [tensor], tensor.shape, dtype, options("CastOptions"))
+    )
+    return value.holding(made)
+
+
+WHOLE_TYPES: dict[torch.dtype, type[np.generic]] = {torch.int32: np.int32, torch.int64: np.int64}
+"""What TFLite has arithmetic for, besides float32 and int8."""
 
 
 def quantized_constant(draft: Draft, array: np.ndarray, name: str = "") -> Tensor:

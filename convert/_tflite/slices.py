@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import torch
+from torch.fx import Node
 
 from edgepress.convert._tflite.calls import Call
 from edgepress.convert._tflite.draft import Draft, Value, lower, options
-from edgepress.convert._tflite.layout import reshaped
+from edgepress.convert._tflite.layout import plain, reordered, reshaped
 from edgepress.convert._tflite.model import Op, Tensor
 from edgepress.graph import aten
 
@@ -57,27 +59,33 @@ def split(call: Call, draft: Draft) -> list[Value]:
 
 @lower(aten.index_select.default, int8="moves")
 def index_select(call: Call, draft: Draft) -> Value:
-    index = draft.array(call.arguments["index"])
-    if index is None:
-        raise draft.unsupported(
-            "The index is computed from the input.", "choose with an index that is a constant"
-        )
-    value = draft.value(call.source)
-    return chosen(draft, value, value.axis(call.arguments["dim"]), index.reshape(-1))
+    return _looked_up(draft, draft.value(call.source), call.arguments["dim"], call.arguments["index"])
 
 
 @lower(aten.index.Tensor, int8="moves")
 def index_tensor(call: Call, draft: Draft) -> Value:
-    """`x[:, index]` with one constant vector of numbers."""
-    value = draft.value(call.source)
+    """`x[:, index]` with one tensor of numbers."""
     indices = call.arguments["indices"]
     (dim, node), *more = [(dim, index) for dim, index in enumerate(indices) if index is not None]
-    index = draft.array(node)
-    if more or index is None or index.ndim != 1 or index.dtype == np.bool_:
+    if more or node.meta["val"].dtype == torch.bool:
         raise draft.unsupported(
-            "Only one axis can be indexed, with a constant vector of numbers.", "use torch.index_select"
+            "Only one axis can be indexed, by numbers: how many are true depends on the data.",
+            "use torch.index_select or torch.where",
         )
-    return chosen(draft, value, value.axis(dim), index)
+    return _looked_up(draft, draft.value(call.source), dim, node)
+
+
+def _looked_up(draft: Draft, value: Value, dim: int, node: Node) -> Value:
+    """Chosen along one axis by a constant vector, or a GATHER by whatever numbers."""
+    index = draft.array(node)
+    if index is not None and index.ndim <= 1:
+        return chosen(draft, value, value.axis(dim), index.reshape(-1))
+    places = draft.value(node)
+    dim %= len(value.order)
+    value, places = (reordered(draft, each, plain(len(each.order))) for each in (value, places))
+    shape = (*value.shape[:dim], *places.shape, *value.shape[dim + 1 :])
+    made = options("GatherOptions", axis=dim)
+    return Value(draft.move(Op.GATHER, [value.tensor, places.tensor], shape, made), plain(len(shape)))
 
 
 @lower(aten.embedding.default)

@@ -2,100 +2,42 @@
 
 from __future__ import annotations
 
-import dataclasses
-import functools
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
+import onnx_cases
 import onnxruntime
 import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
-from onnx.backend.test.case.node import collect_testcases
 
 from edgepress import convert, models
 from edgepress.compress.prune_channels import PruneChannels, prunable
 from edgepress.compress.quantize_static import QuantizeStatic
-from edgepress.convert._onnx_reading import model as onnx_model
-from edgepress.convert._onnx_reading.call import OPERATIONS
-from edgepress.convert._onnx_reading.network import KNOWN_BEFOREHAND, Network
-from edgepress.convert._onnx_reading.passes import prepared
+from edgepress.convert._onnx_reading.network import Network
 from edgepress.errors import BadInput, UnknownName, UnsupportedModel
 from edgepress.program import Program
 from edgepress.stage import Context
 
-NOT_ONNX = {"Linear", "DequantizeStored"}
-"""Names of our own, made by passes."""
-
-KINDS = "fiub"
-
-
-@functools.cache
-def cases() -> dict[str, list[Any]]:
-    """ONNX's test cases that consist of one operator we know, on ordinary types, by that operator."""
-    found: dict[str, list[Any]] = {}
-    for case in collect_testcases(None):
-        nodes = case.model.graph.node
-        is_new = case.model.opset_import[0].version >= onnx_model.OLDEST_OPSET
-        if is_new and len(nodes) == 1 and nodes[0].op_type in OPERATIONS and case.data_sets:
-            found.setdefault(nodes[0].op_type, []).append(case)
-    return found
-
 
 def outputs_of(case: Any, folder: Path) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """(ours, expected). Inputs that say how to compute become constants, as they are in real files."""
-    inputs, expected = ([np.asarray(value) for value in values] for values in case.data_sets[0])
-    onnx.save(case.model, folder / "case.onnx")
-    model = onnx_model.load(folder / "case.onnx")
-    (operation,) = model.operations
-    known = set(KNOWN_BEFOREHAND.get(operation.type, ()))
-    arrays = dict(zip((given.name for given in model.inputs), inputs, strict=True))
-    constants = {
-        name: value
-        for name, value in arrays.items()
-        if name != operation.inputs[0] and (value.dtype.kind in "iu" or operation.inputs.index(name) in known)
-    }
-    if operation.type in ("Range", "ConstantOfShape", "Clip", "OneHot", "Pad", "LSTM", "GRU"):
-        constants = {name: value for name, value in arrays.items() if _is_how(operation, name)}
-    kept = tuple(given for given in model.inputs if given.name not in constants)
-    model = prepared(dataclasses.replace(model, inputs=kept, constants={**model.constants, **constants}))
-    if operation.type in EXTRA_OUTPUTS:
-        model, expected = dataclasses.replace(model, outputs=model.outputs[:1]), expected[:1]
+    """(ours, expected)."""
+    model, arrays, expected = onnx_cases.read(case, folder)
     if not model.operations:
         return [model.constants[name] for name in model.outputs], expected
     with torch.no_grad():
-        made = Network(model, None)(*(torch.from_numpy(np.array(arrays[given.name])) for given in kept))
+        made = Network(model, None)(*map(torch.from_numpy, arrays))
     return [value.numpy() for value in (made if isinstance(made, tuple) else (made,))], expected
-
-
-EXTRA_OUTPUTS = ("LayerNormalization", "Dropout")
-"""What comes beside their first output, no inference reads."""
-
-
-def _is_how(operation: onnx_model.Operation, name: str) -> bool:
-    first = {"Range": 0, "ConstantOfShape": 0}.get(operation.type, 1)
-    return operation.inputs.index(name) >= first
-
-
-def is_ordinary(case: Any) -> bool:
-    arrays = [np.asarray(value) for values in case.data_sets[0] for value in values]
-    return all(array.dtype.kind in KINDS and array.dtype.name not in UNSIGNED for array in arrays)
-
-
-UNSIGNED = ("uint16", "uint32", "uint64")
-"""PyTorch computes next to nothing in these."""
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
-@pytest.mark.parametrize("type", sorted(set(OPERATIONS) - NOT_ONNX))
+@pytest.mark.parametrize("type", onnx_cases.types())
 def test_each_operator_computes_what_onnx_says(type: str, tmp_path: Path) -> None:
     compared = 0
-    for case in cases().get(type, []):
-        if not is_ordinary(case):
-            continue
+    for case in onnx_cases.ordinary(type):
         try:
             ours, expected = outputs_of(case, tmp_path)
         except UnsupportedModel:
