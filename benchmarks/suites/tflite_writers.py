@@ -15,12 +15,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
+from _noise import Noise, settled  # type: ignore[import-not-found]  # beside this script, not in the package
 from _suite import check  # type: ignore[import-not-found]  # beside this script, not in the package
 
 from edgepress import compress, convert, models, runtime
@@ -28,8 +28,6 @@ from edgepress.artifact import Artifact
 from edgepress.benchmarks import Measurement, Protocol, compare, ratio
 from edgepress.cli._console import print_table, remark
 from edgepress.compress.quantize_static import QuantizeStatic
-from edgepress.data import Batch, Data, Split
-from edgepress.preprocess import Preprocess
 from edgepress.program import Program
 from edgepress.recipe import Recipe
 
@@ -70,32 +68,6 @@ class Written:
     seconds: float
 
 
-class Noise(Data):
-    """Random pictures, the same for both quantizers: the networks are untrained, and speed does not depend on it."""
-
-    name = "noise"
-
-    def __init__(self) -> None:
-        self.pictures = np.random.default_rng(3).standard_normal((SAMPLES, *PICTURE), np.float32)
-
-    def count(self, split: Split) -> int:
-        return len(self.pictures)
-
-    def batches(
-        self,
-        split: Split,
-        preprocess: Preprocess | None,
-        *,
-        batch_size: int = 64,
-        skip: int = 0,
-        limit: int | None = None,
-        shuffle_seed: int | None = None,
-    ) -> Iterator[Batch]:
-        pictures = self.pictures[skip:][:limit]
-        for start in range(0, len(pictures), batch_size):
-            yield Batch((pictures[start : start + batch_size],))
-
-
 def main() -> bool:
     if "--reference" not in sys.argv[1:-1]:
         remark("nothing to compare with: --reference PYTHON names an interpreter that has litert-torch")
@@ -111,7 +83,7 @@ def main() -> bool:
 
 def _network(name: str, folder: Path, python: str) -> list[bool]:
     """Write the network four times, compare the files of a kind, and say which claims hold."""
-    program, noise = _settled(models.load(name)), Noise()
+    program, noise = settled(models.load(name)), Noise(PICTURE, SAMPLES)
     quantized = compress.apply(program, Recipe((QuantizeStatic(samples=SAMPLES),)), noise)
     ours: dict[Kind, Written] = {
         "float32": _ours(program, folder / f"{name}.tflite", {}),
@@ -127,15 +99,6 @@ def _network(name: str, folder: Path, python: str) -> list[bool]:
             assert isinstance(count, int)
             claims.append(check(f"{name}, {kind}: {figure}", count, 0))
     return claims
-
-
-def _settled(program: Program) -> Program:
-    """With statistics that the batch norms have seen, so that int8 has ranges to work with."""
-    module = program.module().train()
-    with torch.no_grad():
-        for _ in range(5):
-            module(torch.randn(4, *PICTURE))
-    return program.replace(module)
 
 
 def _ours(program: Program, path: Path, options: dict[str, Any]) -> Written:

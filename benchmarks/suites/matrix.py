@@ -1,0 +1,211 @@
+"""Every family of the zoo, in float32 and int8, through every format, run on every runtime that is installed.
+
+python benchmarks/suites/matrix.py --write docs/backends.md
+
+Each network's files are made and run in a process of its own: what crashes there is a row's outcome, and the rest goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from _noise import Noise, settled  # type: ignore[import-not-found]  # beside this script, not in the package
+
+from edgepress import compress, convert, isolation, models, runtime
+from edgepress.cli._console import print_table, remark
+from edgepress.compress.quantize_static import QuantizeStatic
+from edgepress.errors import BackendMissing, EdgepressError, UnsupportedModel, UnsupportedTarget
+from edgepress.files import replacing
+from edgepress.program import Program, tool_versions
+from edgepress.recipe import Recipe
+from edgepress.runtime import Target
+
+NETWORKS: dict[str, tuple[int, ...]] = {
+    "lenet5": (1, 32, 32), "mobilenet_v1": (3, 64, 64), "mobilenet_v2": (3, 64, 64), "resnet20": (3, 32, 32),
+    "shufflenet_v2": (3, 64, 64), "squeezenet1_1": (3, 64, 64),
+}  # fmt: skip
+"""One of each family with pictures as small as it takes: what a format can do does not depend on their size."""
+PRECISIONS = ("float32", "int8")
+LONGEST_SECONDS = 1200.0
+"""For all files of one network; the slowest tools take a minute for each."""
+SAMPLES = 8
+
+Status = Literal["passed", "failed", "skipped", "refused", "crashed"]
+SKIPPED = "skipped: runtime absent"
+
+
+@dataclass(frozen=True)
+class Way:
+    """A format and a runtime that loads it; no runtime where none does."""
+
+    format: str
+    runner: str
+
+    def __str__(self) -> str:
+        return f"{self.format} on {self.runner}" if self.runner else self.format
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one network fared: `text` has the figures, or why not."""
+
+    network: str
+    precision: str
+    format: str
+    runner: str
+    status: Status
+    text: str
+
+
+def ways() -> list[Way]:
+    """Every format with every runtime that loads it."""
+    return [
+        Way(format, runner) for format in convert.formats() for runner in runtime.runners_of(format) or ("",)
+    ]
+
+
+def absent(way: Way) -> str:
+    """What of this way is not installed here, in words; empty where all is."""
+    try:
+        for edge in convert.route(way.format):
+            convert.find(*edge).require()
+        if way.runner:
+            runtime.find(way.runner).require()
+    except (BackendMissing, UnsupportedTarget) as error:
+        return error.what
+    return "" if way.runner else "no runtime loads it"
+
+
+def outcomes(network: str, precision: str, program: Program) -> Iterator[Outcome]:
+    """Every way of one network: the installed ones in processes apart, started again behind whatever crashes."""
+    waiting = []
+    for way in ways():
+        if absent(way):
+            yield Outcome(network, precision, way.format, way.runner, "skipped", SKIPPED)
+        else:
+            waiting.append(way)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        program.save(folder / "program.pt2")
+        while waiting:
+            command = [sys.executable, __file__, "--ways", *(f"{way.format}:{way.runner}" for way in waiting)]
+            ended = isolation.run(command, folder, seconds=LONGEST_SECONDS, environment=dict(os.environ))
+            told = _told(folder / "outcomes.jsonl")
+            for way, (status, text) in zip(waiting, told, strict=False):
+                yield Outcome(network, precision, way.format, way.runner, status, text)
+            if len(told) < len(waiting):
+                way = waiting[len(told)]
+                yield Outcome(network, precision, way.format, way.runner, "crashed", ended.ended)
+            waiting = waiting[len(told) + 1 :]
+
+
+def everything(networks: Iterable[str] = NETWORKS) -> Iterator[Outcome]:
+    """Of each network as it is and quantized."""
+    for network in networks:
+        torch.manual_seed(0)
+        program = settled(models.load(network, input_shape=NETWORKS[network]))
+        integers = compress.apply(program, Recipe((QuantizeStatic(samples=16),)), Noise(NETWORKS[network]))
+        for precision, each in zip(PRECISIONS, (program, integers), strict=True):
+            remark(f"{network}, {precision}")
+            yield from outcomes(network, precision, each)
+
+
+def _one_after_the_other(texts: Sequence[str]) -> None:
+    """In the process apart: convert and run, and write each outcome down before the next is tried."""
+    program = Program.load("program.pt2")
+    path = Path("outcomes.jsonl")
+    path.write_text("")
+    for text in texts:
+        format, _, runner = text.partition(":")
+        try:
+            found = _one(program, format, runner)
+        except UnsupportedModel as error:
+            found = ("refused", error.what)
+        except (BackendMissing, UnsupportedTarget):
+            found = ("skipped", SKIPPED)
+        except EdgepressError as error:
+            found = ("failed", error.what)
+        with path.open("a") as file:
+            file.write(json.dumps(found) + "\n")
+
+
+def _one(program: Program, format: str, runner: str) -> tuple[Status, str]:
+    artifact = convert.to(program, format, Path(f"made.{format}"))
+    inputs = [program.signature.example(SAMPLES, seed) for seed in range(2)]
+    with runtime.open(artifact, Target(runner=runner)) as opened:
+        found = runtime.compare(program.run, opened.run, inputs)
+    limit = runtime.limit_db(program.precision, artifact.manifest.precision)
+    figures = f"{min(found.sqnr_db, 999):.0f} dB, {artifact.manifest.precision}"
+    return ("passed" if found.sqnr_db >= limit else "failed"), figures
+
+
+def _told(path: Path) -> list[tuple[Status, str]]:
+    lines = path.read_text().splitlines() if path.exists() else []
+    path.unlink(missing_ok=True)
+    return [tuple(json.loads(line)) for line in lines]
+
+
+def page(found: Sequence[Outcome]) -> str:
+    """The table as Markdown: a row a network and precision, a column a way."""
+    columns = list(dict.fromkeys(Way(each.format, each.runner) for each in found))
+    rows = list(dict.fromkeys((each.network, each.precision) for each in found))
+    cells = {(each.network, each.precision, Way(each.format, each.runner)): _cell(each) for each in found}
+    table = [
+        ["network", "precision", *map(str, columns)],
+        ["---"] * (2 + len(columns)),
+        *(
+            [network, precision, *(cells[network, precision, way] for way in columns)]
+            for network, precision in rows
+        ),
+    ]
+    versions = ", ".join(f"{name} {version}" for name, version in tool_versions("torch").items())
+    return "\n".join([
+        "# What runs where", "",
+        "Written by `python benchmarks/suites/matrix.py --write docs/backends.md`: each network of a family of the zoo, its",
+        "weights random, is converted, and the file's outputs are compared with the network's on the file's own runtime.",
+        "The figure is the signal over the difference in decibels (999: bit for bit the same), beside the file's precision;",
+        "a file passes from 60 dB on in float32, 35 in float16, and 20 where both are int8.", "",
+        *(f"| {' | '.join(row)} |" for row in table), "",
+        f"{versions}; absent here: {_absent_text(columns) or 'nothing'}.", "",
+    ])  # fmt: skip
+
+
+def _cell(outcome: Outcome) -> str:
+    if outcome.status in ("passed", "skipped"):
+        return outcome.text
+    return f"**{outcome.status}**: {outcome.text}".replace("|", "\\|")
+
+
+def _absent_text(columns: Iterable[Way]) -> str:
+    return "; ".join(f"{way} ({absent(way)})" for way in columns if absent(way))
+
+
+def main() -> bool:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--write", type=Path, help="file for the table")
+    parser.add_argument("--ways", nargs="+", help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.ways:
+        _one_after_the_other(given.ways)
+        return True
+    found = list(everything())
+    print_table(list(asdict(found[0])), [list(asdict(each).values()) for each in found])
+    if given.write:
+        with replacing(given.write) as temporary:
+            temporary.write_text(page(found))
+    return not any(each.status in ("failed", "crashed") for each in found)
+
+
+if __name__ == "__main__":
+    sys.exit(0 if main() else 1)

@@ -1,0 +1,75 @@
+"""The table of what runs where: one crash is one cell, and every file passes on its own runtime."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from edgepress import isolation, models, plugins
+from edgepress.isolation import Finished
+
+SUITES = Path(__file__).parents[2] / "benchmarks" / "suites"
+
+
+@pytest.fixture(scope="module")
+def matrix() -> ModuleType:
+    """The suite as a module: it stands in no package."""
+    sys.path.append(str(SUITES))
+    try:
+        spec = importlib.util.spec_from_file_location("matrix_suite", SUITES / "matrix.py")
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[spec.name] = module
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(SUITES))
+    return module
+
+
+def test_every_family_has_a_row(matrix: ModuleType) -> None:
+    families = {models.find(name).__module__.rpartition(".")[2] for name in matrix.NETWORKS}
+    assert families == set(plugins.names("edgepress.models"))
+
+
+def test_a_crash_is_one_cell_and_the_rest_goes_on(
+    matrix: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ways = [matrix.Way(name, "litert") for name in ("first", "second", "third", "gone")]
+    runs: list[list[str]] = []
+
+    def crashes_on_the_second(command: Any, folder: Path, **options: Any) -> Finished:
+        asked = [str(word) for word in command[3:]]
+        runs.append(asked)
+        done = asked[: asked.index("second:litert")] if "second:litert" in asked else asked
+        (folder / "outcomes.jsonl").write_text("".join(json.dumps(["passed", "60 dB"]) + "\n" for _ in done))
+        return Finished(len(done) == len(asked), "", "signal 11 (SIGSEGV)")
+
+    monkeypatch.setattr(matrix, "ways", lambda: ways)
+    monkeypatch.setattr(matrix, "absent", lambda way: "gone | away" if way.format == "gone" else "")
+    monkeypatch.setattr(isolation, "run", crashes_on_the_second)
+
+    found = list(matrix.outcomes("lenet5", "int8", models.load("lenet5")))
+
+    assert {each.format: (each.status, each.text) for each in found} == {
+        "gone": ("skipped", matrix.SKIPPED),
+        "first": ("passed", "60 dB"),
+        "second": ("crashed", "signal 11 (SIGSEGV)"),
+        "third": ("passed", "60 dB"),
+    }
+    assert runs == [["first:litert", "second:litert", "third:litert"], ["third:litert"]]
+    assert "| lenet5 | int8 | skipped: runtime absent | 60 dB | **crashed**: signal 11" in matrix.page(found)
+
+
+@pytest.mark.slow
+def test_every_family_passes_in_every_format_that_runs_here(matrix: ModuleType) -> None:
+    found = list(matrix.everything())
+    assert len(found) == len(matrix.NETWORKS) * len(matrix.PRECISIONS) * len(matrix.ways())
+    assert [each for each in found if each.status in ("failed", "crashed")] == []
+    assert {each.status for each in found if each.format in ("onnx", "tflite")} <= {"passed", "skipped"}
