@@ -22,7 +22,7 @@ from edgepress.program import Program
 
 Shape = tuple[int, ...]
 
-CONVERTED = (".onnx", ".tflite", ".ncnn", ".engine", ".mnn", ".mlmodel")
+CONVERTED = (".onnx", ".tflite", ".ncnn", ".pte", ".openvino", ".engine", ".mnn", ".mlmodel")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ import pytest
 import tiny_networks
 
 from edgepress import compress, convert, options, plugins, runtime, stage
-from edgepress.errors import UnknownName
+from edgepress.errors import BackendMissing, UnknownName
 from edgepress.program import Program
 from edgepress.recipe import Recipe
 from edgepress.runtime import compare, limit_db
@@ -94,9 +94,17 @@ def test_saves_and_loads_bit_for_bit(compressed: Program, tmp_path: Path) -> Non
     assert loaded.history == compressed.history
 
 
-@pytest.mark.parametrize("format", convert.formats())
+@pytest.mark.parametrize(
+    "format",
+    # Lowering to ExecuTorch takes seconds even for these, and there are as many as stages and networks.
+    [pytest.param(format, marks=[pytest.mark.slow] * (format == "pte")) for format in convert.formats()],
+)
 def test_converts_and_runs_there(compressed: Program, format: str, tmp_path: Path) -> None:
-    runtime.find(runtime.runners_of(format)[0]).require()
+    try:
+        convert.check(compressed, format)
+        runtime.find(runtime.runners_of(format)[0]).require()
+    except BackendMissing as error:
+        pytest.skip(str(error))
     artifact = convert.to(compressed, format, tmp_path / f"model.{format}")
     batches = [batch.inputs for batch in tiny_networks.Patches(32).batches("evaluate", None)]
     with runtime.open(artifact) as runner:

@@ -1,0 +1,1 @@
+"""What stands around ExecuTorch's lowering to the XNNPACK delegate."""
