@@ -18,6 +18,9 @@ TOTAL = 1 << PRECISION
 LOWEST = 1 << 16
 """A state is never below, and below 2**32 at all times."""
 
+MOST_TABLES = 8192
+"""Streams that are decoded together: looking up their slots takes 64 KiB of memory each."""
+
 MOST_LANES = 1024
 SYMBOLS_PER_LANE = 8192
 """A lane costs 4 bytes for its state: below a thousandth of what so many symbols take."""
@@ -76,7 +79,7 @@ class _Tables:
         return cls(
             np.concatenate(found),
             np.concatenate([np.cumsum(table) - table for table in found]),
-            np.cumsum([0, *sizes[:-1]]),
+            np.cumsum([0, *sizes[:-1]], dtype=np.int32),
         )
 
 
@@ -87,7 +90,7 @@ def encode(streams: Sequence[np.ndarray], tables: Sequence[np.ndarray]) -> bytes
         return b""
     known = _Tables.of(tables)
     places = np.concatenate(
-        [stream.astype(np.int64) + first for stream, first in zip(streams, known.first, strict=True)]
+        [stream.astype(np.int32) + first for stream, first in zip(streams, known.first, strict=True)]
     )
     lanes = lane_count(total)
     states = np.full(lanes, LOWEST, np.uint64)
@@ -119,24 +122,22 @@ def decode(content: bytes, counts: Sequence[int], tables: Sequence[np.ndarray]) 
     known = _Tables.of(tables)
     states = np.frombuffer(content, "<u4", lanes).astype(np.int64)
     words = np.frombuffer(content, "<u2", offset=4 * lanes).astype(np.int64)
-    symbols = _symbols(states, words, known, np.repeat(np.arange(len(counts)), counts))
+    symbols = _symbols(states, words, known, np.repeat(np.arange(len(counts), dtype=np.uint16), counts))
     return np.split(symbols, np.cumsum(counts)[:-1])
 
 
 def _symbols(states: np.ndarray, words: np.ndarray, known: _Tables, stream: np.ndarray) -> np.ndarray:
     """All symbols, `stream` saying which one each belongs to. The states end where encoding began, or it was damaged."""
-    at_slot = np.repeat(np.arange(len(known.frequency)), known.frequency)
-    frequency = known.frequency[at_slot]
-    rest = np.arange(len(at_slot)) % TOTAL - known.start[at_slot]
-    symbol = (at_slot - np.repeat(known.first, TOTAL)).astype(np.uint16)
+    at_slot = np.repeat(np.arange(len(known.frequency), dtype=np.int32), known.frequency)
     found = np.empty(len(stream), np.uint16)
     lanes, taken = len(states), 0
     for begin in range(0, len(stream), lanes):
-        table = stream[begin : begin + lanes] * TOTAL
+        table = stream[begin : begin + lanes]
         state = states[: len(table)]
-        slot = (state & (TOTAL - 1)) + table
-        found[begin : begin + lanes] = symbol[slot]
-        state = frequency[slot] * (state >> PRECISION) + rest[slot]
+        slot = state & (TOTAL - 1)
+        place = at_slot[table * np.int64(TOTAL) + slot]
+        found[begin : begin + lanes] = place - known.first[table]
+        state = known.frequency[place] * (state >> PRECISION) + slot - known.start[place]
         empty = np.flatnonzero(state < LOWEST)
         if len(empty):
             given = words[taken : taken + len(empty)]

@@ -16,13 +16,13 @@ import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 import numpy as np
 
 from edgepress._archive_zip import check_name, refusal
 from edgepress._json_grammar import Refused, constant, integer, listing, record, text
-from edgepress.coding import streams, tensors
+from edgepress.coding import ans, streams, tensors
 from edgepress.coding.streams import CODERS, Coder, Stream
 from edgepress.coding.tensors import CodedTensor
 from edgepress.errors import UnsupportedModel
@@ -35,7 +35,7 @@ SIZES = struct.Struct("<III")
 
 WIDTHS = (1, 2, 4, 8)
 """Bytes of one element."""
-MOST_HEAD_BYTES = 256 << 20
+MOST_HEAD_BYTES, MOST_INDEX_BYTES = 256 << 20, 16 << 20
 MOST_BYTES = 1 << 31
 MOST_EXPANSION, ALWAYS_ALLOWED = 4096, 64 << 20
 """What is in a file may be so many times as large as the file, or so many bytes: a few kilobytes shall not fill
@@ -138,7 +138,7 @@ def decode(path: Path) -> dict[str, bytes]:
     try:
         return _decoded(_opened(path.read_bytes()))
     except ValueError as error:
-        raise _refusal(path, error) from None
+        raise refusal(path, str(error)) from None
 
 
 def read_text(path: Path, name: str) -> bytes:
@@ -146,7 +146,7 @@ def read_text(path: Path, name: str) -> bytes:
     try:
         opened = _opened(path.read_bytes())
     except ValueError as error:
-        raise _refusal(path, error) from None
+        raise refusal(path, str(error)) from None
     if not any(member.name == name and member.layout == "plain" for member in opened.members):
         raise refusal(path, f"it holds no {name}")
     return opened.plain()[name]
@@ -167,7 +167,8 @@ def _opened(content: bytes) -> _Opened:
         raise ValueError("its checksum differs")
     squeezed_bytes, head_bytes, index_bytes = SIZES.unpack_from(body)
     squeezed = body[SIZES.size :][:squeezed_bytes]
-    if head_bytes > min(MOST_HEAD_BYTES, _most_bytes(len(content))) or len(squeezed) != squeezed_bytes:
+    most_bytes = min(MOST_HEAD_BYTES, _most_bytes(len(content)))
+    if head_bytes > most_bytes or index_bytes > MOST_INDEX_BYTES or len(squeezed) != squeezed_bytes:
         raise ValueError("a head of impossible size")
     head = _unsqueezed(squeezed, head_bytes)
     members = _members(head[:index_bytes])
@@ -212,6 +213,9 @@ def _members(index: bytes) -> tuple[_Member, ...]:
 
 
 def _check_bounds(members: Sequence[_Member], file_bytes: int) -> None:
+    tables = sum(stream.coder == "ans" for member in members for stream in member.streams)
+    if tables > ans.MOST_TABLES:
+        raise Refused(f"{tables:,} tables, more than {ans.MOST_TABLES:,},", "the index")
     if sum(member.memory_bytes for member in members) > 4 * _most_bytes(file_bytes):
         raise Refused(f"much more than {_most_bytes(file_bytes):,} bytes", f"a file of {file_bytes:,}")
 
@@ -241,7 +245,3 @@ def _split(content: bytes, sizes: Sequence[int]) -> list[bytes]:
 
 def _checksum(body: bytes) -> bytes:
     return hashlib.blake2b(body, digest_size=CHECKSUM_BYTES).digest()
-
-
-def _refusal(path: Path, error: ValueError) -> Any:
-    return refusal(path, f"{error}")

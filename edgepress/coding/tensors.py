@@ -18,8 +18,8 @@ Layout = Literal["plain", "shared", "gaps", "planes"]
 entry. gaps: the same for what is not zero, and how many zeros lie before each (Han et al., 2016, Deep Compression).
 planes: which elements are not zero, and the bytes of those as in plain."""
 
-FEWEST = 256
-"""Elements of a tensor that is worth a table of its own."""
+FEWEST, FEWEST_IN_PLANES = 256, 1024
+"""Elements of a tensor that is worth a codebook and its table, or a table for each of its planes."""
 LONGEST_GAP = 255
 """The symbol of so many zeros that no weight follows. Below it, the symbol is the number of zeros before a weight."""
 
@@ -42,8 +42,8 @@ def encode(content: bytes, width: int, coders: Sequence[Coder] = CODERS) -> Code
     """The tensor whose elements have `width` bytes, in the layout that takes the fewest."""
     elements = np.frombuffer(content, f"<u{width}")
     if len(elements) < FEWEST:
-        return CodedTensor("plain", _planes(elements).tobytes(), 0, ())
-    choices = [_as_planes(elements, coders)]
+        return _as_plain(elements)
+    choices = [_as_planes(elements, coders) if len(elements) >= FEWEST_IN_PLANES else _as_plain(elements)]
     values, indices = np.unique(elements, return_inverse=True)
     if len(values) <= min(MOST_SYMBOLS, len(elements) // 4):
         if "ans" in coders:
@@ -65,6 +65,10 @@ def decode(layout: Layout, plain: bytes, width: int, count: int, streams: Sequen
         raise ValueError("an entry that the codebook lacks")
     found = values[indices]
     return (_spread(found, gaps[0], count) if gaps else found).tobytes()
+
+
+def _as_plain(elements: np.ndarray) -> CodedTensor:
+    return CodedTensor("plain", _planes(elements).tobytes(), 0, ())
 
 
 def _as_shared(values: np.ndarray, indices: np.ndarray, coders: Sequence[Coder]) -> CodedTensor:

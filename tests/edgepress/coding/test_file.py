@@ -155,11 +155,16 @@ def test_streams_that_lie(path: Path, tmp_path: Path) -> None:
             for stream in member["streams"]:
                 stream["count"] = 2**31
 
+    def multiply(index: list[dict]) -> None:
+        planes = next(member for member in index if member["layout"] == "planes")
+        index.extend({**planes, "name": f"data/weights/weight_{number}"} for number in range(100, 8292))
+
     def shift(index: list[dict]) -> None:
         next(member for member in index if member["streams"])["streams"][0]["count"] -= 1
 
     for change, said in (
         (inflate, "much more than"),
+        (multiply, "more than 8,192"),
         (shift, "add up|no element|in place of|too few|cannot be"),
     ):
         with pytest.raises(BadInput, match=said):
