@@ -24,6 +24,7 @@ from edgepress.stage import Context, Outcome, Stage
 
 __all__ = ["ShareWeights", "shared"]
 
+SKIPPED = "a rule leaves it alone, or all of it is zero"
 STANDARD_BITS = 5
 """What Deep Compression takes for fully connected layers: 32 values."""
 
@@ -84,13 +85,15 @@ class ShareWeights(Stage):
         graph_module = program.graph_module()
         weights = read_weights(graph_module)
         layers = self._layers(program, weights, context)
-        chosen = self._chosen(layers, context)
+        chosen = self._chosen(layers, sum(weights.layers[layer.layer].nbytes for layer in layers), context)
         for layer, sharing in chosen.items():
             stored = weights.layers[layer.layer]
-            shared = torch.from_numpy(layer.shared(sharing)).to(stored.dtype)
-            graph.set_constant(graph_module, layer.layer.weight, shared)
+            values = torch.from_numpy(layer.shared(sharing)).to(stored.dtype)
+            graph.set_constant(graph_module, layer.layer.weight, values)
         context.announce(summary(chosen))
-        return Outcome(program.replace(graph_module), results(chosen, weights.reasons))
+        own = {layer.layer for layer in layers}
+        left = {layer.name: SKIPPED for layer in weights.layers if layer not in own}
+        return Outcome(program.replace(graph_module), results(chosen, {**weights.reasons, **left}))
 
     def _layers(self, program: Program, weights: Weights, context: Context) -> list[Sharable]:
         wanted = {
@@ -109,15 +112,15 @@ class ShareWeights(Stage):
             for layer, weight in wanted.items()
         ]
 
-    def _chosen(self, layers: list[Sharable], context: Context) -> dict[Sharable, Sharing]:
+    def _chosen(self, layers: list[Sharable], stored_bytes: int, context: Context) -> dict[Sharable, Sharing]:
         own = {layer: self._of(layer.layer, context)._alone(layer, context.seed) for layer in layers}
         fixed = {layer: sharing for layer, sharing in own.items() if sharing is not None}
         left = [layer for layer in layers if layer not in fixed]
         if left:
             assert self.size is not None, "without a size every layer is decided alone"
             taken = sum(sharing.coded_bytes for sharing in fixed.values())
-            most_bytes = self.size * 4 * sum(layer.weight.size for layer in layers) - taken
-            fixed |= dict(zip(left, within(left, most_bytes), strict=True))
+            within_size = within(left, self.size * stored_bytes - taken)
+            fixed |= dict(zip(left, within_size, strict=True))
         return {layer: fixed[layer] for layer in layers}
 
     def _of(self, layer: Layer, context: Context) -> ShareWeights:

@@ -125,7 +125,7 @@ def test_inputs_that_are_louder_make_their_weights_count_more(program: Program) 
 
 @pytest.mark.parametrize("network", tiny_networks.NETWORKS, ids=lambda network: network.__name__)
 def test_importances_are_mean_squares_of_inputs(network: type[torch.nn.Module]) -> None:
-    """Against the definition: the gradient of the outputs' energy, for random signs, taken one weight at a time."""
+    """Of the first layer they are those of the pictures; a depthwise layer's weights have one input each."""
     program = tiny_networks.capture(network)
     graph_module = program.graph_module()
     layers = read_weights(graph_module).layers
@@ -225,6 +225,7 @@ def test_rules_choose_bits_and_skip_layers(program: Program) -> None:
     }.items()
     assert after.exported.state_dict["stem.weight"].equal(program.exported.state_dict["stem.weight"])
     assert shared_weights(after.history).keys() == set(LAYERS) - {"stem.weight"}
+    assert results(after)["not_shared"] == {"stem": "a rule leaves it alone, or all of it is zero"}
 
 
 def test_two_budgets_exclude_each_other(program: Program) -> None:
