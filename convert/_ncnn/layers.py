@@ -35,10 +35,8 @@ def unknown(text: str, module: GraphModule) -> tuple[UnsupportedOperator, ...]:
     for layer in parse(text):
         if ncnn.layer_to_index(layer.type) >= 0 or layer.type == "pnnx.Expression":
             continue
-        reason, name = (
-            f"ncnn has no layer for {layer.type}.",
-            layer.type.replace("::", ".").rpartition(".")[2],
-        )
+        reason = f"ncnn has no layer for {layer.type}."
+        name = layer.type.replace("::", ".").rpartition(".")[2]
         node = next((node for node in left if _is_called(node, name)), None)
         if node is None:
             found.append(UnsupportedOperator("", layer.type, reason))

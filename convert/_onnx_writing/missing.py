@@ -90,7 +90,7 @@ def _lacking(node: Node, opset: int) -> tuple[str, ...]:
 def _alone(node: Node) -> tuple[torch.nn.Module, tuple[torch.Tensor, ...]]:
     """A module of this one operator, and tensors of the shapes that it gets."""
     own = torch.fx.Graph()
-    inputs = {node: own.placeholder(f"input_{place}") for place, node in enumerate(_tensors(node))}
+    inputs = {given: own.placeholder(f"input_{place}") for place, given in enumerate(_tensors(node))}
     result = own.call_function(
         node.target,  # type: ignore[arg-type]
         *torch.fx.map_arg(

@@ -82,9 +82,8 @@ def _refused(draft: Draft, calls: Iterable[Call], batch: int) -> tuple[Unsupport
         except Exception:
             if not refused:
                 raise
-            draft.stand_in(
-                call, batch
-            )  # it reads a stand-in: what it says of that tells nothing of the network
+            # It reads a stand-in: what it says of that tells nothing of the network.
+            draft.stand_in(call, batch)
     return tuple(refused)
 
 
