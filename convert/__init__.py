@@ -28,6 +28,7 @@ __all__ = [
     "UnsupportedOperator",
     "check",
     "find",
+    "foresees",
     "formats",
     "read",
     "readable",
@@ -134,6 +135,11 @@ def unsupported(
         if found := converter.unsupported(source):
             return found
     return ()
+
+
+def foresees(format: str) -> bool:
+    """Whether the last edge to `format` knows before it writes what it cannot express; others learn it by trying."""
+    return find(*route(format)[-1]).unsupported is not Converter.unsupported
 
 
 def _asked(

@@ -15,6 +15,7 @@ from edgepress.errors import BackendMissing, Unsupported
 from edgepress.program import Program
 
 YES = "yes"
+UNTRIED = "yes, as far as can be told without writing the file"
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Support:
             place.operator == name or (place.operator not in known and place.layer in layers)
             for place in self.places
         )
-        return f"no ({refused})" if refused else YES
+        return f"no ({refused})" if refused else "yes?" if self.verdict == UNTRIED else YES
 
 
 def support(program: Program, format: str) -> Support:
@@ -49,7 +50,7 @@ def support(program: Program, format: str) -> Support:
         convert.check(program, format, here=False)
     except (Unsupported, BackendMissing) as error:
         return Support(format, _line(error), places, asked=bool(places))
-    return Support(format, YES)
+    return Support(format, YES if convert.foresees(format) else UNTRIED)
 
 
 def operators(program: Program) -> dict[str, list[str]]:

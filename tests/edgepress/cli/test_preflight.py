@@ -71,3 +71,16 @@ def test_inspect_asks_no_further_where_a_package_is_missing(
     out = capsys.readouterr().out
     assert "?" in out
     assert "The package 'not_installed' is not installed" in out
+
+
+def test_inspect_claims_nothing_of_a_format_that_learns_by_trying(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from edgepress.convert import Converter
+    from edgepress.convert.program_to_onnx import ProgramToOnnx
+
+    monkeypatch.setattr(ProgramToOnnx, "unsupported", Converter.unsupported)
+    assert run(["inspect", "mine.py:network", "--to", "onnx"]) == 0
+    out = capsys.readouterr().out
+    assert "yes?" in out
+    assert "as far as can be told without writing the file" in out
