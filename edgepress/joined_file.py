@@ -32,6 +32,7 @@ def unpack(path: Path, names: Sequence[str], folder: Path, *, format: str) -> tu
             is_ours = [member.filename for member in members] == [*names]
             if is_ours and all(member.compress_type == zipfile.ZIP_STORED for member in members):
                 for name in names:
+                    (folder / name).parent.mkdir(parents=True, exist_ok=True)
                     (folder / name).write_bytes(joined.read(name))
                 return tuple(folder / name for name in names)
             reason = f"it does not hold {' and '.join(names)}, uncompressed, and nothing else"

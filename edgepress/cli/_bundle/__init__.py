@@ -13,16 +13,18 @@ from pathlib import Path
 
 import numpy as np
 
-from edgepress import __version__, runtime
+from edgepress import __version__, ncnn_file, openvino_file, runtime
 from edgepress.artifact import Artifact, Manifest, encode
 from edgepress.cli._conversion import Arrays
 from edgepress.files import replacing_folder, sha256
-from edgepress.ncnn_file import NCNN_FORMAT, unpack
+from edgepress.ncnn_file import NCNN_FORMAT
+from edgepress.openvino_file import OPENVINO_FORMAT
 from edgepress.preprocess import Preprocess
 
 CONTENTS = "bundle.json"
 """What is in a bundle; a folder is known as one by it."""
 HERE = Path(__file__).parent
+JOINED = {NCNN_FORMAT: ncnn_file.unpack, OPENVINO_FORMAT: openvino_file.unpack}
 NETWORK, RUN, README = "network.py", "run.py", "README.md"
 
 
@@ -101,9 +103,9 @@ def preprocessing(preprocess: Preprocess) -> dict[str, object]:
 
 
 def _put_model(artifact: Artifact, folder: Path) -> list[str]:
-    """The file as its runtime loads it; ncnn's is two files, which ours joins."""
-    if artifact.format == NCNN_FORMAT:
-        return [path.name for path in unpack(artifact.path, folder)]
+    """The file as its runtime loads it, which may be two files that ours joins."""
+    if artifact.format in JOINED:
+        return [path.name for path in JOINED[artifact.format](artifact.path, folder)]
     name = f"model.{artifact.format}"
     shutil.copyfile(artifact.path, folder / name)
     return [name]

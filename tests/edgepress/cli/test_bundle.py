@@ -38,6 +38,8 @@ CASES = [
     pytest.param("tflite", "stretched, BGR", marks=pytest.mark.tflite),
     pytest.param("ncnn", "cut", marks=pytest.mark.ncnn),
     pytest.param("mnn", "cut", marks=pytest.mark.mnn),
+    pytest.param("openvino", "cut", marks=pytest.mark.openvino),
+    pytest.param("pte", "cut", marks=pytest.mark.executorch),
 ]
 
 ALONE = """
