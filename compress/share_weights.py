@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
-import numpy as np
 import torch
 from annotated_types import Ge, Gt, Le, Lt
 
 from edgepress import graph
+from edgepress.compress import _batch_norm
 from edgepress.compress._sharing.choice import MOST_BITS, Sharable, Sharing, fewest_values, within
 from edgepress.compress._sharing.codebook import Initialisation
-from edgepress.compress._sharing.importance import importances
+from edgepress.compress._sharing.inputs import Inputs, correct_biases, read_inputs
 from edgepress.compress._sharing.keep import shared_weights, still_shared
 from edgepress.compress._sharing.report import results, summary
-from edgepress.compress._sparse.layers import Layer, Weights, read_weights
+from edgepress.compress._sparse.layers import Layer, read_weights
+from edgepress.data import Batch, Data
 from edgepress.errors import BadOption, UnsupportedModel
 from edgepress.history import Value
 from edgepress.program import Program
@@ -44,6 +45,7 @@ class ShareWeights(Stage):
 
     initialisation: where k-means begins: linear, density or random as in the paper, or optimal (dynamic programming).
     weigh_by_inputs: with data, an error counts as much as the inputs that it is multiplied by.
+    correct_means: with data, what outputs lose on average is made up for in biases and batch-norm statistics.
     samples, batch_size: how much data that uses.
 
     Convert to .epz for the small file. Training after this stage trains the shared values (fine_tune, distill) and keeps
@@ -59,6 +61,7 @@ class ShareWeights(Stage):
     sqnr_db: Annotated[float, Gt(0)] | None = None
     initialisation: Initialisation = "optimal"
     weigh_by_inputs: bool = True
+    correct_means: bool = True
     samples: Annotated[int, Ge(1)] = 256
     batch_size: Annotated[int, Ge(1)] = 32
 
@@ -81,36 +84,57 @@ class ShareWeights(Stage):
             )
 
     def apply(self, program: Program, context: Context) -> Outcome:
-        """Raises BudgetMissed when even one bit for each weight takes more than `size`."""
-        graph_module = program.graph_module()
-        weights = read_weights(graph_module)
-        layers = self._layers(program, weights, context)
-        chosen = self._chosen(layers, sum(weights.layers[layer.layer].nbytes for layer in layers), context)
-        for layer, sharing in chosen.items():
-            stored = weights.layers[layer.layer]
-            values = torch.from_numpy(layer.shared(sharing)).to(stored.dtype)
-            graph.set_constant(graph_module, layer.layer.weight, values)
-        context.announce(summary(chosen))
-        own = {layer.layer for layer in layers}
-        left = {layer.name: SKIPPED for layer in weights.layers if layer not in own}
-        return Outcome(program.replace(graph_module), results(chosen, {**weights.reasons, **left}))
-
-    def _layers(self, program: Program, weights: Weights, context: Context) -> list[Sharable]:
+        """Raises BudgetMissed when even one value for each layer takes more than `size`."""
+        weights = read_weights(program.graph_module())
         wanted = {
             layer: weight
             for layer, weight in weights.layers.items()
             if context.rules.apply(self, layer.name, layer.type) is not None and bool(weight.any())
         }
-        found: Mapping[str, np.ndarray] = {}
-        if self.weigh_by_inputs and context.data is not None and context.data.count("calibrate"):
-            batches = context.data.batches(
-                "calibrate", program.preprocess, batch_size=self.batch_size, limit=self.samples
+        inputs = self._inputs(program, wanted, context)
+        layers = [
+            Sharable(
+                layer,
+                weight.detach().double().numpy(),
+                inputs[layer.weight].mean_square if inputs and self.weigh_by_inputs else None,
             )
-            found = importances(program.graph_module(), wanted, batches, program.signature)
-        return [
-            Sharable(layer, weight.detach().double().numpy(), found.get(layer.weight))
             for layer, weight in wanted.items()
         ]
+        chosen = self._chosen(layers, sum(weight.nbytes for weight in wanted.values()), context)
+        shared = self._shared(program, chosen, inputs)
+        if self.correct_means and context.data is not None and _batch_norm.is_needed(shared):
+            shared = _batch_norm.reestimated(shared, self._batches(program, context.data))
+        context.announce(summary(chosen))
+        left = {layer.name: SKIPPED for layer in weights.layers if layer not in wanted}
+        return Outcome(shared, results(chosen, {**weights.reasons, **left}))
+
+    def _batches(self, program: Program, data: Data) -> Iterator[Batch]:
+        return data.batches("calibrate", program.preprocess, batch_size=self.batch_size, limit=self.samples)
+
+    def _inputs(
+        self, program: Program, layers: Mapping[Layer, torch.Tensor], context: Context
+    ) -> Mapping[str, Inputs]:
+        """What the layers read; nothing without data."""
+        if context.data is None or not layers or not (self.weigh_by_inputs or self.correct_means):
+            return {}
+        batches = self._batches(program, context.data)
+        return read_inputs(program.graph_module(), layers, batches, program.signature)
+
+    def _shared(
+        self, program: Program, chosen: Mapping[Sharable, Sharing], inputs: Mapping[str, Inputs]
+    ) -> Program:
+        """The network with these values, and biases that keep the mean of what they make."""
+        graph_module = program.graph_module()
+        stored = {**program.exported.state_dict, **program.exported.constants}
+        lost = dict[str, torch.Tensor]()
+        for layer, sharing in chosen.items():
+            name, values = layer.layer.weight, torch.from_numpy(layer.shared(sharing))
+            if inputs and self.correct_means:
+                change = (values - torch.from_numpy(layer.weight)) * torch.from_numpy(inputs[name].mean)
+                lost[name] = layer.layer.rows(change).sum((1, 2))
+            graph.set_constant(graph_module, name, values.to(stored[name].dtype))
+        correct_biases(graph_module, lost)
+        return program.replace(graph_module)
 
     def _chosen(self, layers: list[Sharable], stored_bytes: int, context: Context) -> dict[Sharable, Sharing]:
         own = {layer: self._of(layer.layer, context)._alone(layer, context.seed) for layer in layers}
