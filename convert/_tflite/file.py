@@ -169,6 +169,8 @@ def _version(operation: Operation) -> int:
         return 4 if len(first.shape) == 5 else 6
     if code == Op.DEQUANTIZE and first.dtype == np.float16:
         return 3
+    if code == Op.GATHER and options.batchDims:
+        return 5
     if code == Op.CONV_2D and first.shape[3] != operation.inputs[1].shape[3]:
         return 6
     if code == Op.FULLY_CONNECTED and options.keepNumDims:

@@ -33,7 +33,7 @@ from edgepress.convert._tflite.parts import with_split_convolutions
 from edgepress.convert._tflite.quantize import as_float, requantized
 from edgepress.convert._tflite.shuffles import without_shuffles
 from edgepress.convert._tflite.simplify import simplified
-from edgepress.convert._tflite.spelling import spell_out
+from edgepress.convert._tflite.spelling import WITHIN, spell_out
 from edgepress.convert._tflite.tidy import tidied
 from edgepress.convert._unsupported import UnsupportedOperator
 from edgepress.errors import UnsupportedModel
@@ -102,7 +102,7 @@ def _lower(call: Call, draft: Draft) -> None:
     if call.quantization is not None:
         value = requantized(draft, value, call.quantization)
     made = [operation.outputs[0] for operation in draft.model.operations[written:]]
-    if value.tensor in made and value.features is None:
+    if value.tensor in made and value.features is None and WITHIN not in call.covers[-1].meta:
         value.tensor.name = call.layer
     for node in call.covers:
         draft.values[node] = value

@@ -29,6 +29,9 @@ class Spelling:
     fits: Callable[[Mapping[str, Any]], bool]
 
 
+WITHIN = "within_an_operator"
+"""In the `meta` of a node: that it is one of the pieces on the way to what the user's operator gives."""
+
 SPELLINGS: dict[Target, Spelling] = {}
 
 
@@ -145,14 +148,18 @@ def _put_in_place(graph_module: GraphModule, node: Node, pieces: GraphModule) ->
         if piece.op == "placeholder":
             standing[piece] = next(sources)
         elif piece.op == "output":
-            _hand_over(node, _pytree.tree_map_only(Node, standing.__getitem__, piece.args[0]))
+            results = _pytree.tree_map_only(Node, standing.__getitem__, piece.args[0])
+            if WITHIN not in node.meta:
+                for own in _pytree.tree_leaves(results):
+                    own.meta.pop(WITHIN, None)
+            _hand_over(node, results)
         else:
             with graph_module.graph.inserting_before(node):
                 copied = graph_module.graph.node_copy(piece, standing.__getitem__)
             if piece.op == "get_attr":
                 copied.target = f"{node.name}_{piece.target}"
                 set_constant(graph_module, copied.target, getattr(pieces, str(piece.target)))
-            copied.meta = {**node.meta, "val": piece.meta.get("val")}
+            copied.meta = {**node.meta, "val": piece.meta.get("val"), WITHIN: True}
             standing[piece] = copied
     return [standing[piece] for piece in _moving(pieces)]
 

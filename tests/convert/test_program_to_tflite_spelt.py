@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 
@@ -72,6 +73,20 @@ def test_volumes(name: str, tmp_path: Path) -> None:
     program, artifact = converted(network(lambda x, layer: layer(x), VOLUMES[name]), (4, 5, 6, 7), tmp_path)
     assert_same(program, artifact)
     assert not {"CONV_3D", "CONV_3D_TRANSPOSE"} & set(operations(artifact))
+
+
+def test_only_the_last_piece_bears_the_layers_name() -> None:
+    """What compares layers takes a tensor of that name for what the layer gave."""
+    from edgepress.convert._tflite.lowered import lowered
+    from edgepress.convert._tflite.model import Model
+
+    layers = nn.Sequential(
+        OrderedDict(up=nn.ConvTranspose3d(4, 5, 3, 2), pool=nn.AvgPool3d(2), top=nn.ReLU())
+    )
+    model = lowered(Program.capture(layers, (torch.zeros(2, 4, 3, 4, 5),)), 1, "float32")
+    assert isinstance(model, Model)
+    made = [operation.outputs[0].name for operation in model.operations]
+    assert [name for name in made if "/" not in name] == ["up", "pool", "top"]
 
 
 def test_pictures_of_bytes_are_taken(tmp_path: Path) -> None:
