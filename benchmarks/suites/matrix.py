@@ -2,7 +2,7 @@
 
 python benchmarks/suites/matrix.py --write docs/backends.md
 
-Each network's files are made and run in a process of its own: what crashes there is a row's outcome, and the rest goes on.
+The file is written anew after every row: a run that is ended has the rows that it came to. Each network's files are made and run in a process of its own: what crashes there is a row's outcome, and the rest goes on.
 """
 
 from __future__ import annotations
@@ -108,15 +108,15 @@ def outcomes(network: str, precision: str, program: Program) -> Iterator[Outcome
             waiting = waiting[len(told) + 1 :]
 
 
-def everything(networks: Iterable[str] = NETWORKS) -> Iterator[Outcome]:
-    """Of each network as it is and quantized."""
+def everything(networks: Iterable[str] = NETWORKS) -> Iterator[list[Outcome]]:
+    """Row by row: of each network as it is, and quantized."""
     for network in networks:
         torch.manual_seed(0)
         program = settled(models.load(network, input_shape=NETWORKS[network]))
         integers = compress.apply(program, Recipe((QuantizeStatic(samples=16),)), Noise(NETWORKS[network]))
         for precision, each in zip(PRECISIONS, (program, integers), strict=True):
             remark(f"{network}, {precision}")
-            yield from outcomes(network, precision, each)
+            yield list(outcomes(network, precision, each))
 
 
 def _one_after_the_other(texts: Sequence[str]) -> None:
@@ -194,16 +194,21 @@ def main() -> bool:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--write", type=Path, help="file for the table")
+    parser.add_argument(
+        "--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS), help="which rows [default: all]"
+    )
     parser.add_argument("--ways", nargs="+", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.ways:
         _one_after_the_other(given.ways)
         return True
-    found = list(everything())
+    found: list[Outcome] = []
+    for row in everything(given.networks):
+        found += row
+        if given.write:
+            with replacing(given.write) as temporary:
+                temporary.write_text(page(found))
     print_table(list(asdict(found[0])), [list(asdict(each).values()) for each in found])
-    if given.write:
-        with replacing(given.write) as temporary:
-            temporary.write_text(page(found))
     return not any(each.status in ("failed", "crashed") for each in found)
 
 
