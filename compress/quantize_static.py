@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated
 
 from annotated_types import Gt, Le
 from torch.fx import Node
@@ -19,13 +19,18 @@ from edgepress import graph
 from edgepress.compress._channels.mean import ChannelMean
 from edgepress.compress._fold_batch_norm import fold_batch_norms
 from edgepress.compress._functional import make_functional
+from edgepress.compress._quantization.bits import SCHEMES, Scheme
 from edgepress.compress._quantization.calibration import Watcher, observe
-from edgepress.compress._quantization.calibrators import Calibration, calibrator, counts_values
+from edgepress.compress._quantization.calibrators import Calibration, calibrator, counts_values, proposals
 from edgepress.compress._quantization.histogram import Histogram
-from edgepress.compress._quantization.insert import insert_quantization
+from edgepress.compress._quantization.layer import Layer, Rounded
+from edgepress.compress._quantization.network import quantize
+from edgepress.compress._quantization.output_error import least_output_error
 from edgepress.compress._quantization.plan import Plan, SharedScale, plan
 from edgepress.compress._quantization.ranges import Range
-from edgepress.compress._quantization.weights import Granularity, Headroom, WeightOptions
+from edgepress.compress._quantization.rounding import Rounding
+from edgepress.compress._quantization.weights import Granularity, Headroom, WeightOptions, WeightRange
+from edgepress.compress._sparse.zeros import sparse_weights
 from edgepress.data import Batch, Split
 from edgepress.errors import UnsupportedModel
 from edgepress.history import Value
@@ -38,11 +43,17 @@ from edgepress.stage import Context, Outcome, Stage
 class QuantizeStatic(Stage):
     """Jacob et al. (2018), Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference.
 
-    scheme: weights and activations as 8-bit integers (`int8`).
-    calibration: which range of a tensor's values int8 covers: all that occurred (`minmax`), the `percentile` in
-        the middle, or the one with the least squared error (`mse`).
+    scheme: how many bits. `int8`: 8 for weights and activations; `w4a8`: 4 for weights, stored in bytes.
+    calibration: which range of a tensor's values int8 covers: all that occurred (`minmax`), or between the
+        `moving_average` of the batches' extremes; the `percentile` in the middle; the one that loses the least
+        information (`entropy`); the one with the least squared error (`mse`); or of all these and some near them the
+        `best`, that with the least squared error in what the layers behind make of it.
     samples: how many calibration samples are run, `batch_size` at a time.
     weights: a scale for each output channel, or one for the whole tensor (less accurate, for simple hardware).
+    weight_calibration: which weights the integers cover: all (`minmax`), or as many as leave the least error (`mse`).
+    rounding: each weight to the `nearest` integer; or, layer by layer, so that what the layer gives changes least:
+        with the inputs that the layers quantized before it leave (`gptq`), or by learning of each weight whether it
+        goes up or down (`adaround`, which takes longer). Both refit the weights first, and need no labels.
 
     headroom: x86 processors without VNNI add two products in an int16, which saturates when neighbouring weights
         and their uint8 activations are all large. To prevent it, inputs of the network use 7 of their 8 bits, and
@@ -51,20 +62,25 @@ class QuantizeStatic(Stage):
 
     bias_correction: take what rounding the weights adds to a channel on average off its bias.
 
-    Rules can set calibration and percentile (of what the layer makes), weights, headroom and bias_correction for
+    Rules can set calibration and percentile (of what the layer makes), and all that is about its weights, for
     single layers; one with `skip` keeps a layer in float.
     """
 
     shorthand = "scheme"
-    per_layer = frozenset({"calibration", "percentile", "weights", "headroom", "bias_correction"})
+    per_layer = frozenset(
+        {"scheme", "calibration", "percentile", "weights", "weight_calibration", "rounding", "headroom"}
+        | {"bias_correction"}
+    )
     makes_int8 = True
 
-    scheme: Literal["int8"] = "int8"
+    scheme: Scheme = "int8"
     calibration: Calibration = "mse"
     percentile: Annotated[float, Gt(50), Le(100)] = 99.99
     samples: Annotated[int, Gt(0)] = 200
     batch_size: Annotated[int, Gt(0)] = 16
     weights: Granularity = "per_channel"
+    weight_calibration: WeightRange = "mse"
+    rounding: Rounding = "gptq"
     headroom: Headroom = "auto"
     bias_correction: bool = True
 
@@ -83,7 +99,7 @@ class QuantizeStatic(Stage):
         graph_module = program.graph_module()
         make_functional(graph_module)
         fold_batch_norms(graph_module)
-        options = _OptionsOfLayers(self, context)
+        options = _OptionsOfLayers(self, context, sparse_weights(program.history))
         made = plan(graph_module, lambda node: options.of(node) is None)
         if not made.layers:
             raise UnsupportedModel(
@@ -98,22 +114,23 @@ class QuantizeStatic(Stage):
                 watchers.setdefault(node, []).append(histogram)
         for layer, mean in means.items():
             watchers.setdefault(layer.all_input_nodes[0], []).append(mean)
-        observe(graph_module, watchers, self._batches(program, context), program.signature)
-        ranges: dict[Node, Range] = {}
-        for scale in made.scales:
-            range = scale.fixed or options.choose(scale, histograms[scale])
-            ranges.update(dict.fromkeys(scale.tensors, range))
-        shifts = {layer: mean.value() for layer, mean in means.items()}
-        insert_quantization(graph_module, made, ranges, shifts, options.of_weight)
-        return Outcome(program.replace(graph_module), _results(made, ranges))
+        observe(graph_module, watchers, self._batches(program, context, "calibrating"), program.signature)
+        chosen = options.choose(histograms, made)
+        if tried := options.proposals(histograms):
+            chosen |= least_output_error(graph_module, made, tried, self._batches(program, context))
+        ranges = {tensor: chosen[scale] for scale in made.scales for tensor in scale.tensors}
+        layers = options.layers(made, ranges, means)
+        again = self._batches(program, context)
+        rounded = quantize(graph_module, made, ranges, layers, again, context.progress)
+        return Outcome(program.replace(graph_module), _results(made, ranges, rounded))
 
-    def _batches(self, program: Program, context: Context) -> Iterator[Batch]:
+    def _batches(self, program: Program, context: Context, doing: str = "") -> Iterator[Batch]:
         data = context.required_data()
         batches = data.batches(
             "calibrate", program.preprocess, batch_size=self.batch_size, limit=self.samples
         )
         total = -(-min(self.samples, data.count("calibrate")) // self.batch_size)
-        return track(batches, "calibrating", context.progress, total)
+        return track(batches, doing, context.progress, total) if doing else iter(batches)
 
 
 @dataclass(frozen=True)
@@ -122,6 +139,7 @@ class _OptionsOfLayers:
 
     stage: QuantizeStatic
     context: Context
+    sparse: frozenset[str]
 
     def of(self, node: Node) -> QuantizeStatic | None:
         return self.context.rules.apply(self.stage, graph.layer_name(node), graph.op_name(node))
@@ -148,25 +166,62 @@ class _OptionsOfLayers:
                 found[layer] = shared.setdefault(str(graph.weight_node(layer).target), mean)  # type: ignore[union-attr]
         return found
 
-    def choose(self, scale: SharedScale, histogram: Histogram) -> Range:
-        stage = self._of_scale(scale)
-        range = calibrator(stage.calibration, stage.percentile)(histogram)
-        return dataclasses.replace(range, low_half=scale.is_input and stage.headroom != "none")
+    def choose(self, histograms: Mapping[SharedScale, Histogram], made: Plan) -> dict[SharedScale, Range]:
+        """The range of every scale by its tensors' values alone."""
+        chosen = {}
+        for scale in made.scales:
+            stage = self._of_scale(scale)
+            found = scale.fixed or calibrator(stage.calibration, stage.percentile)(histograms[scale])
+            chosen[scale] = self._with_room(scale, found) if scale.fixed is None else found
+        return chosen
 
-    def of_weight(self, layer: Node) -> WeightOptions:
-        stage = self._required(layer)
-        return WeightOptions(stage.weights, stage.headroom)
+    def proposals(self, histograms: Mapping[SharedScale, Histogram]) -> dict[SharedScale, list[Range]]:
+        """Of the scales whose range the layers behind are to choose: those to choose from."""
+        return {
+            scale: [self._with_room(scale, found) for found in proposals(histogram, stage.percentile)]
+            for scale, histogram in histograms.items()
+            if (stage := self._of_scale(scale)).calibration == "best"
+        }
+
+    def _with_room(self, scale: SharedScale, range: Range) -> Range:
+        low_half = scale.is_input and self._of_scale(scale).headroom != "none"
+        return dataclasses.replace(range, low_half=low_half)
+
+    def layers(
+        self, made: Plan, ranges: Mapping[Node, Range], means: Mapping[Node, ChannelMean]
+    ) -> list[Layer]:
+        """One for each weight: layers that share one get it from the first."""
+        found: dict[str, Layer] = {}
+        for node in made.layers:
+            stage, name = self._required(node), str(graph.weight_node(node).target)  # type: ignore[union-attr]
+            if name not in found:
+                found[name] = Layer(
+                    node,
+                    ranges[node.all_input_nodes[0]],
+                    WeightOptions(
+                        stage.weights, stage.headroom, stage.weight_calibration, SCHEMES[stage.scheme]
+                    ),
+                    stage.rounding,
+                    means[node].value() if node in means else None,
+                    name in self.sparse,
+                )
+        return list(found.values())
 
     def _of_scale(self, scale: SharedScale) -> QuantizeStatic:
         return self._required(scale.maker)
 
 
-def _results(made: Plan, ranges: Mapping[Node, Range]) -> dict[str, Value]:
+def _results(made: Plan, ranges: Mapping[Node, Range], rounded: Mapping[Layer, Rounded]) -> dict[str, Value]:
     return {
         "layers": len(made.layers),
         "tensors": len(ranges),
         "scales": len(made.scales),
         "ranges": {node.name: [range.minimum, range.maximum] for node, range in ranges.items()},
+        "sqnr_db": {
+            graph.layer_name(layer.node): list(result.sqnr_db)
+            for layer, result in rounded.items()
+            if result.sqnr_db is not None
+        },
         "left_in_float": [
             {"layer": left.layer, "type": left.type, "reason": left.reason} for left in made.left_in_float
         ],

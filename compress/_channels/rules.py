@@ -62,8 +62,10 @@ RULES: dict[str, Rule] = {
 """By the operator's name. Any other pointwise operator is `plain.pointwise`, and the rest `unknown`."""
 
 
-def label(graph_module: GraphModule, parts: Parts = "auto") -> Labelling:
-    """Label the channels of a normalised graph.
+def label(
+    graph_module: GraphModule, parts: Parts = "auto", rules: Mapping[str, Rule] = RULES
+) -> Labelling:
+    """Label the channels of a normalised graph by `rules`.
 
     Where channels are divided into parts, as into heads and the places within each, or into groups, labels follow
     the one or the other as `parts` says; where that lets nothing go, the other, if that lets anything go.
@@ -71,7 +73,7 @@ def label(graph_module: GraphModule, parts: Parts = "auto") -> Labelling:
     choices: dict[Node, int] = {}
     settled: set[Node] = set()
     while True:
-        labelling = _labelled(graph_module, choices, parts)
+        labelling = _labelled(graph_module, choices, parts, rules)
         stuck = {
             node: (split.chosen + 1) % split.ways
             for node, split in labelling.splits.items()
@@ -86,11 +88,13 @@ def label(graph_module: GraphModule, parts: Parts = "auto") -> Labelling:
         settled.update(node for node, way in (views or stuck).items() if way == 0)
 
 
-def _labelled(graph_module: GraphModule, choices: Mapping[Node, int], parts: Parts) -> Labelling:
+def _labelled(
+    graph_module: GraphModule, choices: Mapping[Node, int], parts: Parts, rules: Mapping[str, Rule]
+) -> Labelling:
     labeller = Labeller(graph_module, choices, parts)
     for node in graph_module.graph.nodes:
         if node.op == "call_function":
-            found = _rule(node)(labeller, node)
+            found = _rule(node, rules)(labeller, node)
             if found is not None:
                 labeller.set(node, *found)
         elif node.op == "output":
@@ -102,10 +106,10 @@ def _labelled(graph_module: GraphModule, choices: Mapping[Node, int], parts: Par
     return labeller.resolve()
 
 
-def _rule(node: Node) -> Rule:
+def _rule(node: Node, rules: Mapping[str, Rule]) -> Rule:
     name = graph.op_name(node)
-    if name in RULES:
-        return RULES[name]
+    if name in rules:
+        return rules[name]
     if torch.Tag.pointwise in getattr(node.target, "tags", ()) or name in POINTWISE:
         return plain.pointwise
     return unknown

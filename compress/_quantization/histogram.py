@@ -16,8 +16,12 @@ LARGEST_EXACT_COUNT = 1 << 24
 """PyTorch counts in float32, which holds integers up to here."""
 
 
+MOMENTUM = 0.9
+"""How much of the moving average of the extremes a new batch leaves as it was."""
+
+
 class Histogram:
-    """Counts over (-limit, limit), with the exact extremes.
+    """Counts over (-limit, limit), with the exact extremes, and the moving averages of those of the batches.
 
     When a value lies outside, the limit doubles until none does, and neighbouring bins merge: no count
     is ever spread by guess. 128 KB, whatever the number of samples. Without `counting`, the extremes alone.
@@ -26,6 +30,7 @@ class Histogram:
     def __init__(self, *, counting: bool = True) -> None:
         self.counting = counting
         self.minimum, self.maximum = math.inf, -math.inf
+        self.average_minimum = self.average_maximum = math.nan
         self.limit = 0.0
         self.counts = np.zeros(BINS, np.int64)
 
@@ -35,6 +40,8 @@ class Histogram:
         if not math.isfinite(low) or not math.isfinite(high):
             raise BadInput("The values are not finite (NaN or infinity).")
         self.minimum, self.maximum = min(self.minimum, low), max(self.maximum, high)
+        self.average_minimum = _moved(self.average_minimum, low)
+        self.average_maximum = _moved(self.average_maximum, high)
         largest = max(-low, high)
         if not self.counting:
             return
@@ -62,3 +69,7 @@ class Histogram:
             merged = self.counts.reshape(-1, 2).sum(1)
             self.counts = np.pad(merged, BINS // 4)
             self.limit *= 2
+
+
+def _moved(average: float, value: float) -> float:
+    return value if math.isnan(average) else MOMENTUM * average + (1 - MOMENTUM) * value

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch.fx import GraphModule, Node
@@ -10,38 +10,22 @@ from torch.fx import GraphModule, Node
 from edgepress import graph
 from edgepress.compress._quantization.plan import Plan
 from edgepress.compress._quantization.ranges import HIGHEST, LOWEST, Range
-from edgepress.compress._quantization.weights import (
-    WEIGHT_LIMIT,
-    QuantizedWeight,
-    WeightOptions,
-    bias_shift,
-    quantize_weight,
-)
+from edgepress.compress._quantization.weights import QuantizedWeight
 
 ORIGIN = ("nn_module_stack", "stack_trace")
 """What a new node takes over from the node whose value it handles: the user's layer and line."""
 
 
-def insert_quantization(
-    graph_module: GraphModule,
-    plan: Plan,
-    ranges: Mapping[Node, Range],
-    means: Mapping[Node, torch.Tensor],
-    weight_options: Callable[[Node], WeightOptions],
-) -> None:
-    """Rewrite in place. `ranges` holds a range for every tensor of the plan, `weight_options` is asked for each
-    layer, and layers in `means` (of their input's channels) get a bias that makes up for the weight's rounding."""
-    for layer in plan.layers:
-        weight = graph.constant(graph_module, layer.args[1])
-        if weight is None:
-            continue  # another layer shares it, and came first
-        bias = graph.constant(graph_module, graph.arguments(layer)["bias"])
-        result = quantize_weight(weight, bias, ranges[layer.all_input_nodes[0]], weight_options(layer))
-        if layer in means:
-            _shift_bias(graph_module, layer, bias, -bias_shift(weight, result, means[layer]))
-        _replace_weight(graph_module, layer, result)
+def insert_pairs(graph_module: GraphModule, plan: Plan, ranges: Mapping[Node, Range]) -> None:
+    """Give every tensor of the plan its pair, in place. `ranges` holds a range for each."""
     for tensor, range in ranges.items():
         _insert_pair(graph_module, tensor, range, plan.readers)
+
+
+def insert_weights(graph_module: GraphModule, weights: Mapping[Node, QuantizedWeight]) -> None:
+    """Replace the float weights of these layers by integers, in place; layers that share one get it together."""
+    for layer, made in weights.items():
+        _replace_weight(graph_module, layer, made)
     graph_module.graph.eliminate_dead_code()
 
 
@@ -57,16 +41,6 @@ def _insert_pair(graph_module: GraphModule, tensor: Node, range: Range, readers:
         _copy_origin(tensor, node)
     for user in users:
         user.replace_input_with(tensor, dequantized)
-
-
-def _shift_bias(
-    graph_module: GraphModule, layer: Node, bias: torch.Tensor | None, shift: torch.Tensor
-) -> None:
-    if bias is None:
-        graph.add_bias(graph_module, layer, shift.float())
-    else:
-        name = str(graph.arguments(layer)["bias"].target)
-        graph.set_constant(graph_module, name, (bias + shift).to(bias.dtype))
 
 
 def _replace_weight(graph_module: GraphModule, layer: Node, result: QuantizedWeight) -> None:
@@ -85,7 +59,7 @@ def _replace_weight(graph_module: GraphModule, layer: Node, result: QuantizedWei
         )
         dequantized = graph_module.graph.call_function(
             graph.DEQUANTIZE_CHANNELS,
-            (stored, scales, zero_points, 0, -WEIGHT_LIMIT, WEIGHT_LIMIT, torch.int8),
+            (stored, scales, zero_points, 0, -result.limit, result.limit, torch.int8),
         )
     _copy_origin(layer, dequantized)
     for old in [node for node in graph_module.graph.nodes if node.op == "get_attr" and node.target == name]:

@@ -1,20 +1,20 @@
-"""From a float weight to int8 with one scale for each output channel, symmetric about zero."""
+"""From a float weight to small integers with one scale for each output channel, symmetric about zero."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import torch
 from torch.nn import functional
 
+from edgepress.compress._quantization.bits import Bits
 from edgepress.compress._quantization.ranges import SMALLEST_SCALE, Range
 
 Granularity = Literal["per_channel", "per_tensor"]
 Headroom = Literal["none", "auto", "all"]
-
-WEIGHT_LIMIT = 127
-"""-128 stays unused: then the negative of every weight has an integer too, as integer kernels want it."""
+WeightRange = Literal["minmax", "mse"]
 
 PAIR_LIMIT = 128
 """What two neighbouring weights of one sign may add up to where the int16 sum of their products with uint8
@@ -23,59 +23,107 @@ activations must not saturate: 255 x 128 still fits."""
 BIAS_LIMIT = 2**30
 """A bias becomes an int32 in steps of input scale x weight scale: this much of it leaves room to add on."""
 
+CLIPPED_SHARES = np.linspace(1.0, 0.3, 36).tolist()
+"""The shares of a channel's largest weight that are tried as its end: 4 bits want about a half, 8 bits nearly all."""
+
 
 @dataclass(frozen=True)
 class WeightOptions:
-    """One scale for each channel or for all; and for which inputs the weights keep `headroom` (see QuantizeStatic)."""
+    """The bits of a weight; a scale for each channel or for all; whether all weights are covered or the squared
+    error is least; and for which inputs the weights keep `headroom` (see QuantizeStatic)."""
 
     granularity: Granularity = "per_channel"
     headroom: Headroom = "auto"
+    ranges: WeightRange = "minmax"
+    bits: Bits = Bits()
+
+    def keeps_headroom(self, inputs: Range) -> bool:
+        """Whether neighbouring weights must stay under PAIR_LIMIT where the layer reads `inputs`."""
+        asked = self.headroom == "all" or (self.headroom == "auto" and inputs.minimum < 0)
+        return asked and not inputs.low_half
 
 
 @dataclass(frozen=True)
 class QuantizedWeight:
-    """`values` int8 in the weight's shape (output channels first), `scales` float32, one for each output channel."""
+    """`values` int8 in the weight's shape (output channels first), `scales` float32, one for each output channel;
+    no value is larger than `limit`."""
 
     values: torch.Tensor
     scales: torch.Tensor
+    limit: int = Bits().weight_limit
+
+    def restored(self) -> torch.Tensor:
+        """The float64 weight that the integers stand for."""
+        return self.values * _beside(self.scales.double(), self.values)
 
 
 def quantize_weight(
     weight: torch.Tensor, bias: torch.Tensor | None, inputs: Range, options: WeightOptions
 ) -> QuantizedWeight:
-    """Round to nearest; the largest weight of a channel becomes 127, or less where it needs headroom.
+    """Round to nearest, with the scales of `weight_scales`."""
+    return nearest(weight, weight_scales(weight, bias, inputs, options), options.bits.weight_limit)
+
+
+def nearest(weight: torch.Tensor, scales: torch.Tensor, limit: int) -> QuantizedWeight:
+    """Every weight becomes the integer next to it."""
+    integers = (weight.detach().double() / _beside(scales.double(), weight)).round()
+    return QuantizedWeight(integers.clamp(-limit, limit).to(torch.int8), scales, limit)
+
+
+def weight_scales(
+    weight: torch.Tensor, bias: torch.Tensor | None, inputs: Range, options: WeightOptions
+) -> torch.Tensor:
+    """One float32 scale for each output channel: its largest weight, or the best end, becomes the largest integer,
+    or less where it needs headroom.
 
     A scale is never zero: dead channels get their layer's largest. It grows where the bias, in steps of
     input scale x weight scale, would not fit int32.
     """
-    weight = weight.detach().double()
-    scales = weight.flatten(1).abs().amax(1) / WEIGHT_LIMIT
-    needed = options.headroom == "all" or (options.headroom == "auto" and inputs.minimum < 0)
-    if needed and not inputs.low_half:
-        # Half a step for each of the two: rounding must not lift a pair over its limit.
-        scales = torch.maximum(scales, _largest_pair(weight) / (PAIR_LIMIT - 1))
+    weight, limit = weight.detach().double(), options.bits.weight_limit
+    scales = weight.flatten(1).abs().amax(1) / limit
     if options.granularity == "per_tensor":
         scales = scales.amax().expand(len(scales)).clone()
+    if options.ranges == "mse":
+        scales = _least_error(weight, scales, limit, options.granularity)
+    if options.keeps_headroom(inputs):
+        # Half a step for each of the two: rounding must not lift a pair over its limit.
+        room = _largest_pair(weight) / (PAIR_LIMIT - 1)
+        scales = torch.maximum(scales, room if options.granularity == "per_channel" else room.amax())
     scales[scales == 0] = float(scales.max()) or 1.0
     if bias is not None:
         scales = torch.maximum(scales, bias.detach().double().abs() / (inputs.scale * BIAS_LIMIT))
-    scales = scales.clamp(min=SMALLEST_SCALE).float()
-    steps = scales.double().view(-1, *[1] * (weight.dim() - 1))
-    return QuantizedWeight((weight / steps).round().clamp(-WEIGHT_LIMIT, WEIGHT_LIMIT).to(torch.int8), scales)
+    return scales.clamp(min=SMALLEST_SCALE).float()
+
+
+def _least_error(
+    weight: torch.Tensor, scales: torch.Tensor, limit: int, granularity: Granularity
+) -> torch.Tensor:
+    """Of the tried shares of each scale the one whose rounded and clipped weights are the nearest in squares."""
+    rows, best = weight.flatten(1), scales
+    least = torch.full_like(scales, torch.inf)
+    for share in CLIPPED_SHARES:
+        tried = (scales * share).clamp(min=SMALLEST_SCALE)
+        steps = tried[:, None]
+        error = ((rows / steps).round().clamp(-limit, limit) * steps - rows).square().sum(1)
+        if granularity == "per_tensor":
+            error = error.sum().expand(len(error))
+        best, least = torch.where(error < least, tried, best), torch.minimum(error, least)
+    return torch.where(scales == 0, scales, best)
 
 
 def bias_shift(weight: torch.Tensor, result: QuantizedWeight, means: torch.Tensor) -> torch.Tensor:
     """What rounding the weight adds to each output channel on average, for inputs with these channel `means`
     (Nagel et al., 2019, section 4.2): to be taken off the bias. Padding counts as the mean."""
-    steps = result.scales.double().view(-1, *[1] * (weight.dim() - 1))
-    error = (
-        (result.values * steps - weight.detach().double()).flatten(2).sum(2)
-        if weight.dim() > 2
-        else (result.values * steps - weight.detach().double())
-    )
+    error = result.restored() - weight.detach().double()
+    error = error.flatten(2).sum(2) if weight.dim() > 2 else error
     groups = means.numel() // error.shape[1]
     rows = means.double().view(groups, 1, -1).expand(-1, len(error) // groups, -1).reshape(len(error), -1)
     return (error * rows).sum(1)
+
+
+def pairs_fit(values: torch.Tensor) -> torch.Tensor:
+    """For each output channel whether no two neighbours of one sign add up to more than PAIR_LIMIT."""
+    return _largest_pair(values.double()) <= PAIR_LIMIT
 
 
 def _largest_pair(weight: torch.Tensor) -> torch.Tensor:
@@ -90,3 +138,8 @@ def _largest_pair(weight: torch.Tensor) -> torch.Tensor:
     pairs = functional.pad(rows, (0, rows.shape[1] % 2)).unflatten(1, (-1, 2))
     positive, negative = pairs.clamp(min=0).sum(2), (-pairs).clamp(min=0).sum(2)
     return torch.maximum(positive.amax(1), negative.amax(1))
+
+
+def _beside(scales: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """One number for each output channel in a shape that multiplies the weight."""
+    return scales.view(-1, *[1] * (weight.dim() - 1))

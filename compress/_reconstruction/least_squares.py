@@ -36,6 +36,11 @@ class LeastSquares:
         """groups x 1 x outputs."""
         return self._target_sum / self._count
 
+    @property
+    def gram(self) -> torch.Tensor:
+        """The mean product of two inputs (their covariance, with an intercept): groups x inputs x inputs."""
+        return self._centred()[0] / self._count
+
     def mean(self, weights: torch.Tensor) -> torch.Tensor:
         """The mean of what `weights` make of the inputs: groups x 1 x outputs."""
         return self._input_sum @ weights / self._count
@@ -59,7 +64,7 @@ class LeastSquares:
         """The squared error that `weights` leave, over that of giving zero (of giving the mean, with an intercept)."""
         gram, cross, squares = self._centred()
         explained = ((2 * cross - gram @ weights) * weights).sum(1, keepdim=True)
-        return float((squares - explained).clamp_min(0).sum() / squares.sum().clamp_min(1e-300))
+        return float((squares - explained).detach().clamp_min(0).sum() / squares.sum().clamp_min(1e-300))
 
     def _centred(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         if not self._has_intercept:

@@ -18,7 +18,7 @@ from edgepress import graph
 from edgepress.compress._channels.normalise import normalise
 from edgepress.compress._reconstruction.least_squares import LeastSquares
 from edgepress.compress._reconstruction.norm import Norm
-from edgepress.compress._reconstruction.rows import input_rows, output_rows, sampled_places
+from edgepress.compress._reconstruction.rows import add_rows, rows_wanted, sampled_places
 from edgepress.compress._reconstruction.targets import Fit, Orders, find
 from edgepress.compress._reconstruction.walk import Walk, live_elements
 from edgepress.compress._sparse.zeros import sparse_weights
@@ -28,13 +28,6 @@ from edgepress.program import Program
 ACTIVATION_BYTES = 1 << 30
 """Of both networks' activations, which are held for all samples at once. Batches beyond it are not used; the first
 always is."""
-
-ROWS_AN_INPUT = 32
-FEWEST_ROWS = 4096
-"""How many positions a layer's weights are fitted on: so many for each input of an output."""
-
-CHUNK_BYTES = 64 << 20
-"""Of a layer's input rows that are put together at once."""
 
 RIDGE = 1e-3
 """How strongly the old weights pull, against the mean square of an input. On held-back training pictures of a
@@ -111,15 +104,11 @@ class _Refitter:
     def _observe(self, fit: Fit, norm: Norm | None, system: LeastSquares, kernel: torch.Size) -> None:
         """Give `system` what the layer reads and what it should give, at sampled positions of all batches."""
         inputs = self.student_walk.values(graph.arguments(fit.layer)["input"])
-        wanted = max(FEWEST_ROWS, ROWS_AN_INPUT * system.inputs)
+        wanted = rows_wanted(system)
         for number, read in enumerate(inputs):
             target = self._target(fit, norm, number)
             places = sampled_places(fit.layer, target, -(-wanted // len(inputs)), self.generator)
-            for chunk in places.split(max(1, CHUNK_BYTES // (8 * system.groups * system.inputs))):
-                system.add(
-                    input_rows(fit.layer, read, kernel, chunk),
-                    output_rows(fit.layer, target, system.groups, chunk),
-                )
+            add_rows(system, fit.layer, kernel, read, target, places)
 
     def _target(self, fit: Fit, norm: Norm | None, batch: int) -> torch.Tensor:
         """What the layer should give for one batch of samples."""

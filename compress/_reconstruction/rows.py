@@ -8,6 +8,32 @@ import torch
 from torch.fx import Node
 
 from edgepress import graph
+from edgepress.compress._reconstruction.least_squares import LeastSquares
+
+ROWS_AN_INPUT = 32
+FEWEST_ROWS = 4096
+"""How many positions a layer's weights are fitted on: so many for each input of an output."""
+
+CHUNK_BYTES = 64 << 20
+"""Of a layer's input rows that are put together at once."""
+
+
+def add_rows(
+    system: LeastSquares,
+    layer: Node,
+    kernel: torch.Size,
+    read: torch.Tensor,
+    target: torch.Tensor,
+    places: torch.Tensor,
+) -> None:
+    """Give `system` what the layer reads and what it should give at `places` of its outputs."""
+    for chunk in places.split(max(1, CHUNK_BYTES // (8 * system.groups * system.inputs))):
+        system.add(input_rows(layer, read, kernel, chunk), output_rows(layer, target, system.groups, chunk))
+
+
+def rows_wanted(system: LeastSquares) -> int:
+    """How many positions to fit on."""
+    return max(FEWEST_ROWS, ROWS_AN_INPUT * system.inputs)
 
 
 def sampled_places(

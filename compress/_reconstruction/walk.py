@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -23,16 +23,50 @@ class Walk:
     def __init__(
         self, graph_module: GraphModule, batches: Sequence[Batch], pinned: Iterable[Node] = ()
     ) -> None:
-        self._graph_module = graph_module
-        self._nodes = list(graph_module.graph.nodes)
         self._pinned = set(pinned)
-        self._last_read = _last_read(self._nodes)
-        self._next = 0
-        self._values: dict[Node, list[Any]] = {}
-        self._inputs = [[torch.from_numpy(array) for array in batch.inputs] for batch in batches]
+        last_read = _last_read(list(graph_module.graph.nodes))
+        self.lanes = tuple(Lane(graph_module, batch, last_read, self._pinned) for batch in batches)
 
     def has(self, node: Node) -> bool:
         """Whether the value of `node` is there to be read."""
+        return all(lane.has(node) for lane in self.lanes)
+
+    def before(self, node: Node) -> None:
+        """Execute everything in front of `node`."""
+        for lane in self.lanes:
+            lane.before(node)
+
+    def through(self, node: Node) -> None:
+        """Execute everything up to `node`, and `node` itself."""
+        for lane in self.lanes:
+            lane.through(node)
+
+    def values(self, node: Node) -> list[torch.Tensor]:
+        """What the node computed, batch by batch."""
+        return [lane.value(node) for lane in self.lanes]
+
+    def release(self, node: Node) -> None:
+        """Drop a pinned value, now or after its last reader."""
+        self._pinned.discard(node)
+        for lane in self.lanes:
+            lane.drop_read(node)
+
+
+class Lane:
+    """One batch on its way: it may be anywhere, whatever the other lanes of its walk do."""
+
+    def __init__(
+        self, graph_module: GraphModule, batch: Batch, last_read: Mapping[Node, int], pinned: set[Node]
+    ) -> None:
+        self._graph_module = graph_module
+        self._nodes = list(graph_module.graph.nodes)
+        self._pinned = pinned
+        self._last_read = last_read
+        self._next = 0
+        self._values: dict[Node, Any] = {}
+        self._inputs = [torch.from_numpy(array) for array in batch.inputs]
+
+    def has(self, node: Node) -> bool:
         return node in self._values
 
     def before(self, node: Node) -> None:
@@ -45,13 +79,13 @@ class Walk:
         while node not in self._values:
             self._step()
 
-    def values(self, node: Node) -> list[torch.Tensor]:
-        """What the node computed, batch by batch."""
-        return self._values[node]
+    def value(self, node: Node) -> torch.Tensor:
+        """What the node computed."""
+        value: torch.Tensor = self._values[node]
+        return value
 
-    def release(self, node: Node) -> None:
-        """Drop a pinned value, now or after its last reader."""
-        self._pinned.discard(node)
+    def drop_read(self, node: Node) -> None:
+        """Drop a value that nothing reads any more."""
         if self._last_read.get(node, -1) < self._next:
             self._values.pop(node, None)
 
@@ -59,37 +93,42 @@ class Walk:
         node = self._nodes[self._next]
         self._next += 1
         if node.op == "placeholder":
-            place = sum(other.op == "placeholder" for other in self._nodes[: self._next - 1])
-            self._values[node] = [inputs[place] for inputs in self._inputs]
+            self._values[node] = self._inputs.pop(0)
         elif node.op == "call_function":
             with torch.no_grad():
-                self._values[node] = [self._computed(node, number) for number in range(len(self._inputs))]
+                self._values[node] = graph.computed(node, self._read)
         for source in node.all_input_nodes:
             if self._last_read[source] == self._next - 1 and source not in self._pinned:
                 self._values.pop(source, None)
 
-    def _computed(self, node: Node, batch: int) -> Any:
-        def value(source: Node) -> Any:
-            stored = graph.constant(self._graph_module, source)
-            return self._values[source][batch] if stored is None else stored
-
-        return graph.computed(node, value)
+    def _read(self, source: Node) -> Any:
+        stored = graph.constant(self._graph_module, source)
+        return self._values[source] if stored is None else stored
 
 
 def live_elements(graph_module: GraphModule) -> int:
     """The most elements that are alive at once on a way through the graph, for one sample."""
+    return max((alive for _, _, alive in _alive(graph_module)), default=0)
+
+
+def held_elements(graph_module: GraphModule, stops: Collection[Node]) -> int:
+    """The most elements that a lane holds for one sample while it waits before one of `stops`."""
+    return max((held for node, held, _ in _alive(graph_module) if node in stops), default=0)
+
+
+def _alive(graph_module: GraphModule) -> Iterator[tuple[Node, int, int]]:
+    """Each node, and how many elements there are before it is executed, and just after."""
     nodes = list(graph_module.graph.nodes)
     last_read = _last_read(nodes)
     alive: dict[Node, int] = {}
-    most = 0
     for place, node in enumerate(nodes):
+        held = sum(alive.values())
         if node.op != "get_attr" and isinstance(node.meta.get("val"), torch.Tensor):
             alive[node] = torch.Size(shape_at_batch_one(node)).numel()
-        most = max(most, sum(alive.values()))
+        yield node, held, sum(alive.values())
         for source in node.all_input_nodes:
             if last_read[source] == place:
                 alive.pop(source, None)
-    return most
 
 
 def _last_read(nodes: Sequence[Node]) -> dict[Node, int]:

@@ -7,7 +7,13 @@ import pytest
 import torch
 
 from edgepress.compress._channels.mean import ChannelMean
-from edgepress.compress._quantization.calibrators import by_error, by_percentile, minmax
+from edgepress.compress._quantization.calibrators import (
+    by_entropy,
+    by_error,
+    by_percentile,
+    minmax,
+    moving_average,
+)
 from edgepress.compress._quantization.histogram import BINS, Histogram
 from edgepress.compress._quantization.ranges import Range
 from edgepress.errors import BadInput
@@ -44,6 +50,23 @@ def test_growing_never_moves_a_value_further_than_its_bin() -> None:
     assert np.abs(centres - [0.3, 100.0]).max() <= made.limit / BINS
 
 
+def test_the_moving_average_forgets_one_odd_batch() -> None:
+    range = moving_average(histogram(*[torch.tensor([-1.0, 2.0])] * 5, torch.tensor([0.0, 12.0])))
+    assert (range.minimum, range.maximum) == pytest.approx((-0.9, 3.0))
+
+
+def test_entropy_clips_what_is_rare_and_keeps_what_is_not() -> None:
+    torch.manual_seed(0)
+    normal = torch.randn(200_000)
+    outliers = by_entropy(histogram(torch.cat([normal, torch.tensor([60.0, -60.0])])))
+    # int8 with an end of 60 has a step of half a standard deviation: too coarse for what occurs.
+    assert 2.5 < outliers.maximum < 30
+    assert outliers.minimum == -outliers.maximum
+    even = by_entropy(histogram(torch.rand(200_000)))
+    assert even.minimum == 0
+    assert even.maximum == pytest.approx(1, abs=0.02)
+
+
 def test_memory_does_not_depend_on_the_samples() -> None:
     made = histogram(*(torch.randn(50_000) for _ in range(20)))
     assert made.counts.nbytes == 8 * BINS
@@ -55,7 +78,13 @@ def test_large_counts_stay_exact() -> None:
 
 
 def test_a_tensor_of_zeros_has_a_scale() -> None:
-    for calibrate in (minmax, by_error, lambda made: by_percentile(made, percent=99.0)):
+    for calibrate in (
+        minmax,
+        moving_average,
+        by_entropy,
+        by_error,
+        lambda made: by_percentile(made, percent=99.0),
+    ):
         range = calibrate(histogram(torch.zeros(10)))
         assert range.scale > 0
         assert (range.minimum, range.maximum, range.zero_point) == (0.0, 0.0, -128)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from torch import nn
 from torch.fx import Node
 
 from edgepress import compress, convert, graph, runtime
+from edgepress.compress._quantization.calibrators import Calibration
 from edgepress.compress.quantize_static import QuantizeStatic
 from edgepress.data import Batch, Data
 from edgepress.errors import BadInput, UnsupportedModel
@@ -61,7 +63,7 @@ def pair_behind(node: Node) -> tuple[float, int] | None:
 
 
 @pytest.mark.parametrize("network", tiny_networks.NETWORKS)
-@pytest.mark.parametrize("calibration", ["minmax", "percentile", "mse"])
+@pytest.mark.parametrize("calibration", get_args(Calibration))
 def test_stays_close_to_the_float_network(network: type[nn.Module], calibration: str) -> None:
     program, data = tiny_networks.capture(network), tiny_networks.Patches()
     inputs = next(data.batches("evaluate", None)).inputs
@@ -191,6 +193,32 @@ def test_layers_that_share_a_weight_share_its_int8_form() -> None:
     assert sqnr_db(program.run(data.pictures)[0], result.run(data.pictures)[0]) > 30
 
 
+class Outlier(nn.Module):
+    """Its layer reads two channels: one of them has a rare large value, to which the weight is zero or not."""
+
+    def __init__(self, weight: float) -> None:
+        super().__init__()
+        self.head = nn.Conv2d(2, 1, 1, bias=False)
+        self.head.weight = nn.Parameter(torch.tensor([1.0, weight]).view(1, 2, 1, 1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(x.relu())
+
+
+def test_the_best_range_is_the_one_that_the_reading_layer_needs() -> None:
+    data = Noise((2, 8, 8))
+    data.pictures[:, 1, 0, 0] = 40.0
+    ends = []
+    for weight in (0.0, 1.0):
+        program = quantized(
+            Program.capture(Outlier(weight), (torch.zeros(2, 2, 8, 8),)), data, calibration="best"
+        )
+        scale, _ = pair_behind(nodes(program, "relu")[0])
+        ends.append(scale * 255)
+    assert ends[0] < 25
+    assert ends[1] == pytest.approx(40, rel=0.2)
+
+
 def test_correcting_the_bias_brings_the_mean_back() -> None:
     program, data = tiny_networks.capture(tiny_networks.Residual), tiny_networks.Patches()
     inputs = data.pictures
@@ -226,6 +254,11 @@ def test_a_spoilt_sample_is_named(value: float) -> None:
     with pytest.raises(BadInput, match="NaN or infinity") as caught:
         quantized(program, Noise((3, 16, 16), spoil=value), batch_size=2)
     assert "sample 3" in caught.value.where
+
+
+def test_no_samples_at_all_are_refused() -> None:
+    with pytest.raises(BadInput, match="nothing to calibrate with"):
+        quantized(tiny_networks.capture(tiny_networks.Residual), Noise((3, 16, 16), count=0))
 
 
 def test_samples_of_another_shape_are_refused() -> None:

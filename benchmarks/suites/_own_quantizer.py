@@ -1,0 +1,63 @@
+"""Quantizes one saved Program by a recipe and writes its ONNX file, in a process of its own; says what that took.
+
+python _own_quantizer.py MODEL.pt2 RECIPE.yaml SAMPLES.npy OUT.onnx
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from edgepress import compress, convert
+from edgepress.data import Batch, Data, Split
+from edgepress.preprocess import Preprocess
+from edgepress.program import Program
+from edgepress.recipe import Recipe
+
+
+class Samples(Data):
+    """Arrays that are preprocessed already, for whatever split is asked for."""
+
+    name = "samples"
+
+    def __init__(self, path: Path) -> None:
+        self._arrays = np.load(path, mmap_mode="r")
+
+    def count(self, split: Split) -> int:
+        return len(self._arrays)
+
+    def batches(
+        self,
+        split: Split,
+        preprocess: Preprocess | None,
+        *,
+        batch_size: int = 64,
+        skip: int = 0,
+        limit: int | None = None,
+        shuffle_seed: int | None = None,
+    ) -> Iterator[Batch]:
+        end = len(self._arrays) if limit is None else min(len(self._arrays), skip + limit)
+        for start in range(skip, end, batch_size):
+            yield Batch((np.array(self._arrays[start : min(start + batch_size, end)]),))
+
+
+def main() -> None:
+    model, recipe, samples, out = (Path(argument) for argument in sys.argv[1:])
+    program, data = Program.load(model), Samples(samples)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    started = time.process_time()
+    quantized = compress.apply(program, Recipe.load(recipe), data)
+    compressed = time.process_time() - started
+    peak_mb = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 / 1e6
+    convert.to(quantized, "onnx", out)
+    sys.stdout.write("\n" + json.dumps({"cpu_seconds": compressed, "peak_mb": peak_mb}) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Finds which channels may be scaled, and by how much."""

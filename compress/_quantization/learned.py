@@ -1,0 +1,157 @@
+"""Rounds the weights of one layer after another, each to give what the float network gives from what it will read.
+
+That is the quantized network's own input, with all roundings before it: the weights are first refitted by least
+squares to make up for these, then rounded with a view on the output (rounding.py). Their bias takes over what is
+left of the mean (Nagel et al., 2019, empirical bias correction). No labels are needed. The order from layer to layer with
+the quantized network's inputs is that of Li et al. (2021, BRECQ).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch.fx import GraphModule, Node
+
+from edgepress import graph
+from edgepress.compress._quantization.layer import Layer, Rounded
+from edgepress.compress._quantization.rounding import adaround, gptq
+from edgepress.compress._quantization.weights import (
+    QuantizedWeight,
+    nearest,
+    pairs_fit,
+    quantize_weight,
+    weight_scales,
+)
+from edgepress.compress._reconstruction.least_squares import LeastSquares
+from edgepress.compress._reconstruction.rows import add_rows, rows_wanted, sampled_places
+from edgepress.compress._reconstruction.targets import LARGEST_GRAM_BYTES
+from edgepress.compress._reconstruction.walk import Walk, held_elements
+from edgepress.data import Batch
+
+HELD_BYTES = 512 << 20
+"""Of both networks' activations, which wait for the next layer for all samples at once. Batches beyond it are not
+used; the first always is."""
+
+RIDGE = 1e-3
+"""How strongly the old weights pull in the refit, against the mean square of an input."""
+
+METHODS = {"gptq": gptq, "adaround": adaround}
+
+
+def can_learn(graph_module: GraphModule, layer: Node) -> bool:
+    """Whether the layer's weight is its own, and its Gram matrix of a size that can be handled."""
+    weight = graph.weight_node(layer)
+    stored = graph.constant(graph_module, weight)
+    if stored is None or graph.readers(graph_module, weight) > 1:
+        return False
+    bias = graph.arguments(layer)["bias"]
+    if isinstance(bias, Node) and graph.readers(graph_module, bias) != 1:
+        return False
+    groups = graph.arguments(layer).get("groups", 1)
+    has_batch = graph.op_name(layer) == "linear" or len(graph.shape(layer)) == stored.dim()
+    return has_batch and 8 * groups * stored[0].numel() ** 2 <= LARGEST_GRAM_BYTES
+
+
+class LayerRounder:
+    """Walks the quantized network and the float one in step, over as many of `batches` as memory is given for."""
+
+    def __init__(
+        self, student: GraphModule, teacher: GraphModule, layers: Sequence[Layer], batches: Iterable[Batch]
+    ) -> None:
+        """`layers`, of the student, are those that will be rounded, in the order of execution."""
+        named = {node.name: node for node in teacher.graph.nodes}
+        self._student = student
+        self._originals = {layer: named[layer.node.name] for layer in layers}
+        self._following = dict(zip(layers, list(self._originals.values())[1:], strict=False))
+        held = held_elements(student, {layer.node for layer in layers})
+        held += held_elements(teacher, set(self._originals.values()))
+        fitting = _fitting(batches, 4 * held)
+        self._lanes = list(zip(Walk(student, fitting).lanes, Walk(teacher, fitting).lanes, strict=True))
+        self._generator = torch.Generator().manual_seed(0)
+
+    def round(self, layer: Layer) -> Rounded:
+        """The integers of one layer, and its bias. The caller stores them in the student before the next layer."""
+        weight = graph.constant(self._student, graph.weight_node(layer.node))
+        assert weight is not None, "can_learn looked for it"
+        bias = graph.constant(self._student, graph.arguments(layer.node)["bias"])
+        system = self._observe(layer, weight, bias if layer.means is None else None)
+        plain = quantize_weight(weight, bias, layer.inputs, layer.weight)
+        best = _learned(layer, system, weight, bias)
+        before, after = (_error(system, made) for made in (plain, best))
+        if after > before:
+            best, after = plain, before
+        new_bias = None
+        if layer.means is not None:
+            made = _as_groups(best.restored(), system.groups).mT
+            new_bias = (system.target_mean - system.mean(made)).flatten()
+        return Rounded(best, new_bias, (_db(before), _db(after)))
+
+    def _observe(self, layer: Layer, weight: torch.Tensor, bias: torch.Tensor | None) -> LeastSquares:
+        """What the layer reads and what it should give; without the mean, which the bias will bring, or `bias`."""
+        groups = graph.arguments(layer.node).get("groups", 1)
+        system = LeastSquares(
+            groups, weight[0].numel(), len(weight) // groups, has_intercept=layer.means is not None
+        )
+        for student, teacher in self._lanes:
+            student.before(layer.node)
+            teacher.through(self._originals[layer])
+            read = student.value(graph.arguments(layer.node)["input"])
+            target = teacher.value(self._originals[layer])
+            if bias is not None:
+                target = target - bias.view([-1] + [1] * (weight.dim() - 2))
+            count = -(-rows_wanted(system) // len(self._lanes))
+            places = sampled_places(layer.node, target, count, self._generator)
+            add_rows(system, layer.node, weight.shape[2:], read, target, places)
+            if layer in self._following:
+                teacher.before(
+                    self._following[layer]
+                )  # what comes between is smaller than a convolution's output
+        return system
+
+
+def _learned(
+    layer: Layer, system: LeastSquares, weight: torch.Tensor, bias: torch.Tensor | None
+) -> QuantizedWeight:
+    """The refitted weight, rounded by the layer's method; to nearest where the headroom would not last."""
+    limit, kept = layer.weight.bits.weight_limit, None
+    wanted = system.solve(_as_groups(weight, system.groups).mT, RIDGE).mT
+    if layer.sparse:
+        kept = _as_groups(weight, system.groups) != 0
+        wanted = wanted * kept
+    scales = weight_scales(wanted.reshape(weight.shape), bias, layer.inputs, layer.weight)
+    method = METHODS[layer.rounding]
+    grouped = scales.double().view(system.groups, -1)
+    integers = method(wanted, system.gram, grouped, limit, kept).reshape(weight.shape)
+    if layer.weight.keeps_headroom(layer.inputs):
+        fits = pairs_fit(integers).view([-1] + [1] * (weight.dim() - 1))
+        plain = nearest(wanted.reshape(weight.shape), scales, limit).values
+        integers = torch.where(fits, integers, plain.double())
+    return QuantizedWeight(integers.to(torch.int8), scales, limit)
+
+
+def _as_groups(weight: torch.Tensor, groups: int) -> torch.Tensor:
+    """The weight, output channels first, as groups x outputs x inputs in float64."""
+    return weight.detach().double().reshape(groups, len(weight) // groups, -1)
+
+
+def _error(system: LeastSquares, made: QuantizedWeight) -> float:
+    """Of the layer's output, relative."""
+    return system.error(_as_groups(made.restored(), system.groups).mT)
+
+
+def _db(error: float) -> float:
+    return round(-10 * math.log10(max(error, 1e-12)), 2)
+
+
+def _fitting(batches: Iterable[Batch], sample_bytes: int) -> list[Batch]:
+    """The first batches that HELD_BYTES leave room for; one at least."""
+    taken: list[Batch] = []
+    samples = 0
+    for batch in batches:
+        samples += len(batch)
+        if taken and samples * sample_bytes > HELD_BYTES:
+            break
+        taken.append(batch)
+    return taken

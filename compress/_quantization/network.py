@@ -1,0 +1,82 @@
+"""Makes a float graph int8 by a plan and its ranges: pairs on the activations first, then one layer after another."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping, Sequence
+
+import torch
+from torch.fx import GraphModule, Node
+
+from edgepress import graph
+from edgepress.compress._quantization.insert import insert_pairs, insert_weights
+from edgepress.compress._quantization.layer import Layer, Rounded
+from edgepress.compress._quantization.learned import LayerRounder, can_learn
+from edgepress.compress._quantization.plan import Plan
+from edgepress.compress._quantization.ranges import Range
+from edgepress.compress._quantization.weights import bias_shift, quantize_weight
+from edgepress.data import Batch
+from edgepress.progress import Progress
+
+
+def quantize(
+    graph_module: GraphModule,
+    made: Plan,
+    ranges: Mapping[Node, Range],
+    layers: Sequence[Layer],
+    batches: Iterable[Batch],
+    progress: Progress,
+) -> dict[Layer, Rounded]:
+    """Rewrite in place. `ranges` holds one for each tensor of the plan; `layers` are in the order of execution, one
+    for each weight; `batches` are for those whose rounding is learned."""
+    learned = [
+        layer for layer in layers if layer.rounding != "nearest" and can_learn(graph_module, layer.node)
+    ]
+    for layer in learned:
+        _give_bias(graph_module, layer)
+    teacher = copy.deepcopy(graph_module) if learned else None
+    insert_pairs(graph_module, made, ranges)
+    rounder = None if teacher is None else LayerRounder(graph_module, teacher, learned, batches)
+    results = {}
+    for number, layer in enumerate(layers):
+        if rounder is not None and layer in learned:
+            progress("rounding layer by layer", number, len(layers))
+            results[layer] = rounder.round(layer)
+        else:
+            results[layer] = _nearest(graph_module, layer)
+        _store(graph_module, layer.node, results[layer])
+    if rounder is not None:
+        progress("rounding layer by layer", len(layers), len(layers))
+    insert_weights(graph_module, {layer.node: rounded.weight for layer, rounded in results.items()})
+    return results
+
+
+def _nearest(graph_module: GraphModule, layer: Layer) -> Rounded:
+    weight = graph.constant(graph_module, graph.weight_node(layer.node))
+    assert weight is not None, "the plan has layers with stored weights alone"
+    bias = graph.constant(graph_module, graph.arguments(layer.node)["bias"])
+    made = quantize_weight(weight, bias, layer.inputs, layer.weight)
+    if layer.means is None:
+        return Rounded(made)
+    shift = bias_shift(weight, made, layer.means)
+    return Rounded(made, -shift if bias is None else bias - shift)
+
+
+def _give_bias(graph_module: GraphModule, layer: Layer) -> None:
+    """A bias of zeros where one will be needed: later, the graph is being walked through."""
+    weight = graph.constant(graph_module, graph.weight_node(layer.node))
+    if layer.means is not None and weight is not None and graph.arguments(layer.node)["bias"] is None:
+        graph.add_bias(graph_module, layer.node, torch.zeros(len(weight)))
+
+
+def _store(graph_module: GraphModule, layer: Node, rounded: Rounded) -> None:
+    """Let the layers that follow see what the integers give."""
+    weight, bias = graph.weight_node(layer), graph.arguments(layer)["bias"]
+    assert weight is not None
+    graph.set_constant(graph_module, str(weight.target), rounded.weight.restored().float())
+    if rounded.bias is None:
+        return
+    if bias is None:
+        graph.add_bias(graph_module, layer, rounded.bias.float())
+    else:
+        graph.set_constant(graph_module, str(bias.target), rounded.bias.float())

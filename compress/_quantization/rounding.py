@@ -1,0 +1,99 @@
+"""Rounds the weights of a layer so that its output changes least, which rounding each to nearest does not do.
+
+What the output's squared error is, the layer's inputs say in one matrix of second moments, their Gram matrix: no
+sample has to be seen again, and no label.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+
+Rounding = Literal["nearest", "gptq", "adaround"]
+
+DAMPING = 0.01
+"""Added to the Gram matrix's diagonal, times its mean: inputs that hardly occur must not take errors over."""
+
+BLOCK = 64
+"""Columns whose errors are handed on together."""
+
+STEPS = 500
+RATE = 0.03
+STRETCH = (-0.1, 1.1)
+PULL = 0.02
+SHARPEST, BLUNTEST = 2.0, 20.0
+"""AdaRound: steps of Adam, their size, how far the sigmoid is stretched, how strongly (against a layer's own error of
+rounding) fractions are pulled to 0 and 1, and the exponent of that pull at the end and in the beginning."""
+
+
+def gptq(
+    weight: torch.Tensor,
+    gram: torch.Tensor,
+    scales: torch.Tensor,
+    limit: int,
+    kept: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """Round input by input; what each rounding does to the output is made up for by the inputs still to come
+    (Frantar et al., 2022, GPTQ; Hassibi and Stork, 1993).
+
+    weight: groups x outputs x inputs, float64; gram: groups x inputs x inputs; scales: groups x outputs. Returns
+    integers in the weight's shape. Where `kept` (bool) is false, they are zero.
+    """
+    order = gram.diagonal(dim1=1, dim2=2).sum(0).argsort(descending=True)
+    hidden = _damped(gram)[:, order][:, :, order]
+    upper = torch.linalg.cholesky(torch.cholesky_inverse(torch.linalg.cholesky(hidden)), upper=True)
+    left = (weight / scales[..., None])[..., order]
+    stays = torch.ones_like(left, dtype=torch.bool) if kept is None else kept[..., order]
+    made = torch.zeros_like(left)
+    for start in range(0, left.shape[-1], BLOCK):
+        end = min(start + BLOCK, left.shape[-1])
+        errors = torch.zeros_like(left[..., start:end])
+        for place in range(start, end):
+            made[..., place] = left[..., place].round().clamp(-limit, limit) * stays[..., place]
+            error = (left[..., place] - made[..., place]) / upper[:, None, place, place]
+            left[..., place:end] -= error[..., None] * upper[:, None, place, place:end]
+            errors[..., place - start] = error
+        left[..., end:] -= errors @ upper[:, start:end, end:]
+    return torch.empty_like(made).index_copy_(2, order, made)
+
+
+def adaround(
+    weight: torch.Tensor,
+    gram: torch.Tensor,
+    scales: torch.Tensor,
+    limit: int,
+    kept: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """Learn of every weight whether it is rounded up or down (Nagel et al., 2020, Up or Down?).
+
+    The squared error of the layer's output, a quadratic form with the Gram matrix, is minimised by Adam over
+    fractions between 0 and 1, which a growing pull makes whole. Arguments and result as for `gptq`.
+    """
+    exact = weight / scales[..., None]
+    low = exact.floor()
+    metric = _damped(gram) / gram.diagonal(dim1=1, dim2=2).mean(1).clamp(min=1e-30)[:, None, None]
+    metric, exact, low = metric.float(), exact.float(), low.float()
+    bottom, top = STRETCH
+    share = ((exact - low - bottom) / (top - bottom)).clamp(1e-4, 1 - 1e-4)
+    learned = (share / (1 - share)).log().requires_grad_()
+    optimizer = torch.optim.Adam([learned], RATE)
+    with torch.enable_grad():
+        for step in range(STEPS):
+            fraction = (learned.sigmoid() * (top - bottom) + bottom).clamp(0, 1)
+            error = (low + fraction).clamp(-limit, limit) - exact
+            exponent = SHARPEST + (BLUNTEST - SHARPEST) * (1 - step / STEPS)
+            undecided = (1 - (2 * fraction - 1).abs().pow(exponent)).sum()
+            loss = ((error @ metric) * error).sum() + PULL * min(1.0, 2 * step / STEPS) * undecided
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]  # PyTorch's own is not annotated
+            optimizer.step()
+    made = (low + (learned.detach() > 0)).clamp(-limit, limit).double()
+    return made if kept is None else made * kept
+
+
+def _damped(gram: torch.Tensor) -> torch.Tensor:
+    """The matrix made safe to invert, dead inputs included."""
+    means = gram.diagonal(dim1=1, dim2=2).mean(1)
+    means = torch.where(means == 0, torch.ones_like(means), means)
+    return gram + DAMPING * means[:, None, None] * torch.eye(gram.shape[-1], dtype=gram.dtype)
