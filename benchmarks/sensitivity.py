@@ -1,4 +1,4 @@
-"""Draws a sensitivity scan: for each group of layers the accuracy at each ratio, beside the whole network's."""
+"""Draws a sensitivity scan: for each group of layers the accuracy at each ratio, or what quantizing each alone costs."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 from edgepress import plugins
 from edgepress.benchmarks._svg import COMPRESSED, INK, MUTED, chart, standalone
 from edgepress.files import write_text
-from edgepress.sensitivity import Part, Sensitivity
+from edgepress.sensitivity import Part, QuantizationSensitivity, Sensitivity
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 PLOT_FILE = "sensitivity.svg"
+QUANTIZATION_PLOT_FILE = "quantization_sensitivity.svg"
 PACKAGES, EXTRA = ("matplotlib",), "report"
 """What drawing imports, and the extra of ours that installs it."""
 
@@ -32,11 +33,34 @@ def draw(found: Sensitivity, folder: Path) -> Path:
         )
         for place, ratio in enumerate(found.ratios()):
             _marks(axes, found, ratio, strength=(place + 1) / len(found.ratios()))
-        _rows(axes, found.parts)
+        _name_rows(axes, [_label(part) for part in found.parts])
         axes.set_xlabel(f"top-1 on {found.original.samples:,} samples of {found.question.split}, %")
         figure.legend(loc="outside upper right", ncols=4, columnspacing=1, handletextpad=0.3)
         description = "Accuracy of the network when each group of channels alone is pruned, by each ratio"
         write_text(path, standalone(figure, "sensitivity", description))
+    return path
+
+
+def draw_quantization(found: QuantizationSensitivity, folder: Path) -> Path:
+    """Write `quantization_sensitivity.svg` into the folder and return its path: layers from the input to the output,
+    with the SQNR of the layer's own output and of the network's.
+
+    Raises BackendMissing without the `report` extra.
+    """
+    plugins.require(*PACKAGES, extra=EXTRA)
+    path = folder / QUANTIZATION_PLOT_FILE
+    rows = range(len(found.layers))
+    with chart(1.1 + 0.24 * len(found.layers)) as (figure, axes):
+        for values, color, label in (
+            ([layer.layer_sqnr_db for layer in found.layers], MUTED, "of the layer's output"),
+            ([layer.network_sqnr_db for layer in found.layers], COMPRESSED, "of the network's output"),
+        ):
+            axes.plot(values, rows, "o", color=color, markersize=6, markeredgewidth=0, label=label)
+        _name_rows(axes, [layer.layer for layer in found.layers])
+        axes.set_xlabel(f"SQNR on {found.samples:,} samples of {found.split}, dB")
+        figure.legend(loc="outside upper right", ncols=2, columnspacing=1, handletextpad=0.3)
+        description = "Signal to quantization noise when each layer alone is quantized"
+        write_text(path, standalone(figure, "quantization sensitivity", description))
     return path
 
 
@@ -50,10 +74,10 @@ def _marks(axes: Axes, found: Sensitivity, ratio: float, *, strength: float) -> 
     )  # fmt: skip
 
 
-def _rows(axes: Axes, parts: Sequence[Part]) -> None:
-    axes.set_yticks(range(len(parts)), [_label(part) for part in parts])
+def _name_rows(axes: Axes, names: Sequence[str]) -> None:
+    axes.set_yticks(range(len(names)), names)
     axes.tick_params(axis="y", labelcolor=INK, labelsize=8)
-    axes.set_ylim(len(parts) - 0.5, -0.5)
+    axes.set_ylim(len(names) - 0.5, -0.5)
     axes.grid(True)
     axes.spines[:].set_visible(False)
 

@@ -11,6 +11,7 @@ from edgepress import graph, models
 from edgepress import options as option_values
 from edgepress.compress._channels.sensitivity import ChannelScan, scan_channels
 from edgepress.compress._channels.suggestion import equal_drops
+from edgepress.compress._quantization.sensitivity import scan_quantization
 from edgepress.compress._sharing.keep import still_shared
 from edgepress.data import Data
 from edgepress.errors import BadInput, UnsupportedModel, UsageError
@@ -21,7 +22,16 @@ from edgepress.recipe import Recipe
 from edgepress.stage import Context, Stage
 from edgepress.stopwatch import Stopwatch
 
-__all__ = ["ChannelScan", "Finished", "apply", "check", "equal_drops", "scan_channels", "stages"]
+__all__ = [
+    "ChannelScan",
+    "Finished",
+    "apply",
+    "check",
+    "equal_drops",
+    "scan_channels",
+    "scan_quantization",
+    "stages",
+]
 
 
 @dataclass(frozen=True)

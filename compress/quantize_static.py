@@ -8,12 +8,12 @@ The steps, each a function that can be called and looked at by itself:
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
 from annotated_types import Gt, Le
-from torch.fx import Node
+from torch.fx import GraphModule, Node
 
 from edgepress import graph
 from edgepress.compress._channels.mean import ChannelMean
@@ -96,6 +96,15 @@ class QuantizeStatic(Stage):
 
     def apply(self, program: Program, context: Context) -> Outcome:
         """Raises UnsupportedModel when no layer can become int8, BadInput for unfit calibration samples."""
+        found = self.calibrated(program, context)
+        again = self._batches(program, context)
+        rounded = quantize(
+            found.graph_module, found.plan, found.ranges, found.layers, again, context.progress
+        )
+        return Outcome(program.replace(found.graph_module), _results(found, rounded))
+
+    def calibrated(self, program: Program, context: Context) -> Calibrated:
+        """Everything that is decided before the graph is rewritten; raises as `apply` does."""
         graph_module = program.graph_module()
         make_functional(graph_module)
         fold_batch_norms(graph_module)
@@ -119,10 +128,7 @@ class QuantizeStatic(Stage):
         if tried := options.proposals(histograms):
             chosen |= least_output_error(graph_module, made, tried, self._batches(program, context))
         ranges = {tensor: chosen[scale] for scale in made.scales for tensor in scale.tensors}
-        layers = options.layers(made, ranges, means)
-        again = self._batches(program, context)
-        rounded = quantize(graph_module, made, ranges, layers, again, context.progress)
-        return Outcome(program.replace(graph_module), _results(made, ranges, rounded))
+        return Calibrated(graph_module, made, ranges, options.layers(made, ranges, means))
 
     def _batches(self, program: Program, context: Context, doing: str = "") -> Iterator[Batch]:
         data = context.required_data()
@@ -131,6 +137,17 @@ class QuantizeStatic(Stage):
         )
         total = -(-min(self.samples, data.count("calibrate")) // self.batch_size)
         return track(batches, doing, context.progress, total) if doing else iter(batches)
+
+
+@dataclass(frozen=True, eq=False)
+class Calibrated:
+    """The float graph with its batch norms folded, the plan for it, a range for every tensor of the plan, and how each
+    weight is to be quantized."""
+
+    graph_module: GraphModule
+    plan: Plan
+    ranges: Mapping[Node, Range]
+    layers: Sequence[Layer]
 
 
 @dataclass(frozen=True)
@@ -211,18 +228,19 @@ class _OptionsOfLayers:
         return self._required(scale.maker)
 
 
-def _results(made: Plan, ranges: Mapping[Node, Range], rounded: Mapping[Layer, Rounded]) -> dict[str, Value]:
+def _results(found: Calibrated, rounded: Mapping[Layer, Rounded]) -> dict[str, Value]:
     return {
-        "layers": len(made.layers),
-        "tensors": len(ranges),
-        "scales": len(made.scales),
-        "ranges": {node.name: [range.minimum, range.maximum] for node, range in ranges.items()},
+        "layers": len(found.plan.layers),
+        "tensors": len(found.ranges),
+        "scales": len(found.plan.scales),
+        "ranges": {node.name: [range.minimum, range.maximum] for node, range in found.ranges.items()},
         "sqnr_db": {
             graph.layer_name(layer.node): list(result.sqnr_db)
             for layer, result in rounded.items()
             if result.sqnr_db is not None
         },
         "left_in_float": [
-            {"layer": left.layer, "type": left.type, "reason": left.reason} for left in made.left_in_float
+            {"layer": left.layer, "type": left.type, "reason": left.reason}
+            for left in found.plan.left_in_float
         ],
     }

@@ -18,6 +18,7 @@ from edgepress.files import existing_file, write_text
 from edgepress.history import Value
 
 SENSITIVITY_FILE = "sensitivity.json"
+QUANTIZATION_FILE = "quantization_sensitivity.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,5 +117,40 @@ class Sensitivity:
     def save(self, folder: Path) -> Path:
         """Write `sensitivity.json` into the folder, whole or not at all."""
         path = folder / SENSITIVITY_FILE
+        write_text(path, encode(self) + "\n")
+        return path
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuantizedAlone:
+    """One layer's weight and input quantized, everything else in float: how far that takes the layer's own output and
+    the network's first output from what they were, in dB of SQNR, and the network's accuracy then."""
+
+    layer: str
+    type: str
+    layer_sqnr_db: float
+    network_sqnr_db: float
+    accuracy: Accuracy | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuantizationSensitivity:
+    """Every layer quantized alone, in the order of the network, with the `options` of quantize_static. `original` is
+    the network in float, on the same `samples` of `split`. Accuracies are None for data without labels."""
+
+    data: str
+    split: Split
+    samples: int
+    options: Mapping[str, Value]
+    original: Accuracy | None
+    layers: tuple[QuantizedAlone, ...]
+
+    def most_sensitive_first(self) -> list[QuantizedAlone]:
+        """By what the network's output loses: finer than the accuracy on a few hundred samples."""
+        return sorted(self.layers, key=lambda layer: layer.network_sqnr_db)
+
+    def save(self, folder: Path) -> Path:
+        """Write `quantization_sensitivity.json` into the folder, whole or not at all."""
+        path = folder / QUANTIZATION_FILE
         write_text(path, encode(self) + "\n")
         return path

@@ -62,9 +62,7 @@ RULES: dict[str, Rule] = {
 """By the operator's name. Any other pointwise operator is `plain.pointwise`, and the rest `unknown`."""
 
 
-def label(
-    graph_module: GraphModule, parts: Parts = "auto", rules: Mapping[str, Rule] = RULES
-) -> Labelling:
+def label(graph_module: GraphModule, parts: Parts = "auto", rules: Mapping[str, Rule] = RULES) -> Labelling:
     """Label the channels of a normalised graph by `rules`.
 
     Where channels are divided into parts, as into heads and the places within each, or into groups, labels follow

@@ -1,4 +1,4 @@
-"""Measure how much accuracy each layer costs when its channels alone are pruned."""
+"""Measure how much accuracy each layer costs when it alone is pruned, or quantized."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from annotated_types import Gt, Lt
 
 from edgepress.cli._console import json_option, print_table, progress_bar, remark
 from edgepress.cli._inputs import DataInput, ModelInput, data_options, model_argument
+from edgepress.cli._quantized_alone import quantized_alone
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from edgepress.compress import ChannelScan
-    from edgepress.data import Data
+    from edgepress.data import Data, Split
     from edgepress.program import Program
     from edgepress.progress import Progress
     from edgepress.sensitivity import Part, Sensitivity
@@ -59,6 +60,11 @@ class _Suggestion:
     metavar="macs=SHARE",
     help="Also print a recipe that keeps this share of the MACs, with equal drops.",
 )
+@click.option(
+    "--quantize",
+    metavar="OPTIONS",
+    help="Quantize each layer alone instead, by these options of quantize_static, such as int8.",
+)
 @click.option("--overwrite", is_flag=True, help="Forget the results that the folder holds.")
 @json_option
 def command(
@@ -68,9 +74,10 @@ def command(
     ratios: str,
     criterion: str,
     samples: int,
-    split: str,
+    split: Split,
     max_seconds: float | None,
     suggest: str | None,
+    quantize: str | None,
     overwrite: bool,
     as_json: bool,
 ) -> None:
@@ -82,7 +89,13 @@ def command(
     The folder gets sensitivity.json, after every trial, and sensitivity.svg. An interrupted scan goes on
     when it is started again with the same options; other ratios are added to those already there. With
     --suggest it gets recipe.yaml, too.
+
+    With --quantize, every layer's weight and input are quantized alone, and nothing is pruned. The folder gets
+    quantization_sensitivity.json and quantization_sensitivity.svg.
     """
+    if quantize is not None:
+        quantized_alone(model, data, quantize, (samples, split), folder, as_json)
+        return
     from edgepress.artifact import encode
     from edgepress.compress import ChannelScan
     from edgepress.options import build, parse

@@ -157,3 +157,32 @@ def test_suggests_a_recipe_that_compress_takes(
     assert run(["compress", f"{user}:network", "-r", str(tmp_path / "recipe.yaml"), "-o", out]) == 0
     result = json.loads((tmp_path / "out" / "result.json").read_text())
     assert result["compressed"]["macs"] <= 0.6 * result["original"]["macs"]
+
+
+def test_quantizing_each_layer_alone_prints_saves_and_draws(
+    user: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(arguments(user, tmp_path, "--quantize", "int8,samples=32", "--samples", "32")) == 0
+    shown = capsys.readouterr().out
+    found = json.loads((tmp_path / "quantization_sensitivity.json").read_text())
+    assert [one["layer"] for one in found["layers"]] == ["stem", "first", "second", "head"]
+    for one in found["layers"]:
+        assert one["layer"] in shown
+        assert 25 < one["layer_sqnr_db"] < 60, "8 bits"
+        assert one["accuracy"]["samples"] == 32
+    pytest.importorskip("matplotlib")
+    assert "second" in (tmp_path / "quantization_sensitivity.svg").read_text()
+
+
+def test_fewer_bits_cost_more_alone(user: Path, tmp_path: Path) -> None:
+    worst = []
+    for scheme in ("int8", "w4a8"):
+        options = f"{scheme},samples=16"
+        assert run(arguments(user, tmp_path, "--quantize", options, "--samples", "16")) == 0
+        found = json.loads((tmp_path / "quantization_sensitivity.json").read_text())
+        worst.append(min(one["network_sqnr_db"] for one in found["layers"]))
+    assert worst[1] < worst[0] - 10, "each bit is 6 dB"
+
+
+def test_options_of_a_quantization_are_checked(user: Path, tmp_path: Path) -> None:
+    assert run(arguments(user, tmp_path, "--quantize", "int3")) == 2
