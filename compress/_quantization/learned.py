@@ -30,7 +30,7 @@ from edgepress.compress._reconstruction.targets import LARGEST_GRAM_BYTES
 from edgepress.compress._reconstruction.walk import Walk, held_elements
 from edgepress.data import Batch
 
-HELD_BYTES = 512 << 20
+HELD_BYTES = 384 << 20
 """Of both networks' activations, which wait for the next layer for all samples at once. Batches beyond it are not
 used; the first always is."""
 
