@@ -18,10 +18,10 @@ DAMPING = 0.01
 BLOCK = 64
 """Columns whose errors are handed on together."""
 
-STEPS = 500
+STEPS = 1000
 RATE = 0.03
 STRETCH = (-0.1, 1.1)
-PULL = 0.02
+PULL = 1.0
 SHARPEST, BLUNTEST = 2.0, 20.0
 """AdaRound: steps of Adam, their size, how far the sigmoid is stretched, how strongly (against a layer's own error of
 rounding) fractions are pulled to 0 and 1, and the exponent of that pull at the end and in the beginning."""
