@@ -215,8 +215,8 @@ def test_the_best_range_is_the_one_that_the_reading_layer_needs() -> None:
         )
         scale, _ = pair_behind(nodes(program, "relu")[0])
         ends.append(scale * 255)
-    assert ends[0] < 25
-    assert ends[1] == pytest.approx(40, rel=0.2)
+    assert ends[0] == pytest.approx(0.85 * ends[1], rel=0.05), "the narrowest that is proposed"
+    assert ends[1] == pytest.approx(40, rel=0.1)
 
 
 def test_correcting_the_bias_brings_the_mean_back() -> None:
