@@ -45,8 +45,7 @@ class Finished:
     @property
     def said(self) -> str:
         """The last line of the output and how it ended, for an error's message."""
-        lines = [line.strip() for line in self.output.splitlines() if line.strip()]
-        return f"{lines[-1]} ({self.ended})" if lines else self.ended
+        return last_line(self.output, self.ended)
 
 
 def clean_environment(home: Path) -> dict[str, str]:
@@ -100,6 +99,12 @@ def run_script(
 ) -> Finished:
     """Run a Python file that imports a tool, with our own interpreter or an isolated environment's."""
     return run([python or sys.executable, "-I", script, *arguments], folder, seconds=seconds)
+
+
+def last_line(output: str, ended: str) -> str:
+    """The last words of a process, and how it ended."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    return f"{lines[-1]} ({ended})" if lines else ended
 
 
 def described(code: int) -> str:

@@ -1,0 +1,1 @@
+"""What stands around x2paddle."""

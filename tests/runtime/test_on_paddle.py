@@ -1,0 +1,67 @@
+"""Paddle files, written and run in Paddle's own environment."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import shared_data
+import tiny_networks
+
+from edgepress import compress, convert, runtime
+from edgepress.compress.quantize_static import QuantizeStatic
+from edgepress.convert import onnx_to_paddle
+from edgepress.environments.paddle import ENVIRONMENT
+from edgepress.errors import BackendMissing, UnsupportedModel
+from edgepress.program import Program
+from edgepress.recipe import Recipe
+
+needs_paddle = pytest.mark.skipif(not ENVIRONMENT.is_made(), reason="needs edgepress doctor --make paddle")
+
+
+def test_without_its_environment_the_cost_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGEPRESS_CACHE", str(tmp_path))
+    with pytest.raises(BackendMissing, match="not made yet") as raised:
+        convert.check(tiny_networks.capture(tiny_networks.Residual), "paddle")
+    assert raised.value.hint == f"edgepress doctor --make paddle ({ENVIRONMENT.cost})"
+
+
+@needs_paddle
+def test_quantized_networks_are_refused() -> None:
+    program = tiny_networks.capture(tiny_networks.Residual)
+    quantized = compress.apply(program, Recipe((QuantizeStatic(samples=64),)), tiny_networks.Patches(64))
+    with pytest.raises(UnsupportedModel, match="no quantized network"):
+        convert.check(quantized, "paddle")
+
+
+@needs_paddle
+def test_a_failure_of_x2paddle_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    failing = tmp_path / "tool.py"
+    failing.write_text("raise SystemExit('no such operator')")
+    monkeypatch.setattr(onnx_to_paddle, "TOOL", failing)
+    with pytest.raises(UnsupportedModel, match=r"no such operator \(exit code 1\)"):
+        convert.to(tiny_networks.capture(tiny_networks.Residual), "paddle", tmp_path / "model.paddle")
+
+
+@needs_paddle
+@pytest.mark.slow
+@pytest.mark.parametrize("network", [shared_data.squeezenet, shared_data.resnet20])
+def test_trained_networks_give_the_programs_outputs(network: object, tmp_path: Path) -> None:
+    assert callable(network)
+    program: Program = network()
+    artifact = convert.to(program, "paddle", tmp_path / "model.paddle")
+    with runtime.open(artifact) as runner:
+        comparison = runtime.compare(program.run, runner.run, [program.signature.example(2)])
+    assert comparison.sqnr_db > 80  # float sums in another order
+
+
+def test_no_package_of_paddles_is_needed_to_ask() -> None:
+    """Neither edge nor runner imports anything of Paddle's in our own process."""
+    code = (
+        "import sys; from edgepress import convert, runtime; convert.find('onnx', 'paddle'); "
+        "runtime.find('paddle'); print([n for n in sys.modules if 'paddle' in n and 'edgepress' not in n])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
