@@ -6,6 +6,7 @@ import dataclasses
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgepress.artifact import Artifact, Manifest
 from edgepress.convert._converter import Converter
@@ -14,9 +15,15 @@ from edgepress.errors import UnsupportedModel
 from edgepress.isolation import run_script
 from edgepress.paddle_file import MEMBERS, PADDLE_FORMAT, write
 
+if TYPE_CHECKING:
+    import onnx
+
 TOOL = Path(__file__).parent / "_paddle" / "tool.py"
 IR_VERSION = 9
 """The newest that onnx 1.15 reads; nothing that our files hold came later."""
+
+OPSET = 17
+"""The last in which reductions have their axes where x2paddle looks for them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,21 +63,37 @@ class OnnxToPaddle(Converter[Artifact]):
             source.manifest,
             format=PADDLE_FORMAT,
             tools=dict(source.manifest.tools) | _tools(),
+            quality={},
             verification=None,
         )
 
 
 def _write_older(source: Path, path: Path) -> None:
-    """The same model as x2paddle takes it: of an older version, and without dilations of poolings that say nothing."""
-    import onnx
+    """The same model as x2paddle takes it: of an older version, and without attributes that say nothing.
 
-    model = onnx.load(source)
+    Raises UnsupportedModel for an operator that the older version lacks.
+    """
+    import onnx
+    from onnx import version_converter
+
+    try:
+        model = version_converter.convert_version(onnx.load(source), OPSET)
+    except (RuntimeError, ValueError) as error:
+        raise UnsupportedModel(
+            f"x2paddle reads ONNX of opset {OPSET}, which this network is too new for: {error}",
+            hint="--to onnx or --to tflite",
+        ) from error
     model.ir_version = min(model.ir_version, IR_VERSION)
     for node in model.graph.node:
         for attribute in list(node.attribute):
-            if node.op_type == "MaxPool" and attribute.name == "dilations" and set(attribute.ints) == {1}:
+            if attribute.name == "noop_with_empty_axes" or _is_dense_pooling(node.op_type, attribute):
                 node.attribute.remove(attribute)
     onnx.save(model, path)
+
+
+def _is_dense_pooling(kind: str, attribute: onnx.AttributeProto) -> bool:
+    """Dilations of 1, which x2paddle takes for others."""
+    return kind == "MaxPool" and attribute.name == "dilations" and set(attribute.ints) == {1}
 
 
 def _tools() -> dict[str, str]:
