@@ -70,10 +70,13 @@ def simplified(graph_module: GraphModule, batch: int) -> GraphModule:
     )
     for step in steps:
         step(graph_module)
-        graph_module.graph.eliminate_dead_code(
-            is_impure_node=lambda node: node.op in ("placeholder", "output")
-        )
+        drop_unread(graph_module)
     return graph_module
+
+
+def drop_unread(graph_module: GraphModule) -> None:
+    """Take away what nobody reads; an input stays, for the signature names it."""
+    graph_module.graph.eliminate_dead_code(is_impure_node=lambda node: node.op in ("placeholder", "output"))
 
 
 def size_at(size: int | torch.SymInt, batch: int) -> int:

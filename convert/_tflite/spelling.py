@@ -12,7 +12,13 @@ from torch.fx import GraphModule, Node, map_arg
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils import _pytree
 
-from edgepress.convert._tflite.simplify import IDENTITIES, drop_identities, fold_constants, size_at
+from edgepress.convert._tflite.simplify import (
+    IDENTITIES,
+    drop_identities,
+    drop_unread,
+    fold_constants,
+    size_at,
+)
 from edgepress.graph import arguments, operators, set_constant
 
 Target = Callable[..., Any]
@@ -58,10 +64,10 @@ def spell_out(graph_module: GraphModule, batch: int, known: Known) -> GraphModul
         pieces = _pieces(node, batch, known)
         if pieces is not None:
             waiting += [made for made in _put_in_place(graph_module, node, pieces) if _is_asked(made, known)]
-    _drop_unread(graph_module)
+    drop_unread(graph_module)
     drop_identities(graph_module)
     fold_constants(graph_module, batch)
-    _drop_unread(graph_module)
+    drop_unread(graph_module)
     return graph_module
 
 
@@ -179,7 +185,3 @@ def _tensors(node: Node) -> list[Node]:
 
 def _size(node: Node, batch: int) -> int:
     return size_at(node.meta["val"], batch)
-
-
-def _drop_unread(graph_module: GraphModule) -> None:
-    graph_module.graph.eliminate_dead_code(is_impure_node=lambda node: node.op in ("placeholder", "output"))
