@@ -12,7 +12,7 @@ from typing import Literal
 from edgepress.artifact import Artifact, Manifest
 from edgepress.convert._converter import Converter
 from edgepress.convert._mnn.between import keep_float_between
-from edgepress.convert._mnn.convert import converted, layers
+from edgepress.convert._mnn.convert import converted, layers, quantized
 from edgepress.convert._mnn.int8 import compression_parameters, matched
 from edgepress.convert._onnx_writing.float_twin import float_twin
 from edgepress.errors import BadOption, UnsupportedModel
@@ -85,7 +85,8 @@ def _write_int8(source: Path, made: Path) -> dict[str, Value]:
     ours = float_twin(model)
     keep_float_between(model, ours)
     onnx_ir.save(model, folder / "float.onnx")
-    theirs = layers(folder / "float.onnx", folder)
+    converted(folder / "float.onnx", folder / "float.mnn")
+    theirs = layers(folder / "float.mnn")
     pairs = matched(ours, theirs)
     if not pairs:
         raise UnsupportedModel(
@@ -93,5 +94,5 @@ def _write_int8(source: Path, made: Path) -> dict[str, Value]:
             hint="convert the float network, or --to tflite",
         )
     (folder / "scales.json").write_text(compression_parameters(pairs), encoding="utf-8")
-    converted(folder / "float.onnx", made, "--compressionParamsFile", "scales.json")
+    quantized(folder / "float.mnn", folder / "scales.json", made)
     return {"int8_layers": len(pairs), "float_layers": len(theirs) - len(pairs)}

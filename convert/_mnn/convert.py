@@ -32,11 +32,22 @@ def converted(onnx: Path, mnn: Path, *options: str) -> None:
     _run("-f", "ONNX", "--modelFile", str(onnx), "--MNNModel", str(mnn), *options, makes=mnn)
 
 
-def layers(onnx: Path, folder: Path) -> list[MnnLayer]:
-    """The convolutions that MNN makes of an ONNX file; `folder` is for what comes between."""
-    shape, text = folder / "shape.mnn", folder / "shape.json"
-    converted(onnx, shape, "--benchmarkModel")  # without the numbers, which no one reads here
-    _run("-f", "MNN", "--modelFile", str(shape), "--JsonFile", str(text), makes=text)
+def quantized(plain: Path, parameters: Path, mnn: Path) -> None:
+    """Write `mnn`, with int8 layers as the compression parameters say, of an MNN file in float.
+
+    Not of the ONNX file at once: of that, the converter lays large weights aside until it has quantized the others.
+    """
+    _run(
+        *("-f", "MNN", "--modelFile", str(plain), "--MNNModel", str(mnn)),
+        *("--compressionParamsFile", str(parameters)),
+        makes=mnn,
+    )
+
+
+def layers(mnn: Path) -> list[MnnLayer]:
+    """The convolutions of an MNN file, in a folder that may be written to."""
+    text = mnn.with_suffix(".json")
+    _run("-f", "MNN", "--modelFile", str(mnn), "--JsonFile", str(text), makes=text)
     net: dict[str, Any] = json.loads(text.read_text(encoding="utf-8"))
     return [
         MnnLayer(

@@ -136,3 +136,18 @@ def test_the_converter_imports_nothing_that_calls_home(tmp_path: Path) -> None:
     text = mnn_convert.TOOL.read_text(encoding="utf-8").replace("_tools.mnnconvert", "len")
     script.write_text(f"{text}\nprint([name for name in sys.modules if name.startswith('MNN')])")
     assert isolation.run_script(script, folder=tmp_path).output.splitlines()[0] == "[]"
+
+
+def test_large_linear_layers_are_int8_too(tmp_path: Path) -> None:
+    """More than a million weights, which MNN's converter lays aside while it reads ONNX."""
+
+    class Wide(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.head = nn.Linear(768, 1400)
+
+        def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+            return self.head(pictures.flatten(1))
+
+    program = quantized(tiny_networks.capture(Wide))
+    assert compared(program, convert.to(program, "mnn", tmp_path / "model.mnn")).sqnr_db > 30
