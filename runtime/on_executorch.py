@@ -82,7 +82,9 @@ class ExecuTorchRunner(Runner):
         with _without_remarks():
             if _library()._threadpool_get_thread_count() != self.threads:
                 for runner in _opened:
-                    runner._method, runner._results = None, []
+                    # What a method gave lies in its memory.
+                    runner._results = [result.clone() for result in runner._results]
+                    runner._method = None
                 _library()._unsafe_reset_threadpool(self.threads)
         _, self._method = self._loaded()
 

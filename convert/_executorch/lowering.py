@@ -54,7 +54,7 @@ def _lowered(exported: torch.export.ExportedProgram, *, is_quantized: bool) -> L
     )
     # Counted now: the next step turns the operators outside of the delegate into others.
     counts = quality(edge, is_quantized=is_quantized)
-    # The caller's arrays are read and written in place: no copy, and no room for them in the file's plan.
+    # The caller's arrays are read where they lie: no copy, and no room for them in the file's plan.
     planning = MemoryPlanningPass(alloc_graph_input=False)
     made = edge.to_executorch(ExecutorchBackendConfig(memory_planning_pass=planning))
     return Lowered(bytes(made.buffer), counts)

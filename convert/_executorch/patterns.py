@@ -58,7 +58,7 @@ def _slice(module: GraphModule, node: Node) -> None:
 def _name_activation(module: GraphModule, node: Node) -> None:
     """A clamp from zero, or between two numbers, by the names under which it is fused."""
     low, high = node.args[1], graph.arguments(node).get("max")
-    if not isinstance(low, (int, float)):
+    if not isinstance(low, (int, float)) or not node.meta["val"].is_floating_point():
         return
     with module.graph.inserting_before(node):
         if isinstance(high, (int, float)):

@@ -37,8 +37,8 @@ def quality(edge: EdgeProgramManager, *, is_quantized: bool) -> Mapping[str, Val
 
 
 def _counted(name: str, nodes: Sequence[Node]) -> dict[str, Value]:
-    kinds: list[Value] = [*sorted({_name(node) for node in nodes})]
-    return {name: len(nodes), f"{name}_operators": kinds}
+    kinds = ", ".join(sorted({_name(node) for node in nodes}))
+    return {name: len(nodes)} | ({f"{name}_operators": kinds} if kinds else {})
 
 
 def _operators(module: GraphModule) -> Iterator[Node]:

@@ -86,8 +86,8 @@ def test_what_the_delegate_lacks_is_counted_and_named(tmp_path: Path) -> None:
     program = quantized(captured(other))
     artifact = convert.to(program, "pte", tmp_path / "model.pte")
     quality = artifact.manifest.quality
-    assert quality["outside_delegate_operators"] == ["cumsum"]
-    assert quality["in_float_operators"] == ["avg_pool2d", "cumsum", "hardswish"]
+    assert quality["outside_delegate_operators"] == "cumsum"
+    assert quality["in_float_operators"] == "avg_pool2d, cumsum, hardswish"
     with runtime.open(artifact) as runner:
         comparison = runtime.compare(program.run, runner.run, [program.signature.example(2)])
         runner.load_inputs(program.signature.example(1))

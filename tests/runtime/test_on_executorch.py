@@ -46,8 +46,9 @@ def test_open_runners_with_other_threads_take_turns(program: Program, artifact: 
         one.load_inputs(first)
         two.load_inputs(second)
         for _ in range(2):
+            one.invoke()
+            two.invoke()
             for runner, inputs in ((one, first), (two, second)):
-                runner.invoke()
                 np.testing.assert_allclose(runner.read_outputs()[0], program.run(*inputs)[0], **FLOAT)
 
 
