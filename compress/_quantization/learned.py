@@ -105,9 +105,8 @@ class LayerRounder:
             places = sampled_places(layer.node, target, count, self._generator)
             add_rows(system, layer.node, weight.shape[2:], read, target, places)
             if layer in self._following:
-                teacher.before(
-                    self._following[layer]
-                )  # what comes between is smaller than a convolution's output
+                # What a lane holds in front of the next layer is smaller than what this one gave.
+                teacher.before(self._following[layer])
         return system
 
 
