@@ -72,4 +72,4 @@ def _square(graph_module: GraphModule, layer: Node, values: torch.Tensor) -> flo
     bias = graph.arguments(layer)["bias"]
     with torch.no_grad():
         made = graph.computed(layer, lambda node: None if node is bias else places[node])
-    return float(made.double().square().sum())
+    return float(made.square().sum(dtype=torch.float64))
