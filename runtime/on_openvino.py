@@ -36,7 +36,9 @@ class OpenVINORunner(Runner):
             graph, weights = unpack(self.artifact.path, Path(folder))
             try:
                 # From memory: a file would be read lazily, and this one is about to go.
-                self._model = openvino().Core().read_model(graph.read_text(encoding="utf-8"), _tensor(weights))
+                self._model = (
+                    openvino().Core().read_model(graph.read_text(encoding="utf-8"), _tensor(weights))
+                )
             except (RuntimeError, UnicodeDecodeError) as error:
                 raise self._refused(reason(error)) from None
         self._check_ends()
