@@ -19,7 +19,12 @@ if TYPE_CHECKING:
 
 @click.command()
 @model_argument
-@click.option("--to", "formats", metavar="FORMAT,...", help="Formats to check.  [default: all]")
+@click.option(
+    "--to",
+    "formats",
+    metavar="FORMAT,...",
+    help="Formats to check.  [default: all that are written from the network itself]",
+)
 @json_option
 def command(model: ModelInput, formats: str | None, as_json: bool) -> None:
     """Print parameters, MACs, bytes and memory access of MODEL, per layer and in total; the groups of
@@ -41,7 +46,7 @@ def command(model: ModelInput, formats: str | None, as_json: bool) -> None:
         if as_json:
             print_json(file)
         return
-    wanted = convert.formats() if formats is None else listed_formats(formats)
+    wanted = _direct() if formats is None else listed_formats(formats)
     program = model.load()
     measured = cost.measure(program)
     answers = [support(program, format) for format in wanted]
@@ -55,6 +60,13 @@ def command(model: ModelInput, formats: str | None, as_json: bool) -> None:
     if channels is not None:
         _show_channels(channels)
     _show_support(program, answers)
+
+
+def _direct() -> list[str]:
+    """The formats with one edge from a Program: to ask the others takes a conversion, of seconds."""
+    from edgepress import convert
+
+    return [format for format in convert.formats() if len(convert.route(format)) == 1]
 
 
 def _show_support(program: Program, answers: list[Support]) -> None:

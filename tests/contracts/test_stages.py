@@ -94,11 +94,7 @@ def test_saves_and_loads_bit_for_bit(compressed: Program, tmp_path: Path) -> Non
     assert loaded.history == compressed.history
 
 
-@pytest.mark.parametrize(
-    "format",
-    # Lowering to ExecuTorch takes seconds even for these, and there are as many as stages and networks.
-    [pytest.param(format, marks=[pytest.mark.slow] * (format == "pte")) for format in convert.formats()],
-)
+@pytest.mark.parametrize("format", convert.formats())
 def test_converts_and_runs_there(compressed: Program, format: str, tmp_path: Path) -> None:
     try:
         for edge in convert.route(format):

@@ -59,9 +59,13 @@ WITHOUT_CASES = {"And", "Not", "Or", "Xor", "Shape", "Size", "Upsample", "GRU", 
 
 
 ZOO = {"lenet5": 32, "resnet20": 32, "mobilenet_v2": 64, "shufflenet_v2": 64, "squeezenet1_1": 64}
+DEEP = {"mobilenet_v2", "shufflenet_v2"}
+"""Take twenty seconds each."""
 
 
-@pytest.mark.parametrize("name", ZOO)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in DEEP)) for name in ZOO]
+)
 def test_a_zoo_network_comes_back_from_onnx(name: str, tmp_path: Path) -> None:
     program = models.load(name, input_shape=(1 if name == "lenet5" else 3, ZOO[name], ZOO[name]))
     convert.to(program, "onnx", tmp_path / "network.onnx")
