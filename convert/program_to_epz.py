@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -12,6 +13,7 @@ from edgepress.artifact import PROGRAM_METADATA, Manifest, encode
 from edgepress.coding.file import CODED_FORMAT
 from edgepress.coding.streams import CODERS
 from edgepress.convert._converter import Converter
+from edgepress.convert._unsupported import UnsupportedOperator
 from edgepress.program import Program
 
 
@@ -26,6 +28,10 @@ class ProgramToEpz(Converter[Program]):
     """
 
     coder: Literal["smallest", "huffman"] = "smallest"
+
+    def unsupported(self, source: Program) -> Sequence[UnsupportedOperator]:
+        """Nothing: whatever a program holds goes into the file."""
+        return ()
 
     def write(self, source: Program, path: Path) -> Manifest:
         manifest = source.manifest()
