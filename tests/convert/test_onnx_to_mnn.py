@@ -138,6 +138,7 @@ def test_the_converter_imports_nothing_that_calls_home(tmp_path: Path) -> None:
     assert isolation.run_script(script, folder=tmp_path).output.splitlines()[0] == "[]"
 
 
+@pytest.mark.slow
 def test_large_linear_layers_are_int8_too(tmp_path: Path) -> None:
     """More than a million weights, which MNN's converter lays aside while it reads ONNX."""
 

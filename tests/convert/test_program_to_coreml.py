@@ -74,6 +74,7 @@ def test_a_quantized_network_keeps_its_integers_and_scales(tmp_path: Path) -> No
     assert float(str(artifact.manifest.quality["worst_weight_db"])) > 120
 
 
+@pytest.mark.slow
 def test_palettes_hold_sixteen_values(tmp_path: Path) -> None:
     program = tiny_networks.capture(tiny_networks.Residual)
     artifact = convert.to(program, "coreml", tmp_path / "model.coreml", {"weights": "palette4"})
