@@ -167,13 +167,16 @@ def page(found: Sequence[Outcome]) -> str:
             for network, precision in rows
         ),
     ]
+    least = {
+        precision: runtime.limit_db(precision, precision) for precision in ("float32", "float16", "int8")
+    }
     versions = ", ".join(f"{name} {version}" for name, version in tool_versions("torch").items())
     return "\n".join([
         "# What runs where", "",
         "Written by `python benchmarks/suites/matrix.py --write docs/backends.md`: each network of a family of the zoo, its",
         "weights random, is converted, and the file's outputs are compared with the network's on the file's own runtime.",
         "The figure is the signal over the difference in decibels (999: bit for bit the same), beside the file's precision;",
-        "a file passes from 60 dB on in float32, 35 in float16, and 20 where both are int8.", "",
+        f"a file passes from {least['float32']:.0f} dB on in float32, {least['float16']:.0f} in float16, and {least['int8']:.0f} where both are int8.", "",
         *(f"| {' | '.join(row)} |" for row in table), "",
         f"{versions}; absent here: {_absent_text(columns) or 'nothing'}.", "",
     ])  # fmt: skip
