@@ -170,6 +170,12 @@ def page(found: Sequence[Outcome]) -> str:
     least = {
         precision: runtime.limit_db(precision, precision) for precision in ("float32", "float16", "int8")
     }
+    missing = [
+        f"{name} {precision}"
+        for name in NETWORKS
+        for precision in PRECISIONS
+        if (name, precision) not in rows
+    ]
     versions = ", ".join(f"{name} {version}" for name, version in tool_versions("torch").items())
     return "\n".join([
         "# What runs where", "",
@@ -178,7 +184,7 @@ def page(found: Sequence[Outcome]) -> str:
         "The figure is the signal over the difference in decibels (999: bit for bit the same), beside the file's precision;",
         f"a file passes from {least['float32']:.0f} dB on in float32, {least['float16']:.0f} in float16, and {least['int8']:.0f} where both are int8.", "",
         *(f"| {' | '.join(row)} |" for row in table), "",
-        f"{versions}; absent here: {_absent_text(columns) or 'nothing'}.", "",
+        f"{versions}; absent here: {_absent_text(columns) or 'nothing'}. Not in this run: {', '.join(missing) or 'nothing'}.", "",
     ])  # fmt: skip
 
 
