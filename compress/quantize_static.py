@@ -101,7 +101,7 @@ class QuantizeStatic(Stage):
         rounded = quantize(
             found.graph_module, found.plan, found.ranges, found.layers, again, context.progress
         )
-        return Outcome(program.replace(found.graph_module), _results(found, rounded))
+        return Outcome(program.replace(found.graph_module), {**found.results(), "sqnr_db": _sqnr_db(rounded)})
 
     def calibrated(self, program: Program, context: Context) -> Calibrated:
         """Everything that is decided before the graph is rewritten; raises as `apply` does."""
@@ -148,6 +148,19 @@ class Calibrated:
     plan: Plan
     ranges: Mapping[Node, Range]
     layers: Sequence[Layer]
+
+    def results(self) -> dict[str, Value]:
+        """What the history says about it."""
+        return {
+            "layers": len(self.plan.layers),
+            "tensors": len(self.ranges),
+            "scales": len(self.plan.scales),
+            "ranges": {node.name: [range.minimum, range.maximum] for node, range in self.ranges.items()},
+            "left_in_float": [
+                {"layer": left.layer, "type": left.type, "reason": left.reason}
+                for left in self.plan.left_in_float
+            ],
+        }
 
 
 @dataclass(frozen=True)
@@ -228,19 +241,10 @@ class _OptionsOfLayers:
         return self._required(scale.maker)
 
 
-def _results(found: Calibrated, rounded: Mapping[Layer, Rounded]) -> dict[str, Value]:
+def _sqnr_db(rounded: Mapping[Layer, Rounded]) -> dict[str, Value]:
+    """Of those layers that were looked at."""
     return {
-        "layers": len(found.plan.layers),
-        "tensors": len(found.ranges),
-        "scales": len(found.plan.scales),
-        "ranges": {node.name: [range.minimum, range.maximum] for node, range in found.ranges.items()},
-        "sqnr_db": {
-            graph.layer_name(layer.node): list(result.sqnr_db)
-            for layer, result in rounded.items()
-            if result.sqnr_db is not None
-        },
-        "left_in_float": [
-            {"layer": left.layer, "type": left.type, "reason": left.reason}
-            for left in found.plan.left_in_float
-        ],
+        graph.layer_name(layer.node): list(result.sqnr_db)
+        for layer, result in rounded.items()
+        if result.sqnr_db is not None
     }

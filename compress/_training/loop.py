@@ -96,12 +96,25 @@ def train(
     chooses their zeros itself.
     Raises BadInput when there is nothing to train on, BadOption when the loss stops being finite.
     """
+    module = program.module()
+    results = train_module(module, program, options, context, loss, hook)
+    return Outcome(program.replace(module), results)
+
+
+def train_module(
+    module: Trainable,
+    program: Program,
+    options: TrainingStage,
+    context: Context,
+    loss: Loss,
+    hook: TrainingHook,
+) -> dict[str, Value]:
+    """Train `module`, a form of the program that a method has made, in place; as `train` does. Returns the results."""
     torch.manual_seed(context.seed)
     keep_zeros = KeepZeros(sparse_weights(program.history) - hook.prunes)
     keep_shared = KeepShared(shared_weights(program.history).keys() - hook.prunes)
     hook = Hooks((hook, keep_zeros, keep_shared))
     loop = _Loop(program, options, context, loss, hook)
-    module = program.module()
     hook.begin(module, loop.steps)
     optimizer = _optimizer(module, options)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step / loop.steps, options))
@@ -127,7 +140,7 @@ def train(
     }
     if loop.held_out:
         results |= {"holdout_loss": best.loss, "holdout_accuracy": best.accuracy}
-    return Outcome(program.replace(module), results)
+    return results
 
 
 class _Loop:

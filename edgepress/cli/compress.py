@@ -28,6 +28,7 @@ SHORTCUTS = {
     "share": "share_weights",
     "fine_tune": "fine_tune",
     "quantize": "quantize_static",
+    "qat": "quantize_aware",
 }
 """Options that name a stage themselves; `--stage` takes any other."""
 
@@ -69,6 +70,7 @@ def _stage_option(flag: str, help: str, metavar: str = "KEY=VALUE,...") -> Calla
 @_stage_option("--distill", "Train to the answers of a teacher: self (before compression) or a MODEL.")
 @_stage_option("--fine-tune", "Train on the labels: epochs=5.")
 @_stage_option("--quantize", "Calibrate and turn to 8-bit integers: int8.")
+@_stage_option("--qat", "Train as quantized, then quantize: epochs=5; or weight_bits=4,activation_bits=4.")
 @_stage_option("--stage", "Any stage (edgepress stages lists them).", "NAME[:KEY=VALUE,...]")
 @click.option(
     "--for",

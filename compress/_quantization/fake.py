@@ -1,0 +1,203 @@
+"""A graph that quantizes as the finished network will, but in float, so that it can be trained; and back from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch.fx import GraphModule, Node
+
+from edgepress import graph
+from edgepress.compress._quantization.few_bits import range_of_step
+from edgepress.compress._quantization.insert import insert_pairs, insert_weights
+from edgepress.compress._quantization.layer import Layer
+from edgepress.compress._quantization.learned_steps import fake_quantize
+from edgepress.compress._quantization.plan import Plan
+from edgepress.compress._quantization.ranges import HIGHEST, LOWEST, Range
+from edgepress.compress._quantization.weights import (
+    BIAS_LIMIT,
+    QuantizedWeight,
+    WeightOptions,
+    nearest,
+    weight_scales,
+)
+from edgepress.compress._training.hook import TrainingHook
+from edgepress.trainable import Trainable
+
+SHARES, CALIBRATED = "edgepress_step_shares", "edgepress_calibrated_steps"
+"""Where the learned and the constant half of a step are while the network trains."""
+
+SMALLEST_SHARE = 2.0**-10
+"""Of its calibrated self a step keeps at least this: it must stay positive."""
+
+LARGEST_MOVE = 0.02
+"""Of itself, by which a step may change in one step of training. Without it, one large gradient throws a step so far
+that all its values become zero or are clipped, and no gradient brings it back."""
+
+
+@dataclass(frozen=True)
+class Quantizer:
+    """One step size, or one for each channel of a weight: integers from `low` to `high`, where 0 stands for 0.0."""
+
+    name: str
+    low: int
+    high: int
+
+    def step(self, module: torch.nn.Module) -> torch.Tensor:
+        """The step as it is now: float32, a scalar or one for each channel."""
+        return (self._stored(module, SHARES) * self._stored(module, CALIBRATED)).detach()
+
+    @torch.no_grad()
+    def keep_above(self, module: torch.nn.Module, smallest: torch.Tensor) -> None:
+        """Enlarge the steps that are smaller than this, or than SMALLEST_SHARE."""
+        share = self._stored(module, SHARES)
+        share.copy_(
+            torch.maximum(share, smallest / self._stored(module, CALIBRATED)).clamp(min=SMALLEST_SHARE)
+        )
+
+    def insert(self, graph_module: GraphModule, tensor: Node) -> Node:
+        """A node that quantizes `tensor`, right behind it; nobody reads it yet."""
+        behind, halves = tensor, []
+        for holder in (SHARES, CALIBRATED):
+            with graph_module.graph.inserting_after(behind):
+                behind = graph_module.graph.get_attr(f"{holder}.{self.name}")
+            halves.append(behind)
+        with graph_module.graph.inserting_after(behind):
+            return graph_module.graph.call_function(fake_quantize, (tensor, *halves, self.low, self.high))
+
+    def _stored(self, module: torch.nn.Module, holder: str) -> torch.Tensor:
+        found: torch.Tensor = getattr(module.get_submodule(holder), self.name)
+        return found
+
+
+@dataclass(frozen=True)
+class _Weight:
+    """The names of a weight and its bias, and what quantizes the weight and what is multiplied by it."""
+
+    name: str
+    bias: str | None
+    own: Quantizer
+    inputs: Quantizer
+
+
+class FakeQuantized(TrainingHook):
+    """Brings the graph module into its trainable form when made, and into its int8 form by `finish`; in between keeps
+    every step large enough."""
+
+    def __init__(
+        self,
+        graph_module: GraphModule,
+        plan: Plan,
+        ranges: Mapping[Node, Range],
+        layers: Mapping[Layer, WeightOptions],
+    ) -> None:
+        """`ranges` holds one for each tensor of the plan, `layers` how each weight is quantized."""
+        self._graph_module, self._plan, self._ranges = graph_module, plan, ranges
+        self._before: dict[str, torch.Tensor] = {}
+        self._inserted: list[Node] = []
+        self._quantizers = 0
+        sources = {layer: layer.node.all_input_nodes[0] for layer in layers}
+        weights = {layer: self._quantize_weight(layer, options) for layer, options in layers.items()}
+        self._activations = self._quantize_activations()
+        self._weights = {
+            layer: _Weight(name, bias, own, self._activations[sources[layer]])
+            for layer, (name, bias, own) in weights.items()
+        }
+        graph_module.recompile()
+
+    def before_step(self, module: Trainable, step: int) -> None:
+        self._before = {name: share.clone() for name, share in _shares(module).items()}
+
+    @torch.no_grad()
+    def after_step(self, module: Trainable, step: int) -> None:
+        for name, share in _shares(module).items():
+            before = self._before[name]
+            share.copy_(share.clamp(before * (1 - LARGEST_MOVE), before * (1 + LARGEST_MOVE)))
+        self._keep_steps(module)
+
+    def after_epoch(self, module: Trainable, epoch: int) -> None:
+        self._keep_steps(module)
+
+    def finish(self) -> dict[Node, Range]:
+        """Store integers, and pairs of the learned scales; the ranges that int8 covers now."""
+        weights = {layer.node: self._integers(weight) for layer, weight in self._weights.items()}
+        ranges = {tensor: self._range(tensor) for tensor in self._ranges}
+        for made in self._inserted:
+            made.replace_all_uses_with(made.all_input_nodes[0])
+            self._graph_module.graph.erase_node(made)
+        self._graph_module.graph.eliminate_dead_code()
+        for holder in (SHARES, CALIBRATED):
+            self._graph_module.delete_submodule(holder)
+        insert_pairs(self._graph_module, self._plan, ranges)
+        insert_weights(self._graph_module, weights)
+        return ranges
+
+    def _quantize_weight(self, layer: Layer, options: WeightOptions) -> tuple[str, str | None, Quantizer]:
+        """For all that read the weight. Returns its name and that of the layer's bias as well."""
+        node, bias = graph.weight_node(layer.node), graph.arguments(layer.node)["bias"]
+        weight = graph.constant(self._graph_module, node)
+        assert node is not None, "the plan has layers with stored weights alone"
+        assert weight is not None, "the plan has layers with stored weights alone"
+        limit = options.bits.weight_limit
+        start = weight_scales(weight, graph.constant(self._graph_module, bias), layer.inputs, options)
+        quantizer = self._added(start, -limit, limit, learned=True)
+        for reader in list(self._graph_module.graph.nodes):
+            if reader.op == "get_attr" and reader.target == node.target:
+                self._insert(quantizer, reader, list(reader.users))
+        return str(node.target), None if bias is None else str(bias.target), quantizer
+
+    def _quantize_activations(self) -> dict[Node, Quantizer]:
+        found: dict[Node, Quantizer] = {}
+        for scale in self._plan.scales:
+            range = self._ranges[scale.tensors[0]]
+            # Inputs have headroom that a learned step would take, and a fixed scale is no choice.
+            learned = scale.fixed is None and not scale.is_input
+            low, high = LOWEST - range.zero_point, HIGHEST - range.zero_point
+            found |= dict.fromkeys(
+                scale.tensors, self._added(torch.tensor(range.scale), low, high, learned=learned)
+            )
+        readers = self._plan.readers
+        for tensor, quantizer in found.items():
+            users = [user for user in tensor.users if tensor in readers or user in readers]
+            self._insert(quantizer, tensor, users)
+        return found
+
+    def _added(self, start: torch.Tensor, low: int, high: int, *, learned: bool) -> Quantizer:
+        """A new one, whose step starts as `start`."""
+        self._quantizers += 1
+        made = Quantizer(f"step_{self._quantizers}", low, high)
+        share = torch.ones_like(start)
+        stored = torch.nn.Parameter(share) if learned else share
+        graph.set_constant(self._graph_module, f"{SHARES}.{made.name}", stored)
+        graph.set_constant(self._graph_module, f"{CALIBRATED}.{made.name}", start)
+        return made
+
+    def _insert(self, quantizer: Quantizer, tensor: Node, users: Sequence[Node]) -> None:
+        made = quantizer.insert(self._graph_module, tensor)
+        for user in users:
+            user.replace_input_with(tensor, made)
+        self._inserted.append(made)
+
+    def _keep_steps(self, module: Trainable) -> None:
+        """Positive, and such that a bias fits int32 in steps of its layer."""
+        for quantizer in self._activations.values():
+            quantizer.keep_above(module, torch.zeros(()))
+        stored = dict(module.named_parameters(remove_duplicate=False))
+        for weight in self._weights.values():
+            bias = torch.zeros(()) if weight.bias is None else stored[weight.bias].detach().abs()
+            weight.own.keep_above(module, bias / (weight.inputs.step(module) * BIAS_LIMIT))
+
+    def _integers(self, weight: _Weight) -> QuantizedWeight:
+        stored = self._graph_module.get_parameter(weight.name)
+        return nearest(stored, weight.own.step(self._graph_module), weight.own.high)
+
+    def _range(self, tensor: Node) -> Range:
+        quantizer, range = self._activations[tensor], self._ranges[tensor]
+        step = float(quantizer.step(self._graph_module))
+        return range if step == range.scale else range_of_step(step, range.zero_point)
+
+
+def _shares(module: Trainable) -> dict[str, torch.Tensor]:
+    """Those that are learned."""
+    return {name: share.detach() for name, share in module.get_submodule(SHARES).named_parameters()}
