@@ -40,7 +40,7 @@ class QuantizeAware(Distill):
     on the labels alone. And
 
     weight_bits, activation_bits: stored in bytes all the same. Few bits are for activations that are never negative,
-        as behind a ReLU; others keep 8. They end where int8 ends, which a backend with activations symmetric about
+        as behind a ReLU, and not averaged without a scale of its own; others keep 8. They end where int8 ends, which a backend with activations symmetric about
         zero (TensorRT, ncnn) cannot follow: verification says so there.
     low_ends: whether the first and last layers get few bits as well, which costs much accuracy and saves little.
     calibration, samples: how many calibration samples the first steps come from, and how (see quantize_static).

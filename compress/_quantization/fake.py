@@ -46,15 +46,14 @@ class Quantizer:
 
     def step(self, module: torch.nn.Module) -> torch.Tensor:
         """The step as it is now: float32, a scalar or one for each channel."""
-        return (self._stored(module, SHARES) * self._stored(module, CALIBRATED)).detach()
+        return (self._half(module, SHARES) * self._half(module, CALIBRATED)).detach()
 
     @torch.no_grad()
     def keep_above(self, module: torch.nn.Module, smallest: torch.Tensor) -> None:
         """Enlarge the steps that are smaller than this, or than SMALLEST_SHARE."""
-        share = self._stored(module, SHARES)
-        share.copy_(
-            torch.maximum(share, smallest / self._stored(module, CALIBRATED)).clamp(min=SMALLEST_SHARE)
-        )
+        share = self._half(module, SHARES)
+        wanted = smallest / self._half(module, CALIBRATED)
+        share.copy_(torch.maximum(share, wanted).clamp(min=SMALLEST_SHARE))
 
     def insert(self, graph_module: GraphModule, tensor: Node) -> Node:
         """A node that quantizes `tensor`, right behind it; nobody reads it yet."""
@@ -66,9 +65,8 @@ class Quantizer:
         with graph_module.graph.inserting_after(behind):
             return graph_module.graph.call_function(fake_quantize, (tensor, *halves, self.low, self.high))
 
-    def _stored(self, module: torch.nn.Module, holder: str) -> torch.Tensor:
-        found: torch.Tensor = getattr(module.get_submodule(holder), self.name)
-        return found
+    def _half(self, module: torch.nn.Module, holder: str) -> torch.Tensor:
+        return _stored(module, f"{holder}.{self.name}")
 
 
 @dataclass(frozen=True)
@@ -183,13 +181,12 @@ class FakeQuantized(TrainingHook):
         """Positive, and such that a bias fits int32 in steps of its layer."""
         for quantizer in self._activations.values():
             quantizer.keep_above(module, torch.zeros(()))
-        stored = dict(module.named_parameters(remove_duplicate=False))
         for weight in self._weights.values():
-            bias = torch.zeros(()) if weight.bias is None else stored[weight.bias].detach().abs()
+            bias = torch.zeros(()) if weight.bias is None else _stored(module, weight.bias).detach().abs()
             weight.own.keep_above(module, bias / (weight.inputs.step(module) * BIAS_LIMIT))
 
     def _integers(self, weight: _Weight) -> QuantizedWeight:
-        stored = self._graph_module.get_parameter(weight.name)
+        stored = _stored(self._graph_module, weight.name)
         return nearest(stored, weight.own.step(self._graph_module), weight.own.high)
 
     def _range(self, tensor: Node) -> Range:
@@ -201,3 +198,10 @@ class FakeQuantized(TrainingHook):
 def _shares(module: Trainable) -> dict[str, torch.Tensor]:
     """Those that are learned."""
     return {name: share.detach() for name, share in module.get_submodule(SHARES).named_parameters()}
+
+
+def _stored(module: torch.nn.Module, name: str) -> torch.Tensor:
+    """The parameter or buffer of this dotted name."""
+    owner, _, leaf = name.rpartition(".")
+    found: torch.Tensor = getattr(module.get_submodule(owner), leaf)
+    return found
