@@ -24,7 +24,7 @@ check: $(READY) .typing
 	$(BIN)/mypy
 
 bench: $(READY)
-	for suite in benchmarks/suites/[!_]*.py; do $(BIN)/python $$suite || exit 1; done
+	failed=0; for suite in benchmarks/suites/[!_]*.py; do $(BIN)/python $$suite || failed=1; done; exit $$failed
 
 wheel-test: $(READY)
 	rm -rf build dist && $(BIN)/python -m build --outdir dist .
