@@ -35,6 +35,10 @@ LARGEST_MOVE = 0.02
 """Of itself, by which a step may change in one step of training. Without it, one large gradient throws a step so far
 that all its values become zero or are clipped, and no gradient brings it back."""
 
+LARGEST_GRADIENT = 1.0
+"""The norm to which the gradients of all steps are clipped, and those of everything else. A network whose batch norms
+are folded has nothing else that keeps it from diverging at the rates that training with few bits wants."""
+
 
 @dataclass(frozen=True)
 class Quantizer:
@@ -81,7 +85,7 @@ class _Weight:
 
 class FakeQuantized(TrainingHook):
     """Brings the graph module into its trainable form when made, and into its int8 form by `finish`; in between keeps
-    every step large enough."""
+    every step large enough, and the training from diverging."""
 
     def __init__(
         self,
@@ -105,6 +109,10 @@ class FakeQuantized(TrainingHook):
         graph_module.recompile()
 
     def before_step(self, module: Trainable, step: int) -> None:
+        steps = list(module.get_submodule(SHARES).parameters())
+        others = [value for name, value in module.named_parameters() if not name.startswith(f"{SHARES}.")]
+        for parameters in (steps, others):
+            torch.nn.utils.clip_grad_norm_(parameters, LARGEST_GRADIENT)
         self._before = {name: share.clone() for name, share in _shares(module).items()}
 
     @torch.no_grad()

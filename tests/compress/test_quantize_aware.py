@@ -246,7 +246,9 @@ def test_one_gradient_throws_no_step_far(residual: Program, data: tiny_networks.
     found, fake, _ = QuantizeAware(samples=64).begin(residual, context(residual, data))
     module = Trainable(found.graph_module)
     before = {tensor: quantizer.step(module) for tensor, quantizer in fake._activations.items()}
+    module.get_parameter("first.weight").grad = torch.full_like(module.get_parameter("first.weight"), 1e3)
     fake.before_step(module, 1)
+    assert float(module.get_parameter("first.weight").grad.norm()) == pytest.approx(1, rel=1e-4)
     with torch.no_grad():
         for name, value in module.named_parameters():
             if "share" in name:
