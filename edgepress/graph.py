@@ -6,9 +6,11 @@ the parameter's name in the user's model, everything else is a `call_function` o
 
 from __future__ import annotations
 
+import copy
 import functools
+import warnings
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.ao.quantization.fx._decomposed  # noqa: F401  registers the operators of QUANTIZE and DEQUANTIZE
@@ -18,6 +20,8 @@ from edgepress.layer_output import LayerOutput
 
 aten = torch.ops.aten
 decomposed = torch.ops.quantized_decomposed
+
+Module = TypeVar("Module", bound=torch.nn.Module)
 
 QUANTIZE = decomposed.quantize_per_tensor.default
 DEQUANTIZE = decomposed.dequantize_per_tensor.default
@@ -186,3 +190,10 @@ def source_line(node: Node) -> str:
     """The line of the user's code that made the node, or an empty text."""
     lines = [line.strip() for line in (node.meta.get("stack_trace") or "").splitlines() if line.strip()]
     return " | ".join(lines[-2:])
+
+
+def copied(module: Module) -> Module:
+    """A copy that shares nothing. PyTorch copies graphs in a way that it announces it will drop, which is not the user's concern."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        return copy.deepcopy(module)

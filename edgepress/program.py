@@ -122,7 +122,7 @@ class Program:
     def graph_module(self) -> GraphModule:
         """A copy of the graph with parameters and buffers as attributes, free to edit."""
         with quiet():
-            return copy.deepcopy(self.exported.module(check_guards=False))
+            return graph.copied(self.exported.module(check_guards=False))
 
     def module(self) -> Trainable:
         """An ordinary nn.Module, a copy, in evaluation mode; `train()` and `eval()` work as usual."""

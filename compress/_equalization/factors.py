@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import operator
 from collections import defaultdict
 from collections.abc import Iterable
@@ -40,7 +39,7 @@ def equalize(
 ) -> Equalized:
     """Scale the stored tensors in place. With `batches`, channels are as large as their largest value there; without,
     as the weights that make them."""
-    normalised = copy.deepcopy(graph_module)
+    normalised = graph.copied(graph_module)
     normalise(normalised)
     found = scalable(normalised)
     made = _made_by_weights(found) if batches is None else _made_by_samples(found, signature, batches)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable, Mapping, Sequence
 
 import torch
@@ -34,7 +33,7 @@ def quantize(
     ]
     for layer in learned:
         _give_bias(graph_module, layer)
-    teacher = copy.deepcopy(graph_module) if learned else None
+    teacher = graph.copied(graph_module) if learned else None
     insert_pairs(graph_module, made, ranges)
     rounder = None if teacher is None else LayerRounder(graph_module, teacher, learned, batches)
     results = {}

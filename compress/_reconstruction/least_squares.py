@@ -64,7 +64,8 @@ class LeastSquares:
         """The squared error that `weights` leave, over that of giving zero (of giving the mean, with an intercept)."""
         gram, cross, squares = self._centred()
         explained = ((2 * cross - gram @ weights) * weights).sum(1, keepdim=True)
-        return float((squares - explained).detach().clamp_min(0).sum() / squares.sum().clamp_min(1e-300))
+        left = (squares - explained).clamp_min(0).sum() / squares.sum().clamp_min(1e-300)
+        return float(left.detach())
 
     def _centred(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         if not self._has_intercept:

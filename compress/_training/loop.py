@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 import torch
 from annotated_types import Ge, Gt, Le, Lt
 
+from edgepress import graph
 from edgepress.compress._sharing.keep import KeepShared, shared_weights
 from edgepress.compress._sparse.zeros import KeepZeros, sparse_weights
 from edgepress.compress._training.augment import augment
@@ -243,7 +244,7 @@ class _Average:
 
     def __init__(self, module: Trainable, decay: float) -> None:
         self._source, self._decay = module, decay
-        self.module = copy.deepcopy(module) if decay else module
+        self.module = graph.copied(module) if decay else module
 
     @torch.no_grad()
     def update(self) -> None:
