@@ -25,6 +25,9 @@ IR_VERSION = 9
 OPSET = 17
 """The last in which reductions have their axes where x2paddle looks for them."""
 
+NO_BIAS = "no_bias"
+"""What a linear layer without a bias adds: x2paddle knows none without."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class OnnxToPaddle(Converter[Artifact]):
@@ -69,12 +72,13 @@ class OnnxToPaddle(Converter[Artifact]):
 
 
 def _write_older(source: Path, path: Path) -> None:
-    """The same model as x2paddle takes it: of an older version, and without attributes that say nothing.
+    """The same model as x2paddle takes it: of an older version, with every bias, without attributes that say nothing.
 
     Raises UnsupportedModel for an operator that the older version lacks.
     """
+    import numpy as np
     import onnx
-    from onnx import version_converter
+    from onnx import numpy_helper, version_converter
 
     try:
         model = version_converter.convert_version(onnx.load(source), OPSET)
@@ -84,7 +88,10 @@ def _write_older(source: Path, path: Path) -> None:
             hint="--to onnx or --to tflite",
         ) from error
     model.ir_version = min(model.ir_version, IR_VERSION)
+    model.graph.initializer.append(numpy_helper.from_array(np.zeros(1, np.float32), NO_BIAS))
     for node in model.graph.node:
+        if node.op_type == "Gemm" and len(node.input) == 2:
+            node.input.append(NO_BIAS)
         for attribute in list(node.attribute):
             if attribute.name == "noop_with_empty_axes" or _is_dense_pooling(node.op_type, attribute):
                 node.attribute.remove(attribute)

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import shared_data
 import tiny_networks
+import torch
+from torch import nn
 
 from edgepress import compress, convert, runtime
 from edgepress.compress.quantize_static import QuantizeStatic
@@ -43,6 +45,15 @@ def test_a_failure_of_x2paddle_is_told(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(onnx_to_paddle, "TOOL", failing)
     with pytest.raises(UnsupportedModel, match=r"no such operator \(exit code 1\)"):
         convert.to(tiny_networks.capture(tiny_networks.Residual), "paddle", tmp_path / "model.paddle")
+
+
+@needs_paddle
+def test_a_linear_layer_without_bias(tmp_path: Path) -> None:
+    network = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 4, bias=False))
+    program = Program.capture(network, (torch.zeros(2, 3, 8, 8),))
+    with runtime.open(convert.to(program, "paddle", tmp_path / "model.paddle")) as runner:
+        comparison = runtime.compare(program.run, runner.run, [program.signature.example(2)])
+    assert comparison.sqnr_db > 80  # float sums in another order
 
 
 @needs_paddle
