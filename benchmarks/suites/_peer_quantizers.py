@@ -7,14 +7,13 @@ Runs in the peer's own virtual environment and imports nothing of edgepress. Pri
 
 from __future__ import annotations
 
-import json
 import os
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from _footprint import measured, tell  # type: ignore[import-not-found]  # beside this script
 
 for switch in ("NNCF_CI", "NNCF_DEV"):
     os.environ[switch] = "1"  # NNCF reports its use otherwise
@@ -99,19 +98,8 @@ METHODS: dict[str, Callable[[Path, np.ndarray, Path], None]] = {
 def main() -> None:
     method, model, samples, out = sys.argv[1:]
     arrays = np.load(samples)
-    before_kb = _status_kb("VmRSS")
-    started = time.process_time()
-    METHODS[method](Path(model), arrays, Path(out))
-    seconds = time.process_time() - started
-    peak_mb = (_status_kb("VmHWM") - before_kb) * 1024 / 1e6
-    sys.stdout.write("\n" + json.dumps({"cpu_seconds": seconds, "peak_mb": peak_mb}) + "\n")
-
-
-def _status_kb(key: str) -> int:
-    """What Linux says of this process alone: getrusage's peak begins with that of the process that started it."""
-    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
-    (found,) = (line.split()[1] for line in lines if line.startswith(f"{key}:"))
-    return int(found)
+    _, figures = measured(lambda: METHODS[method](Path(model), arrays, Path(out)))
+    tell(figures)
 
 
 if __name__ == "__main__":
