@@ -193,7 +193,7 @@ class _OptionsOfLayers:
         for layer in made.layers:
             if self._required(layer).bias_correction:
                 mean = ChannelMean(-1 if graph.op_name(layer) == "linear" else 1)
-                found[layer] = shared.setdefault(str(graph.weight_node(layer).target), mean)  # type: ignore[union-attr]
+                found[layer] = shared.setdefault(graph.weight_name(layer), mean)
         return found
 
     def choose(self, histograms: Mapping[SharedScale, Histogram], made: Plan) -> dict[SharedScale, Range]:
@@ -223,7 +223,7 @@ class _OptionsOfLayers:
         """One for each weight: layers that share one get it from the first."""
         found: dict[str, Layer] = {}
         for node in made.layers:
-            stage, name = self._required(node), str(graph.weight_node(node).target)  # type: ignore[union-attr]
+            stage, name = self._required(node), graph.weight_name(node)
             if name not in found:
                 found[name] = Layer(
                     node,

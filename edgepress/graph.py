@@ -152,10 +152,16 @@ def weight_node(node: Node) -> Node | None:
     return weight if isinstance(weight, Node) and weight.op == "get_attr" else None
 
 
+def weight_name(node: Node) -> str:
+    """The parameter that is the weight of a convolution or linear layer; "" where there is none, or it is computed."""
+    weight = weight_node(node) if node.target in WEIGHTED else None
+    return "" if weight is None else str(weight.target)
+
+
 def layer_name(node: Node) -> str:
     """The user's name for the layer: the module that owns the weight, else the module it was called in."""
-    if node.target in WEIGHTED and (weight := weight_node(node)) is not None:
-        return str(weight.target).rpartition(".")[0] or str(weight.target)
+    if weight := weight_name(node):
+        return weight.rpartition(".")[0] or weight
     stack = [path for path, _ in (node.meta.get("nn_module_stack") or {}).values() if path and path[0] != "_"]
     return stack[-1] if stack else node.name
 

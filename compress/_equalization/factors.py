@@ -138,7 +138,7 @@ def _scale(graph_module: GraphModule, found: Scalable, factors: np.ndarray) -> N
         source = graph.arguments(layer)["input"]
         if _is_labelled(found, source) and _is_labelled(found, layer):
             classes = found.labelling.classes_of
-            name = str(graph.weight_node(layer).target)  # type: ignore[union-attr]
+            name = graph.weight_name(layer)
             wanted[name].append((0, factors[classes(layer)] / factors[classes(source)]))
     for name, scalings in wanted.items():
         stored: torch.Tensor = operator.attrgetter(name)(graph_module)

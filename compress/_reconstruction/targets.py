@@ -70,12 +70,14 @@ def find(original: GraphModule, pruned: GraphModule, orders: Orders, sparse: fro
 
     `sparse` names the weights whose zeros have to stay.
     """
-    originals = {_weight_name(node): node for node in graph.operators(original) if _weight_name(node)}
+    originals = {
+        graph.weight_name(node): node for node in graph.operators(original) if graph.weight_name(node)
+    }
     place = {node: number for number, node in enumerate(pruned.graph.nodes)}
     changed: set[Node] = set()
     found = Found()
     for node in graph.operators(pruned):
-        name = _weight_name(node)
+        name = graph.weight_name(node)
         has_lost = name in originals and _channels_read(node) != _channels_read(originals[name])
         if has_lost or any(source in changed for source in node.all_input_nodes):
             changed.add(node)
@@ -87,11 +89,6 @@ def find(original: GraphModule, pruned: GraphModule, orders: Orders, sparse: fro
         else:
             found.fits.append(_fit(pruned, node, originals[name], orders, place))
     return found
-
-
-def _weight_name(node: Node) -> str:
-    weight = graph.weight_node(node) if node.target in graph.WEIGHTED else None
-    return "" if weight is None else str(weight.target)
 
 
 def _channels_read(layer: Node) -> int:
