@@ -43,14 +43,19 @@ class Support:
 def support(program: Program, format: str) -> Support:
     """What `format` can express of `program`."""
     try:
+        convert.check(program, format, here=False)
+    except (Unsupported, BackendMissing) as refused:
+        return _refused(program, format, refused)
+    return Support(format, YES if convert.foresees(format) else UNTRIED)
+
+
+def _refused(program: Program, format: str, refused: Exception) -> Support:
+    """Asked only now for the places: on a way over another format that takes a conversion of its own."""
+    try:
         places = tuple(convert.unsupported(program, format))
     except (Unsupported, BackendMissing) as error:
         return Support(format, _line(error), asked=False)
-    try:
-        convert.check(program, format, here=False)
-    except (Unsupported, BackendMissing) as error:
-        return Support(format, _line(error), places, asked=bool(places))
-    return Support(format, YES if convert.foresees(format) else UNTRIED)
+    return Support(format, _line(refused), places, asked=bool(places))
 
 
 def operators(program: Program) -> dict[str, list[str]]:
