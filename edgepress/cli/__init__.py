@@ -3,22 +3,16 @@ everything and nobody imports it."""
 
 from __future__ import annotations
 
-import signal
 import sys
 from collections.abc import Sequence
-from types import FrameType
 
 import click
 
-from edgepress.cli import _failures
+from edgepress.cli import _failures, _signals
 from edgepress.cli._group import Commands
 from edgepress.errors import EdgepressError
 
 INTERRUPTED, TERMINATED = 130, 143
-
-
-class Terminated(KeyboardInterrupt):
-    """SIGTERM ends a run as Ctrl-C does: what is half written is removed."""
 
 
 @click.command(
@@ -34,14 +28,15 @@ def edgepress() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its code; errors go to stderr as what, where and what to do."""
-    signal.signal(signal.SIGTERM, _terminate)
+    _signals.listen()
     sys.exit(run(arguments))
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code. With EDGEPRESS_DEBUG set, a bug raises."""
     try:
-        edgepress.main(args=arguments, prog_name="edgepress", standalone_mode=False)
+        with _signals.stopping():
+            edgepress.main(args=arguments, prog_name="edgepress", standalone_mode=False)
     except EdgepressError as error:
         click.echo(f"edgepress: {error}", err=True)
         return error.exit_code
@@ -49,7 +44,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt) as stop:
-        terminated = isinstance(stop.__cause__ or stop, Terminated)
+        terminated = _signals.Terminated in (type(stop), type(stop.__cause__))
         click.echo(f"edgepress: {'terminated' if terminated else 'interrupted'}.", err=True)
         return TERMINATED if terminated else INTERRUPTED
     except Exception as error:
@@ -59,7 +54,3 @@ def run(arguments: Sequence[str] | None = None) -> int:
         click.echo(f"edgepress: {told}", err=True)
         return told.exit_code
     return 0
-
-
-def _terminate(number: int, frame: FrameType | None) -> None:
-    raise Terminated

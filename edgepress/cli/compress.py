@@ -17,6 +17,7 @@ from edgepress.cli._inputs import (
     listed_formats,
     model_argument,
 )
+from edgepress.cli._signals import stopping
 
 if TYPE_CHECKING:
     from edgepress.recipe import Recipe
@@ -168,9 +169,10 @@ def _run(
     )
     with progress_bar() as progress:
         try:
-            if flags["resume"]:
-                return compression.resume(progress, remark)
-            return compression.start(model.load(), progress, remark)
+            with stopping():
+                if flags["resume"]:
+                    return compression.resume(progress, remark)
+                return compression.start(model.load(), progress, remark)
         except KeyboardInterrupt:
             if (folder / RESULT_FILE).exists():
                 remark(

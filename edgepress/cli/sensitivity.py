@@ -13,6 +13,7 @@ from annotated_types import Gt, Lt
 from edgepress.cli._console import json_option, print_table, progress_bar, remark
 from edgepress.cli._inputs import DataInput, ModelInput, data_options, model_argument
 from edgepress.cli._quantized_alone import quantized_alone
+from edgepress.cli._signals import stopping
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -154,12 +155,13 @@ def _followed(scan: Iterator[Sensitivity], folder: Path | None, max_seconds: flo
     started = time.monotonic()
     found = next(scan)
     try:
-        for found in scan:
-            if folder is not None:
-                found.save(folder)
-            if max_seconds is not None and time.monotonic() - started > max_seconds:
-                remark(f"{max_seconds:g} s are over; the same command goes on from here.")
-                break
+        with stopping():
+            for found in scan:
+                if folder is not None:
+                    found.save(folder)
+                if max_seconds is not None and time.monotonic() - started > max_seconds:
+                    remark(f"{max_seconds:g} s are over; the same command goes on from here.")
+                    break
     except KeyboardInterrupt:
         if folder is not None:
             remark(f"What was finished is kept in {folder}; the same command goes on from it.")

@@ -16,7 +16,7 @@ import pytest
 from edgepress import plugins
 
 SLOW = """
-import time, torch
+import os, time, torch
 
 class Small(torch.nn.Module):
     def __init__(self):
@@ -37,10 +37,32 @@ class UntilInterrupted:
     def __iter__(self):
         yield x, y
         open("waiting", "w").close()
-        time.sleep(60)
+        time.sleep(300)
 
 def quick():
     return [(x, y)]
+
+class UntilToldToGoOn:
+    # Waits once the first stage is saved: the signal then finds the second at work.
+
+    def __iter__(self):
+        if os.path.exists("out/model.pt2") and not os.path.exists("go on"):
+            open("waiting", "w").close()
+            time.sleep(300)
+        yield x, y
+
+class UnderAnotherName(UntilToldToGoOn):
+    def __iter__(self):
+        try:
+            yield from super().__iter__()
+        except KeyboardInterrupt as stop:
+            raise RuntimeError("the words of a library that was interrupted") from stop
+
+def slow_to_train():
+    return UntilToldToGoOn()
+
+def slow_and_renamed():
+    return UnderAnotherName()
 
 class Second:
     count = 0
@@ -80,23 +102,27 @@ def _stopped(
         stdout=subprocess.DEVNULL,
         preexec_fn=_listen_to_interrupts,
     )
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 240
     while not ready() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.02)
     process.send_signal(number)
-    return process.wait(30), process.communicate()[1].decode()
+    return process.wait(120), process.communicate()[1].decode()
 
 
+@pytest.mark.parametrize("data", ["slow_to_train", "slow_and_renamed"])
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_training_stopped_by_a_signal_goes_on(number: signal.Signals, code: int, tmp_path: Path) -> None:
+def test_training_stopped_by_a_signal_goes_on(
+    number: signal.Signals, code: int, data: str, tmp_path: Path
+) -> None:
     (tmp_path / "mine.py").write_text(SLOW)
-    stages = ["--prune", "macs=0.7", "--fine-tune", "epochs=150,batch_size=8"]
-    arguments = ["compress", "mine.py:network", "--data", "mine.py:quick", *stages, "-o", "out"]
-    left, said = _stopped(arguments, tmp_path, (tmp_path / "out" / "model.pt2").exists, number)
-    assert left == code
+    stages = ["--prune", "macs=0.7", "--fine-tune", "epochs=2,batch_size=8"]
+    arguments = ["compress", "mine.py:network", "--data", f"mine.py:{data}", *stages, "-o", "out"]
+    left, said = _stopped(arguments, tmp_path, (tmp_path / "waiting").exists, number)
+    assert left == code, said
     assert "Traceback" not in said
     assert "--resume" in said
     assert not list(tmp_path.glob("**/.*"))
+    (tmp_path / "go on").touch()
     resumed = subprocess.run([*PREFIX, *arguments, "--resume"], cwd=tmp_path, env=_environment(), check=False)
     assert resumed.returncode == 0
     names = [stage["name"] for stage in json.loads((tmp_path / "out" / "result.json").read_text())["stages"]]
@@ -117,7 +143,7 @@ def test_an_interrupt_while_data_is_read(name: str, tmp_path: Path) -> None:
         "out",
     ]
     code, said = _stopped(arguments, tmp_path, (tmp_path / "waiting").exists)
-    assert code == 130
+    assert code == 130, said
     assert "Traceback" not in said
     assert "interrupted" in said
     assert not (tmp_path / "out" / "model.pt2").exists()
