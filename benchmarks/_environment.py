@@ -5,13 +5,12 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
-import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 
-import psutil
+from edgepress.machine import Machine, text
 
 PACKAGES = ("edgepress", "numpy", "torch", "onnx", "onnxruntime", "ai-edge-litert")
 """The packages whose versions change a latency."""
@@ -35,6 +34,7 @@ class Environment:
     governor: str | None = None
     clock_mhz: float | None = None
     temperature_c: float | None = None
+    throttled: bool | None = None
     load_average: tuple[float, float, float] | None = None
     packages: Mapping[str, str] = field(default_factory=dict)
     time: str = ""
@@ -42,28 +42,23 @@ class Environment:
     @classmethod
     def read(cls, root: Path = Path("/")) -> Environment:
         """This machine, now. `root` is where its /proc and /sys are mounted."""
-        cpuinfo = _text(root / "proc/cpuinfo")
+        machine = Machine.read(root, f"{platform.system()} {platform.release()}")
         return cls(
             machine=platform.machine(),
-            processor=_processor(cpuinfo, root),
+            processor=machine.processor or platform.processor(),
             usable_cores=_usable_cores(root),
-            memory_mb=round(psutil.virtual_memory().total / 1e6),
-            system=_system(root),
+            memory_mb=round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e6),
+            system=f"{machine.system} ({machine.kernel})" if machine.system else machine.kernel,
             python=platform.python_version(),
-            virtual_machine="hypervisor" in _first(cpuinfo, "flags").split() if "flags" in cpuinfo else None,
-            governor=_text(root / "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor") or None,
-            clock_mhz=_clock_mhz(cpuinfo, root),
-            temperature_c=_temperature_c(root),
+            virtual_machine=machine.virtual_machine,
+            governor=machine.governor,
+            clock_mhz=machine.clock_mhz,
+            temperature_c=machine.temperature_c,
+            throttled=machine.throttled,
             load_average=os.getloadavg() if hasattr(os, "getloadavg") else None,
             packages=_versions(),
             time=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         )
-
-
-def _processor(cpuinfo: str, root: Path) -> str:
-    """The name in cpuinfo; ARM boards keep it in the device tree."""
-    board = _text(root / "proc/device-tree/model").rstrip("\0")
-    return _first(cpuinfo, "model name") or board or _first(cpuinfo, "Hardware") or platform.processor()
 
 
 def _usable_cores(root: Path) -> float:
@@ -74,34 +69,12 @@ def _usable_cores(root: Path) -> float:
 
 def _cgroup_cores(cgroup: Path) -> float | None:
     """The processor quota of this container in cores (cgroup version 2, then 1); None when unlimited."""
-    quota, _, period = _text(cgroup / "cpu.max").partition(" ")
+    quota, _, period = text(cgroup / "cpu.max").partition(" ")
     if not quota:
-        quota, period = _text(cgroup / "cpu/cpu.cfs_quota_us"), _text(cgroup / "cpu/cpu.cfs_period_us")
+        quota, period = text(cgroup / "cpu/cpu.cfs_quota_us"), text(cgroup / "cpu/cpu.cfs_period_us")
     if not quota.isdigit() or not period.isdigit() or int(period) == 0:
         return None
     return round(int(quota) / int(period), 2)
-
-
-def _clock_mhz(cpuinfo: str, root: Path) -> float | None:
-    """The mean of the cores' current clocks."""
-    files = (root / "sys/devices/system/cpu").glob("cpu[0-9]*/cpufreq/scaling_cur_freq")
-    clocks = [float(text) / 1000 for file in files if (text := _text(file)).isdigit()]
-    clocks = clocks or [float(value) for value in _every(cpuinfo, "cpu MHz")]
-    return round(statistics.fmean(clocks), 1) if clocks else None
-
-
-def _temperature_c(root: Path) -> float | None:
-    """The hottest thermal zone."""
-    zones = (root / "sys/class/thermal").glob("thermal_zone*/temp")
-    degrees = [int(text) / 1000 for zone in zones if (text := _text(zone)).lstrip("-").isdigit()]
-    return max(degrees, default=None)
-
-
-def _system(root: Path) -> str:
-    lines = dict(line.partition("=")[::2] for line in _text(root / "etc/os-release").splitlines())
-    distribution = lines.get("PRETTY_NAME", "").strip('"')
-    kernel = f"{platform.system()} {platform.release()}"
-    return f"{distribution} ({kernel})" if distribution else kernel
 
 
 def _versions() -> dict[str, str]:
@@ -112,20 +85,3 @@ def _versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return found
-
-
-def _every(cpuinfo: str, key: str) -> list[str]:
-    pairs = (line.partition(":") for line in cpuinfo.splitlines())
-    return [value.strip() for name, _, value in pairs if name.strip() == key]
-
-
-def _first(cpuinfo: str, key: str) -> str:
-    return next(iter(_every(cpuinfo, key)), "")
-
-
-def _text(path: Path) -> str:
-    """The file's text; empty where it is missing or may not be read."""
-    try:
-        return path.read_text(encoding="utf-8", errors="replace").strip()
-    except OSError:
-        return ""

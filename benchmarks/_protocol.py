@@ -126,7 +126,7 @@ class _Entrant:
             sha256=manifest.sha256,
             size_bytes=manifest.size_bytes,
             steps=manifest.history.names(),
-            target=self.runner.target.device,
+            target=self.runner.target.place,
             runner=self.runner.name(),
             threads=self.runner.threads,
             batch=self.batch,

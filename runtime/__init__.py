@@ -60,6 +60,8 @@ def open(artifact: Artifact | str | Path, target: Target | str = Target(), threa
         artifact = Artifact.open(artifact)
     if not isinstance(target, Target):
         target = Target.parse(target)
+    if not target.device.here:
+        raise UnsupportedTarget(f"Artifacts do not run on {target.place} from here.", where=str(target))
     able = runners_of(artifact.format)
     name = target.runner or (able[0] if able else "")
     if name and name not in able:
@@ -71,4 +73,11 @@ def open(artifact: Artifact | str | Path, target: Target | str = Target(), threa
         )
     if not name:
         raise UnsupportedTarget(f"No runner loads .{artifact.format} files.", where=str(artifact.path))
-    return find(name)(artifact, target, threads)
+    runner = find(name)
+    if not isinstance(target.device, runner.devices):
+        raise UnsupportedTarget(
+            f"{name} does not run on {target.place}.",
+            where=str(target),
+            hint=f"devices that it runs on: {', '.join(device.syntax for device in runner.devices)}",
+        )
+    return runner(artifact, target, threads)

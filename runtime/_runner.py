@@ -12,6 +12,8 @@ import numpy as np
 
 from edgepress import plugins
 from edgepress.artifact import Artifact
+from edgepress.devices import Device
+from edgepress.devices.cpu import Cpu
 from edgepress.errors import BadInput
 from edgepress.layer_output import LayerOutput
 from edgepress.runtime._target import Target
@@ -31,13 +33,15 @@ class Runner(ABC):
     """A context manager around one loaded artifact.
 
     A backend is one file `on_<name>.py` with one subclass. `formats` are the artifact formats it loads,
-    `requires` the packages it imports (inside its methods), `extra` the extra of ours that installs them.
+    `requires` the packages it imports (inside its methods), `extra` the extra of ours that installs them, `devices`
+    the kinds of device that it executes on from within this process.
     `load_inputs`, `invoke` and `read_outputs` are apart so that a benchmark times `invoke` alone.
     """
 
     formats: ClassVar[tuple[str, ...]]
     requires: ClassVar[tuple[str, ...]] = ()
     extra: ClassVar[str] = ""
+    devices: ClassVar[tuple[type[Device], ...]] = (Cpu,)
 
     def __init__(self, artifact: Artifact, target: Target = Target(), threads: int = 1) -> None:
         self.artifact = artifact

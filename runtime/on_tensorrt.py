@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 
 from edgepress import nvidia
+from edgepress.devices.cpu import Cpu
+from edgepress.devices.cuda import Cuda
 from edgepress.errors import BadInput, DeviceFailed
 from edgepress.nvidia import called
 from edgepress.runtime._runner import LayerTime, Runner
@@ -37,6 +39,7 @@ class TensorRtRunner(Runner):
     formats = ("tensorrt",)
     requires = nvidia.PACKAGES
     extra = nvidia.EXTRA
+    devices = (Cpu, Cuda)
 
     def open(self) -> None:
         """Raises UnsupportedTarget for an engine of another GPU or TensorRT, BadInput for what is no engine."""

@@ -1,0 +1,40 @@
+"""A place where artifacts run, without the runtime that runs them there."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+from edgepress.devices._launcher import Launcher
+from edgepress.devices._local import LocalTransport
+from edgepress.devices._transport import Transport
+
+
+class Device(ABC):
+    """A kind of device is one file of this folder, named like the word that its texts begin with, with one frozen
+    dataclass. Two that are equal are one device.
+
+    Where `here`, our own process runs artifacts on it; elsewhere an agent of ours does, started by the `launcher` over
+    the `transport`.
+    """
+
+    here: ClassVar[bool] = False
+    syntax: ClassVar[str]
+    """How it is written, for messages: `ssh://[USER@]HOST[:PORT]`."""
+
+    @classmethod
+    @abstractmethod
+    def parse(cls, location: str) -> Device:
+        """The device of what follows `<kind>:` in its text; BadOption where it cannot be."""
+
+    @abstractmethod
+    def __str__(self) -> str:
+        """The text that `parse` takes, with its kind."""
+
+    def transport(self) -> Transport:
+        """The way there, not connected yet."""
+        return LocalTransport(str(self))
+
+    def launcher(self) -> Launcher:
+        """Raises BackendMissing, with the way to get it, where what it takes is not on this machine."""
+        return Launcher()
