@@ -32,6 +32,10 @@ class Preprocess:
     std: Annotated[tuple[Annotated[float, Gt(0), Lt(math.inf)], ...], MinLen(1)] = (0.229, 0.224, 0.225)
     channel_order: Literal["RGB", "BGR", "L"] = "RGB"
 
+    @property
+    def channels(self) -> int:
+        return 1 if self.channel_order == "L" else 3
+
     def normalise(self, pictures: np.ndarray) -> np.ndarray:
         """uint8 N x height x width x channels, already of `size`, to float32 N x channels x height x width."""
         if self.channel_order == "BGR":

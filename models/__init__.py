@@ -18,16 +18,16 @@ from edgepress import plugins
 from edgepress.artifact import PROGRAM_FORMATS
 from edgepress.errors import UnknownName
 from edgepress.models import _load
-from edgepress.models._card import Card
+from edgepress.models._card import Card, Task
 from edgepress.preprocess import Preprocess
 from edgepress.program import Program
 
 Builder = Callable[..., torch.nn.Module]
 
 
-def names() -> tuple[str, ...]:
-    """Every model there is, sorted."""
-    return tuple(sorted(_builders()))
+def names(task: Task | None = None) -> tuple[str, ...]:
+    """Every model there is, or those for one task, sorted."""
+    return tuple(name for name in sorted(_builders()) if task in (None, card_of(name).task))
 
 
 def find(name: str) -> Builder:

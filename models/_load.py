@@ -54,19 +54,28 @@ def saved(path: str, request: Request) -> Program:
 
 def from_zoo(name: str, build: Callable[..., torch.nn.Module], card: Card, request: Request) -> Program:
     """A network of the zoo, with fresh weights unless a file of them is given."""
-    shape, preprocess = _zoo_input(card, request)
-    known = inspect.signature(build).parameters
-    implied = {"in_channels": shape[0], "size": shape[-1]}
-    values = {key: value for key, value in implied.items() if key in known} | dict(request.options)
-    if "size" in known and shape[1] != shape[2]:
-        raise BadInput(f"{name} takes square pictures, not {_text(shape)}.", where="--input")
+    values: dict[str, Any] = dict(request.options)
+    preprocess = None
+    if card.preprocess is None:
+        examples = _other_inputs(name, card, request)
+    else:
+        shape, preprocess = _zoo_input(card.preprocess, request)
+        known = inspect.signature(build).parameters
+        implied = {"in_channels": shape[0], "size": shape[-1]}
+        values = {key: value for key, value in implied.items() if key in known} | values
+        if "size" in known and shape[1] != shape[2]:
+            raise BadInput(f"{name} takes square pictures, not {_text(shape)}.", where="--input")
+        examples = (torch.zeros(2, *shape),)
     settled = _checked_options(name, build, values)
     network = build(**settled)
     if request.weights is not None:
         _weights.fit(
-            network, _weights.read(request.weights), where=str(request.weights), classes=settled["classes"]
+            network,
+            _weights.read(request.weights),
+            where=str(request.weights),
+            classes=settled.get("classes"),
         )
-    return Program.capture(network, (torch.zeros(2, *shape),), preprocess=preprocess)
+    return Program.capture(network, examples, preprocess=preprocess)
 
 
 def from_file(location: str, request: Request) -> Program:
@@ -118,20 +127,39 @@ def refuse_other_files(text: str) -> None:
         )
 
 
-def _zoo_input(card: Card, request: Request) -> tuple[Shape, Preprocess | None]:
+def _other_inputs(name: str, card: Card, request: Request) -> tuple[torch.Tensor, ...]:
+    """Zeros of what a network takes that is no picture; `--input` may give its only input another shape."""
+    if request.preprocess is not None:
+        raise BadInput(f"{name} takes no pictures.", where="--preprocess", hint="leave it out")
+    shapes = card.input_shapes()
+    if request.input_shape is not None:
+        if len(shapes) > 1 or len(request.input_shape) != len(shapes[0]):
+            raise BadInput(
+                f"{name} takes {', '.join(map(str, card.inputs))}, not {_text(request.input_shape)}.",
+                where="--input",
+                hint="leave it out",
+            )
+        shapes = (request.input_shape,)
+    return tuple(
+        torch.zeros(2, *shape, dtype=getattr(torch, spec.dtype))
+        for shape, spec in zip(shapes, card.inputs, strict=True)
+    )
+
+
+def _zoo_input(usual: Preprocess, request: Request) -> tuple[Shape, Preprocess | None]:
     """The shape of one sample, and the preprocessing that makes it; the card's where nothing else is said.
 
     There is none for another number of channels than the card's: nobody has said what their means are.
     """
-    preprocess = request.preprocess or card.preprocess
-    shape = request.input_shape or (_channels(preprocess), *preprocess.size)
+    preprocess = request.preprocess or usual
+    shape = request.input_shape or (preprocess.channels, *preprocess.size)
     if len(shape) != 3:
         raise BadInput(
             f"A zoo network takes pictures, not {_text(shape)}.", where="--input", hint="--input 3x224x224"
         )
     if request.preprocess is not None:
         return shape, _resized(preprocess, shape)
-    if shape[0] != _channels(preprocess):
+    if shape[0] != preprocess.channels:
         return shape, None
     if preprocess.shorter_side is not None:
         shorter_side = round(preprocess.shorter_side * min(shape[1:]) / min(preprocess.size))
@@ -141,9 +169,9 @@ def _zoo_input(card: Card, request: Request) -> tuple[Shape, Preprocess | None]:
 
 def _resized(preprocess: Preprocess, shape: Shape) -> Preprocess:
     """`preprocess` for inputs of `shape`: the network's input has the last word on the size."""
-    if len(shape) != 3 or shape[0] != _channels(preprocess):
+    if len(shape) != 3 or shape[0] != preprocess.channels:
         raise BadInput(
-            f"This preprocessing makes {_channels(preprocess)} channels, but the network takes {_text(shape)}.",
+            f"This preprocessing makes {preprocess.channels} channels, but the network takes {_text(shape)}.",
             where="--preprocess",
             hint="channel_order is L for one channel, RGB or BGR for three",
         )
@@ -155,10 +183,6 @@ def _resized(preprocess: Preprocess, shape: Shape) -> Preprocess:
                 hint="give one for each channel, or one for all",
             )
     return dataclasses.replace(preprocess, size=(shape[1], shape[2]))
-
-
-def _channels(preprocess: Preprocess) -> int:
-    return 1 if preprocess.channel_order == "L" else 3
 
 
 def _checked_options(name: str, build: Callable[..., Any], values: Mapping[str, Any]) -> dict[str, Any]:
@@ -201,7 +225,7 @@ def _examples(
     if shape is None and examples is not None:
         return examples
     if shape is None and request.preprocess is not None:
-        shape = (_channels(request.preprocess), *request.preprocess.size)
+        shape = (request.preprocess.channels, *request.preprocess.size)
     if shape is None:
         raise BadInput(
             "The size of the network's input is not known.",

@@ -57,7 +57,7 @@ def parity(program: Program, format: str, folder: Path) -> float:
 
 
 def test_every_network_of_the_zoo_is_tried() -> None:
-    assert set(SMALL) == set(models.names())
+    assert set(SMALL) == set(models.names("classification"))
 
 
 @pytest.mark.parametrize(

@@ -28,20 +28,19 @@ def command(name: str | None, as_json: bool) -> None:
     elif name:
         _show(name, cards[name])
     else:
-        columns = ["network", "parameters", "M MACs", "input", "data set", "top-1, %"]
+        columns = ["network", "parameters", "M MACs", "input", "data set", "published, %"]
         print_table(columns, [_row(model, card) for model, card in cards.items()])
 
 
 def _row(model: str, card: Card) -> list[str]:
-    height, width = card.preprocess.size
-    top1 = "" if card.top1 is None else f"{card.top1:.1f}"
+    measure, percent = card.figure
     return [
         model,
         f"{card.parameters:,}",
         f"{card.macs / 1e6:,.1f}",
-        f"{height} x {width}",
+        ", ".join(" x ".join(map(str, shape)) for shape in card.input_shapes()),
         card.dataset,
-        top1,
+        "" if percent is None else f"{measure} {percent:.1f}",
     ]
 
 
@@ -49,14 +48,15 @@ def _show(name: str, card: Card) -> None:
     from edgepress import models
 
     build = models.find(name)
+    measure, percent = card.figure
     click.echo(f"{name}: {inspect.getdoc(build)}")
     rows = [
         ["paper", card.paper],
         ["parameters", f"{card.parameters:,}"],
         ["MACs", f"{card.macs:,}"],
-        ["published top-1", "not given" if card.top1 is None else f"{card.top1} % on {card.dataset}"],
+        [f"published {measure}", "not given" if percent is None else f"{percent} % on {card.dataset}"],
         ["figures from", card.source],
-        ["input", str(card.preprocess)],
+        ["input", str(card.preprocess) if card.preprocess else ", ".join(map(str, card.inputs))],
     ]
     rows += [
         [f"--set {option.name}", str(option.default)]

@@ -14,6 +14,7 @@ from edgepress.errors import BadOption, UnknownName
 from edgepress.program import Program
 
 SIDE = 32
+CLASSIFIERS = models.names("classification")
 
 
 def small(name: str) -> torch.nn.Module:
@@ -46,7 +47,7 @@ def test_every_family_file_lists_its_models() -> None:
     assert {"shufflenet_v2", "squeezenet1_0", "squeezenet1_1"} <= set(models.names())
 
 
-@pytest.mark.parametrize("name", models.names())
+@pytest.mark.parametrize("name", CLASSIFIERS)
 def test_builder_takes_keywords_and_says_what_it_is(name: str) -> None:
     build = models.find(name)
     parameters = inspect.signature(build).parameters
@@ -55,7 +56,7 @@ def test_builder_takes_keywords_and_says_what_it_is(name: str) -> None:
     assert inspect.getdoc(build)
 
 
-@pytest.mark.parametrize("name", models.names())
+@pytest.mark.parametrize("name", CLASSIFIERS)
 def test_captured_network_equals_the_module_at_any_batch(name: str) -> None:
     network, program = captured(name)
     for batch in (1, 2, 5):
@@ -68,7 +69,7 @@ def test_captured_network_equals_the_module_at_any_batch(name: str) -> None:
         torch.testing.assert_close(torch.from_numpy(output), expected, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", models.names())
+@pytest.mark.parametrize("name", CLASSIFIERS)
 def test_one_training_step_moves_every_weight(name: str) -> None:
     network = captured(name)[1].module().train()
     before = {key: value.detach().clone() for key, value in network.named_parameters()}
@@ -81,7 +82,7 @@ def test_one_training_step_moves_every_weight(name: str) -> None:
     assert still == []
 
 
-@pytest.mark.parametrize("name", [name for name in models.names() if name != "lenet5"])
+@pytest.mark.parametrize("name", [name for name in CLASSIFIERS if name != "lenet5"])
 def test_train_and_eval_differ_as_batch_norm_and_dropout_do(name: str) -> None:
     network, inputs = captured(name)[1].module(), pictures(name, 8)
     with torch.no_grad():
@@ -93,7 +94,7 @@ def test_train_and_eval_differ_as_batch_norm_and_dropout_do(name: str) -> None:
     assert torch.equal(in_evaluation, again) != has_statistics
 
 
-@pytest.mark.parametrize("name", models.names())
+@pytest.mark.parametrize("name", CLASSIFIERS)
 def test_saved_network_loads_to_the_same_outputs(name: str, tmp_path: Path) -> None:
     (_, program), inputs = captured(name), pictures(name, 3).numpy()
     program.save(tmp_path / "model.pt2")
@@ -102,7 +103,7 @@ def test_saved_network_loads_to_the_same_outputs(name: str, tmp_path: Path) -> N
     assert (loaded == original).all()
 
 
-@pytest.mark.parametrize("name", [name for name in models.names() if "net_v" in name or "squeeze" in name])
+@pytest.mark.parametrize("name", [name for name in CLASSIFIERS if "net_v" in name or "squeeze" in name])
 def test_small_input_keeps_more_than_one_position(name: str) -> None:
     sizes: list[int] = []
     network = small(name)
