@@ -6,6 +6,7 @@ import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from edgepress import plugins
@@ -73,7 +74,8 @@ class Context:
     `data` is set whenever the stage's `needs()` is not empty. `original` is the network before the
     first stage. `load_model` turns a MODEL text (a .pt2 or .epz, a zoo name, file.py:factory) into a Program.
     `announce` takes a few lines for the user to read before the work starts, such as a plan. `stopwatch` is set
-    whenever the stage's `times_on()` is not empty.
+    whenever the stage's `times_on()` is not empty. `checkpoint` is the file in which a training keeps its state, so that
+    a run that was cut off goes on after its last whole epoch.
     """
 
     original: Program
@@ -84,6 +86,7 @@ class Context:
     announce: Callable[[str], None] = lambda text: None
     seed: int = 0
     stopwatch: Stopwatch | None = None
+    checkpoint: Path | None = None
 
     def required_data(self) -> Data:
         assert self.data is not None, "compress.apply checks needs() before it calls a stage"

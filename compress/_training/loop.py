@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -11,14 +10,16 @@ from typing import Annotated, Literal
 import torch
 from annotated_types import Ge, Gt, Le, Lt
 
-from edgepress import graph
 from edgepress.compress._sharing.keep import KeepShared, shared_weights
 from edgepress.compress._sparse.zeros import KeepZeros, sparse_weights
 from edgepress.compress._training.augment import augment
+from edgepress.compress._training.checkpoint import Checkpoint
 from edgepress.compress._training.classification import check_scores, first_output
 from edgepress.compress._training.hook import Hooks, TrainingHook
+from edgepress.compress._training.processes import Processes, current, place
+from edgepress.compress._training.state import Epoch, Training
 from edgepress.data import Batch, Split
-from edgepress.errors import BadInput, BadOption, UnsupportedModel
+from edgepress.errors import BadInput, BadOption
 from edgepress.history import Value
 from edgepress.program import Program
 from edgepress.stage import Context, Outcome, Stage
@@ -66,24 +67,6 @@ class TrainingStage(Stage):
             )
 
 
-@dataclass(frozen=True)
-class _Epoch:
-    """`loss` on the held-out samples (None without any) and `accuracy` there in percent (None without labels)."""
-
-    number: int
-    training_loss: float
-    loss: float | None
-    accuracy: float | None
-
-    def beats(self, other: _Epoch | None) -> bool:
-        """Without held-out samples, the later epoch; else the more accurate, and among equals the smaller loss."""
-        return other is None or self.loss is None or self._rank(self.loss) > other._rank(other.loss)
-
-    def _rank(self, loss: float | None) -> tuple[bool, float, float]:
-        is_sound = loss is not None and math.isfinite(loss)
-        return is_sound, self.accuracy or 0.0, -loss if is_sound and loss is not None else 0.0
-
-
 def train(
     program: Program,
     options: TrainingStage,
@@ -111,31 +94,34 @@ def train_module(
     hook: TrainingHook,
 ) -> dict[str, Value]:
     """Train `module`, a form of the program that a method has made, in place; as `train` does. Returns the results."""
-    torch.manual_seed(context.seed)
+    processes = current()
+    torch.manual_seed(context.seed + processes.rank)
+    place(module, processes.device)
+    has_state = type(hook) is not TrainingHook
     keep_zeros = KeepZeros(sparse_weights(program.history) - hook.prunes)
     keep_shared = KeepShared(shared_weights(program.history).keys() - hook.prunes)
     hook = Hooks((hook, keep_zeros, keep_shared))
-    loop = _Loop(program, options, context, loss, hook)
+    loop = _Loop(program, options, context, loss, hook, processes)
     hook.begin(module, loop.steps)
-    optimizer = _optimizer(module, options)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step / loop.steps, options))
-    averaged = _Average(module, options.average)
-    best: _Epoch | None = None
-    best_weights = module.state_dict()
-    for number in range(1, options.epochs + 1):
-        training_loss = loop.epoch(number, module, optimizer, schedule, averaged)
-        candidate = averaged.module
+    training = Training(module, options, loop.steps)
+    path = None if has_state or processes.rank else context.checkpoint
+    checkpoint = Checkpoint(path, "/".join((*program.history.names(), options.name())))
+    training.restore(processes.from_first(checkpoint.load()))
+    forward = processes.forward(module)
+    while training.goes_on():
+        number = training.number + 1
+        training_loss = loop.epoch(number, forward, training)
+        candidate = training.averaged.module
         hook.after_epoch(candidate, number)
-        epoch = _Epoch(number, training_loss, *loop.validate(candidate))
-        if hook.may_end() and epoch.beats(best):
-            best, best_weights = epoch, copy.deepcopy(candidate.state_dict())
-        if options.patience and best is not None and number - best.number >= options.patience:
-            break
+        training.finish(Epoch(number, training_loss, *loop.validate(candidate)), may_end=hook.may_end())
+        checkpoint.save(training.state())
+    best = training.best
     assert best is not None, "a hook lets the training end after the last step at the latest"
     loop.check_finite(best.loss or 0.0, best.number, loop.steps_per_epoch)
-    module.load_state_dict(best_weights)
+    module.load_state_dict(training.best_weights)
+    place(module, torch.device("cpu"))
     results: dict[str, Value] = {
-        "epochs": number,
+        "epochs": training.number,
         "best_epoch": best.number,
         "training_loss": best.training_loss,
     }
@@ -148,9 +134,15 @@ class _Loop:
     """The passes over the data that `train` makes."""
 
     def __init__(
-        self, program: Program, options: TrainingStage, context: Context, loss: Loss, hook: TrainingHook
+        self,
+        program: Program,
+        options: TrainingStage,
+        context: Context,
+        loss: Loss,
+        hook: TrainingHook,
+        processes: Processes,
     ) -> None:
-        self.preprocess = program.preprocess
+        self.preprocess, self.processes = program.preprocess, processes
         self.options, self.context, self.loss, self.hook = options, context, loss, hook
         self.data = context.required_data()
         count = self.data.count("train")
@@ -160,36 +152,36 @@ class _Loop:
         if count - self.held_out < 2:
             raise BadInput(f"There are only {count} samples to train on.", where=self.data.name)
 
-    def epoch(
-        self,
-        number: int,
-        module: Trainable,
-        optimizer: torch.optim.Optimizer,
-        schedule: torch.optim.lr_scheduler.LRScheduler,
-        averaged: _Average,
-    ) -> float:
-        """One pass over the training samples; the mean loss."""
-        module.train()
+    def epoch(self, number: int, forward: torch.nn.Module, training: Training) -> float:
+        """One pass over the training samples; the mean loss. `forward` is what to call in place of the module."""
+        module = training.module
+        forward.train()
         generator = torch.Generator().manual_seed(self.context.seed + number)
-        total, samples = 0.0, 0
+        total, samples = 0.0, 0.0
         for done, batch in enumerate(self._training_batches(number), 1):
             inputs, labels = _tensors(batch)
             inputs = augment(inputs, generator, random_crop=self.options.random_crop, flip=self.options.flip)
-            value = self._forward(module, inputs, labels)
+            inputs, labels = self._shared(inputs, labels)
+            value = self._forward(forward, inputs, labels)
+            share = len(inputs[0])
+            total, samples = total + value.item() * share, samples + share
+            value = self.processes.part_of_mean(value, share, len(batch))
             penalty = self.hook.penalty(module)
-            value = value if penalty is None else value + penalty
-            optimizer.zero_grad(set_to_none=True)
-            value.backward()
+            if penalty is not None:
+                value, total = value + penalty, total + penalty.item() * share
+            training.optimizer.zero_grad(set_to_none=True)
+            self.processes.backward(value)
             step = (number - 1) * self.steps_per_epoch + done
             self.hook.before_step(module, step)
-            optimizer.step()
-            schedule.step()
+            training.optimizer.step()
+            training.schedule.step()
             self.hook.after_step(module, step)
-            averaged.update()
-            total, samples = total + value.item() * len(batch), samples + len(batch)
+            training.averaged.update()
             self.check_finite(total, number, done)
             task = f"{self.options.name()}: epoch {number} of {self.options.epochs}"
             self.context.progress(task, step, self.steps)
+        self.processes.agree(module)
+        total, samples = self.processes.total((total, samples))
         return total / samples
 
     def validate(self, module: Trainable) -> tuple[float | None, float | None]:
@@ -197,18 +189,26 @@ class _Loop:
         if not self.held_out:
             return None, None
         module.eval()
-        total, correct, labelled = 0.0, 0, 0
+        total, correct, labelled = 0.0, 0.0, 0.0
         with torch.no_grad():
             for batch in self.data.batches("train", self.preprocess, batch_size=128, limit=self.held_out):
-                inputs, labels = _tensors(batch)
+                inputs, labels = self._shared(*_tensors(batch))
+                if not len(inputs[0]):
+                    continue
                 logits = self._checked(first_output(module(*inputs)), labels)
-                total += self.loss(inputs, logits, labels).item() * len(batch)
+                total += self.loss(inputs, logits, labels).item() * len(logits)
                 if labels is not None:
                     correct += int((logits.argmax(1) == labels).sum())
-                    labelled += len(batch)
+                    labelled += len(labels)
+        total, correct, labelled = self.processes.total((total, correct, labelled))
         return total / self.held_out, 100 * correct / labelled if labelled else None
 
-    def _forward(self, module: Trainable, inputs: Tensors, labels: torch.Tensor | None) -> torch.Tensor:
+    def _shared(self, inputs: Tensors, labels: torch.Tensor | None) -> tuple[Tensors, torch.Tensor | None]:
+        """This process's part of a batch."""
+        share = self.processes.share
+        return tuple(share(tensor) for tensor in inputs), None if labels is None else share(labels)
+
+    def _forward(self, module: torch.nn.Module, inputs: Tensors, labels: torch.Tensor | None) -> torch.Tensor:
         device = inputs[0].device.type
         with torch.autocast(device, torch.bfloat16, enabled=self.options.precision == "bfloat16"):
             logits = self._checked(first_output(module(*inputs)), labels)
@@ -228,7 +228,7 @@ class _Loop:
             shuffle_seed=self.context.seed + number,
         )
         # Batch-norm cannot learn from a single sample.
-        return (batch for batch in batches if len(batch) > 1)
+        return (batch for batch in batches if len(batch) >= 2 * self.processes.count)
 
     def check_finite(self, total: float, number: int, step: int) -> None:
         if not math.isfinite(total):
@@ -237,47 +237,6 @@ class _Loop:
                 where=f"{self.options.name()}, epoch {number}, step {step}",
                 hint=f"a learning_rate below {self.options.learning_rate}",
             )
-
-
-class _Average:
-    """The exponential moving average of a module's weights; with decay 0, the module itself."""
-
-    def __init__(self, module: Trainable, decay: float) -> None:
-        self._source, self._decay = module, decay
-        self.module = graph.copied(module) if decay else module
-
-    @torch.no_grad()
-    def update(self) -> None:
-        if not self._decay:
-            return
-        current = self._source.state_dict()
-        for name, value in self.module.state_dict().items():
-            if value.is_floating_point():
-                value.lerp_(current[name], 1 - self._decay)
-            else:
-                value.copy_(current[name])
-
-
-def _optimizer(module: torch.nn.Module, options: TrainingStage) -> torch.optim.Optimizer:
-    """Weight decay acts on weights of two or more axes, not on biases and batch-norm (He et al. 2019)."""
-    parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    if not parameters:
-        raise UnsupportedModel("The network has no weights to train.")
-    groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": options.weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    if options.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=options.learning_rate)
-    nesterov = options.momentum > 0
-    return torch.optim.SGD(groups, lr=options.learning_rate, momentum=options.momentum, nesterov=nesterov)
-
-
-def _rate(done: float, options: TrainingStage) -> float:
-    """The factor on the learning rate after the share `done` of all steps."""
-    if done < options.warmup:
-        return max(done / options.warmup, 1e-3)
-    return 0.5 * (1 + math.cos(math.pi * min(1.0, (done - options.warmup) / (1 - options.warmup))))
 
 
 def _tensors(batch: Batch) -> tuple[Tensors, torch.Tensor | None]:

@@ -22,6 +22,8 @@ from edgepress.stage import Context
 from edgepress.stopwatch import Stopwatch
 
 ORIGINAL, MODEL, RECIPE = "original.pt2", "model.pt2", "recipe.yaml"
+TRAINING = "training.pt"
+"""The state of a training that is not done yet."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +49,8 @@ class Compression:
             check_labels(self.data, program.signature)
             program = dataclasses.replace(program, labels=program.labels or self.data.class_names)
         accuracy = self._accuracy(program, progress)
-        (self.folder / MODEL).unlink(missing_ok=True)
+        for left in (MODEL, TRAINING):
+            (self.folder / left).unlink(missing_ok=True)
         self.recipe.save(self.folder / RECIPE)
         before = facts(program, program.save(self.folder / ORIGINAL).manifest.size_bytes, accuracy)
         result = RunResult(model=self.model, data=self.data_text, original=before, compressed=before)
@@ -109,6 +112,7 @@ class Compression:
             announce=announce,
             seed=self.seed,
             stopwatch=self.stopwatch,
+            checkpoint=self.folder / TRAINING,
         )
         for finished in compress.stages(program, left, context):
             # Evaluating takes long. Between the two files nothing may: interrupted there, they would disagree.
@@ -118,6 +122,7 @@ class Compression:
             stage = _stage_result(finished, result.compressed, after)
             result = dataclasses.replace(result, compressed=after, stages=(*result.stages, stage))
             result.save(self.folder)
+            (self.folder / TRAINING).unlink(missing_ok=True)
             announce(_line(stage))
         return result
 

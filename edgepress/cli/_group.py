@@ -17,6 +17,7 @@ ORDER = (
     "stages",
     "inspect",
     "sensitivity",
+    "train",
     "compress",
     "convert",
     "verify",

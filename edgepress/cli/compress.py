@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgepress.cli._console import json_option, print_table, progress_bar, remark
+from edgepress.cli._console import json_option
 from edgepress.cli._inputs import (
     Command,
     DataInput,
@@ -17,11 +17,10 @@ from edgepress.cli._inputs import (
     listed_formats,
     model_argument,
 )
-from edgepress.cli._signals import stopping
+from edgepress.cli._runs import checked_folder, folder_options, run, show
 
 if TYPE_CHECKING:
     from edgepress.recipe import Recipe
-    from edgepress.result import RunResult
 
 SHORTCUTS = {
     "prune": "prune_channels",
@@ -62,7 +61,6 @@ def _stage_option(flag: str, help: str, metavar: str = "KEY=VALUE,...") -> Calla
 @click.command(cls=_InOrder)
 @model_argument
 @data_options
-@click.option("-o", "--out", "folder", type=click.Path(path_type=Path), help="Folder for the results.")
 @click.option("-r", "--recipe", type=click.Path(path_type=Path), help="A recipe (YAML) in place of stages.")
 @_stage_option(
     "--prune", "Remove whole channels: macs=0.5 keeps half of the MACs; or latency=0.6@cpu:litert."
@@ -81,8 +79,7 @@ def _stage_option(flag: str, help: str, metavar: str = "KEY=VALUE,...") -> Calla
 )
 @click.option("--evaluate", "limit", type=click.IntRange(1), help="Samples to evaluate with.  [default: all]")
 @click.option("--save-recipe", is_flag=True, help="Print the recipe that these options mean, and stop.")
-@click.option("--resume", is_flag=True, help="Go on after the last stage that this run finished.")
-@click.option("--overwrite", is_flag=True, help="Replace the results that the folder holds.")
+@folder_options
 @json_option
 @click.pass_context
 def command(
@@ -103,12 +100,25 @@ def command(
     edgepress compress mobilenet_v2 --weights w.safetensors --data folder:./photos \\
         --prune macs=0.5 --distill self --quantize int8 --for onnx,tflite -o out
     """
+    from edgepress.cli._compression import Compression
+
     wanted = _recipe(recipe, ctx.meta[STAGES])
     if flags["save_recipe"]:
         click.echo(wanted.to_yaml(), nl=False)
         return
-    result = _run(model, data, _checked_folder(folder, flags), wanted, flags)
-    _show(result, as_json=flags["as_json"])
+    resume = flags["resume"]
+    settled = checked_folder(folder, resume=resume, overwrite=flags["overwrite"])
+    compression = Compression(
+        folder=settled,
+        recipe=wanted,
+        data=data.open(),
+        model=model.text,
+        data_text=data.text or "",
+        seed=data.seed,
+        evaluate_limit=flags["limit"],
+        formats=listed_formats(flags["formats"]) if flags["formats"] is not None else (),
+    )
+    show(run(compression, model, resume=resume), as_json=flags["as_json"])
 
 
 def _recipe(path: Path | None, stages: list[tuple[str, str]]) -> Recipe:
@@ -130,82 +140,3 @@ def _recipe(path: Path | None, stages: list[tuple[str, str]]) -> Recipe:
             options.build(found, options.parse(text, where=where, shorthand=found.shorthand), where=where)
         )
     return Recipe(tuple(built))
-
-
-def _checked_folder(folder: Path | None, flags: dict[str, Any]) -> Path:
-    from edgepress.cli._compression import holds_run
-    from edgepress.errors import UsageError
-    from edgepress.files import check_writable
-
-    if folder is None:
-        raise UsageError("Where shall the results go?", hint="-o FOLDER")
-    check_writable(folder)
-    if flags["resume"] and flags["overwrite"]:
-        raise UsageError("--resume and --overwrite exclude each other.", hint="give one of them")
-    if holds_run(folder) and not (flags["resume"] or flags["overwrite"]):
-        raise UsageError(
-            "The folder already holds a compression run.",
-            where=str(folder),
-            hint="--resume, --overwrite, or another -o",
-        )
-    return folder
-
-
-def _run(
-    model: ModelInput, data: DataInput, folder: Path, recipe: Recipe, flags: dict[str, Any]
-) -> RunResult:
-    from edgepress.cli._compression import Compression
-    from edgepress.result import RESULT_FILE
-
-    compression = Compression(
-        folder=folder,
-        recipe=recipe,
-        data=data.open(),
-        model=model.text,
-        data_text=data.text or "",
-        seed=data.seed,
-        evaluate_limit=flags["limit"],
-        formats=listed_formats(flags["formats"]) if flags["formats"] is not None else (),
-    )
-    with progress_bar() as progress:
-        try:
-            with stopping():
-                if flags["resume"]:
-                    return compression.resume(progress, remark)
-                return compression.start(model.load(), progress, remark)
-        except KeyboardInterrupt:
-            if (folder / RESULT_FILE).exists():
-                remark(
-                    f"What was finished is kept in {folder}; the same command with --resume goes on from it."
-                )
-            raise
-
-
-def _show(result: RunResult, *, as_json: bool) -> None:
-    from edgepress.artifact import encode
-
-    if as_json:
-        click.echo(encode(result))
-        return
-    before, after = result.original, result.compressed
-    rows = [
-        _row("parameters", before.parameters, after.parameters, "{:,.0f}"),
-        *_row_if_counted("that are not zero", before.nonzero, after.nonzero),
-        _row("MACs", before.macs, after.macs, "{:,.0f}"),
-        _row("weights, bytes", before.weight_bytes, after.weight_bytes, "{:,.0f}"),
-        *_row_if_counted("weights, deflated bytes", before.deflated_bytes, after.deflated_bytes),
-        _row("file, bytes", before.size_bytes, after.size_bytes, "{:,.0f}"),
-    ]
-    if before.accuracy and after.accuracy:
-        rows.append(_row("top-1, %", before.accuracy.top1, after.accuracy.top1, "{:.2f}"))
-    print_table(["", "original", "compressed", "ratio"], rows)
-
-
-def _row(name: str, before: float, after: float, form: str) -> list[str]:
-    ratio = f"{after / before:.3f}" if before else ""
-    return [name, form.format(before), form.format(after), ratio]
-
-
-def _row_if_counted(name: str, before: int | None, after: int | None) -> list[list[str]]:
-    """The row as a list, empty where an older edgepress, whose run goes on, has not counted it."""
-    return [] if before is None or after is None else [_row(name, before, after, "{:,.0f}")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -11,13 +12,15 @@ import torch
 from edgepress import compress
 from edgepress.accuracy import evaluate
 from edgepress.compress._training.augment import augment
-from edgepress.compress._training.loop import _Epoch as Epoch
+from edgepress.compress._training.checkpoint import Checkpoint
+from edgepress.compress._training.state import Epoch
 from edgepress.compress.distill import Distill, divergence
 from edgepress.compress.fine_tune import FineTune
 from edgepress.data import Batch
 from edgepress.errors import BadInput, BadOption
 from edgepress.program import Program
 from edgepress.recipe import Recipe
+from edgepress.stage import Context
 
 
 @pytest.fixture(scope="module")
@@ -149,3 +152,46 @@ class Unlabelled(tiny_networks.Patches):
 
     def batches(self, *args, **kwargs):
         return (Batch(batch.inputs) for batch in super().batches(*args, **kwargs))
+
+
+class Stopped(Exception):
+    pass
+
+
+@pytest.mark.parametrize("average", [0.0, 0.8])
+def test_goes_on_after_the_last_whole_epoch(
+    average: float, data: tiny_networks.Patches, tmp_path: Path
+) -> None:
+    """Stopped in the third epoch and begun again, it ends with the very weights of a training that nothing stopped."""
+    program = tiny_networks.capture(tiny_networks.Separable)
+    stage = FineTune(epochs=4, learning_rate=0.05, batch_size=32, average=average, random_crop=2)
+    context = Context(
+        original=program, load_model=lambda text: program, data=data, checkpoint=tmp_path / "training.pt"
+    )
+    steps: list[int] = []
+
+    def stop(task: str, done: int, total: int | None) -> None:
+        if "epoch 3" in task:
+            raise Stopped
+
+    whole = stage.apply(program, dataclasses.replace(context, checkpoint=None)).program
+    with pytest.raises(Stopped):
+        stage.apply(program, dataclasses.replace(context, progress=stop))
+
+    def count(task: str, done: int, total: int | None) -> None:
+        steps.append(done)
+
+    resumed = stage.apply(program, dataclasses.replace(context, progress=count)).program
+    assert min(steps) > max(steps) // 2, "two of the four epochs are not done again"
+    for name, weight in whole.exported.state_dict.items():
+        assert torch.equal(weight, resumed.exported.state_dict[name]), name
+
+
+def test_another_trainings_state_is_not_taken(data: tiny_networks.Patches, tmp_path: Path) -> None:
+    path = tmp_path / "training.pt"
+    Checkpoint(path, "fine_tune").save({"number": 3})
+    assert Checkpoint(path, "fine_tune/fine_tune").load() is None
+    assert Checkpoint(path, "fine_tune").load() == {"number": 3}
+    path.write_bytes(b"not a state")
+    with pytest.raises(BadInput, match="state of a training"):
+        Checkpoint(path, "fine_tune").load()

@@ -1,0 +1,42 @@
+"""A training that was cut off goes on after its last whole epoch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from edgepress.errors import BadInput
+from edgepress.files import replacing
+
+State = dict[str, Any]
+
+
+class Checkpoint:
+    """The file that holds a training's state between two epochs; without a path, nowhere.
+
+    `key` says which training it is of: another's is not read.
+    """
+
+    def __init__(self, path: Path | None, key: str) -> None:
+        self._path, self._key = path, key
+
+    def save(self, state: State) -> None:
+        if self._path is not None:
+            with replacing(self._path) as temporary:
+                torch.save({"key": self._key, "state": state}, temporary)
+
+    def load(self) -> State | None:
+        """The state that was saved last, None where there is none. Raises BadInput for a damaged file."""
+        if self._path is None or not self._path.exists():
+            return None
+        try:
+            held = torch.load(self._path, weights_only=True)
+            return held["state"] if held["key"] == self._key else None
+        except Exception as error:  # whatever a parser makes of bytes that are not its format
+            raise BadInput(
+                f"The state of a training cannot be read: {type(error).__name__}.",
+                where=str(self._path),
+                hint="remove the file: its training then begins anew",
+            ) from error
