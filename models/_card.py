@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import torch
 
@@ -16,11 +16,22 @@ Task = Literal["classification", "detection", "segmentation", "sequence", "gener
 
 
 @dataclass(frozen=True, kw_only=True)
+class Variant:
+    """The same network under other `options` of its function: counts as on the card, and the published `top1`."""
+
+    options: Mapping[str, Any]
+    parameters: int
+    macs: int
+    top1: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Card:
     """`parameters` and `macs` are of the network as published, at its input, batch 1. `top1`, `map` (mean average
     precision) and `miou` (mean intersection over union) are the published figures on `dataset` in percent, each None
     where it does not apply or the source gives none. The input is a picture as `preprocess` makes it; where that is
-    None, `inputs` are what the network takes, the batch axis first, in calling order."""
+    None, `inputs` are what the network takes, the batch axis first, in calling order. `variants` are other forms of it
+    that were published."""
 
     paper: str
     task: Task = "classification"
@@ -33,6 +44,7 @@ class Card:
     source: str
     preprocess: Preprocess | None = IMAGENET
     inputs: tuple[TensorSpec, ...] = ()
+    variants: tuple[Variant, ...] = ()
 
     def input_shapes(self) -> tuple[tuple[int, ...], ...]:
         """Of one sample of each input, without the batch axis."""

@@ -1,10 +1,16 @@
-"""What the convolutional families of the zoo share: rounded widths, convolution with batch-norm, initial weights."""
+"""What the convolutional families of the zoo share: options, rounded widths, convolution with batch-norm, initial weights."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Annotated
 
+from annotated_types import Ge, Gt
 from torch import nn
+
+Count = Annotated[int, Gt(0)]
+Side = Annotated[int, Ge(32)]
+"""Pixels of a picture's side, for networks that halve it five times and have a classifier of fixed width."""
 
 
 def scaled(channels: int, width: float) -> int:

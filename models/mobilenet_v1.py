@@ -8,7 +8,7 @@ import torch
 from annotated_types import Gt
 from torch import nn
 
-from edgepress.models._card import Card, card
+from edgepress.models._card import Card, Variant, card
 from edgepress.models._layers import convolution, initialise, scaled
 
 BLOCKS = (
@@ -26,7 +26,12 @@ read as 1, which is what the sizes in the same table say."""
         parameters=4_231_976,
         macs=568_740_352,
         top1=70.6,
-        source="the paper, table 8: 70.6 %, 569 M multiply-adds, 4.2 M parameters",
+        source="the paper, table 8: 70.6 %, 569 M multiply-adds, 4.2 M parameters; other widths from table 6",
+        variants=(
+            Variant(options={"width": 0.75}, parameters=2_585_560, macs=325_400_448, top1=68.4),
+            Variant(options={"width": 0.5}, parameters=1_331_592, macs=149_497_088, top1=63.7),
+            Variant(options={"width": 0.25}, parameters=470_072, macs=41_030_272, top1=50.6),
+        ),
     )
 )
 def mobilenet_v1(

@@ -8,7 +8,7 @@ import torch
 from annotated_types import Gt
 from torch import nn
 
-from edgepress.models._card import Card, card
+from edgepress.models._card import Card, Variant, card
 from edgepress.models._layers import convolution, initialise, scaled
 
 STAGES = (
@@ -30,7 +30,12 @@ STAGES = (
         macs=300_774_272,
         top1=72.0,
         source="the paper, table 4: 72.0 %, 300 M multiply-adds, 3.4 M parameters; exact counts as in "
-        "torchvision, whose parameter names these are",
+        "torchvision, whose parameter names these are; widths 0.5 and 0.75 from the authors' table of checkpoints",
+        variants=(
+            Variant(options={"width": 0.5}, parameters=1_968_680, macs=97_131_840, top1=65.4),
+            Variant(options={"width": 0.75}, parameters=2_636_424, macs=209_069_792, top1=69.8),
+            Variant(options={"width": 1.4}, parameters=6_108_776, macs=582_195_824, top1=74.7),
+        ),
     )
 )
 def mobilenet_v2(

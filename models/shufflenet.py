@@ -9,7 +9,7 @@ from annotated_types import Gt
 from torch import nn
 
 from edgepress.errors import BadOption
-from edgepress.models._card import Card, card
+from edgepress.models._card import Card, Variant, card
 from edgepress.models._layers import convolution, initialise
 
 CHANNELS = {
@@ -34,6 +34,11 @@ UNITS = (4, 8, 4)
         top1=69.4,
         source="the paper, table 8: 30.6 % error, 146 M multiply-adds; exact counts as in torchvision, whose "
         "parameter names these are",
+        variants=(
+            Variant(options={"width": 0.5}, parameters=1_366_792, macs=40_476_448, top1=60.3),
+            Variant(options={"width": 1.5}, parameters=3_503_624, macs=295_759_392, top1=72.6),
+            Variant(options={"width": 2.0}, parameters=7_393_996, macs=583_253_464, top1=74.9),
+        ),
     )
 )
 def shufflenet_v2(

@@ -24,7 +24,7 @@ from PIL import Image
 from edgepress.data import Data, DataOptions, open_data
 from edgepress.data._indexed import given
 from edgepress.data._pictures import PictureData
-from edgepress.models import resnet
+from edgepress.models import resnet_cifar
 from edgepress.models import squeezenet as squeezenet_family
 from edgepress.preprocess import Preprocess
 from edgepress.program import Program
@@ -78,10 +78,10 @@ def imagenet_sample() -> Data:
 @functools.cache
 def resnet20() -> Program:
     """ResNet-20 trained on CIFAR-10: 88.70 % on the 10,000 test pictures."""
-    model = resnet.resnet20()
+    model = resnet_cifar.resnet20()
     model.load_state_dict(_tensors("resnet20_cifar10.npz"))
     return Program.capture(
-        model, (torch.zeros(2, 3, 32, 32),), preprocess=resnet.CIFAR10, labels=CIFAR10_CLASSES
+        model, (torch.zeros(2, 3, 32, 32),), preprocess=resnet_cifar.CIFAR10, labels=CIFAR10_CLASSES
     )
 
 

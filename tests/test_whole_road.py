@@ -9,8 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import small_zoo
 import tiny_networks
 import torch
+from small_zoo import CLASSIFIERS
 
 from edgepress import compress, convert, cost, models, runtime
 from edgepress.artifact import Artifact
@@ -20,23 +22,13 @@ from edgepress.program import Program
 from edgepress.recipe import Recipe
 from edgepress.runtime import compare
 
-SMALL = {
-    "lenet5": (1, 32, 32),
-    "resnet20": (3, 32, 32),
-    "resnet56": (3, 32, 32),
-    "mobilenet_v1": (3, 64, 64),
-    "mobilenet_v2": (3, 64, 64),
-    "shufflenet_v2": (3, 64, 64),
-    "squeezenet1_0": (3, 64, 64),
-    "squeezenet1_1": (3, 64, 64),
-}
 FAST = ("lenet5", "shufflenet_v2")
 
 
 def zoo(name: str) -> Program:
     """A network with random weights and the batch-norm statistics of random pictures: without these the
     values of a deep network fade to nothing."""
-    program = models.load(name, input_shape=SMALL[name], options={"classes": 10})
+    program = models.load(name, input_shape=small_zoo.SMALL[name], options={"classes": 10})
     module = program.module().train()
     with torch.no_grad():
         for seed in range(40):
@@ -56,13 +48,7 @@ def parity(program: Program, format: str, folder: Path) -> float:
         return compare(program.run, runner.run, pictures(program, 4)).sqnr_db
 
 
-def test_every_network_of_the_zoo_is_tried() -> None:
-    assert set(SMALL) == set(models.names("classification"))
-
-
-@pytest.mark.parametrize(
-    "name", [name if name in FAST else pytest.param(name, marks=pytest.mark.slow) for name in SMALL]
-)
+@pytest.mark.parametrize("name", small_zoo.each(CLASSIFIERS, FAST))
 def test_a_pruned_network_converts(name: str, tmp_path: Path) -> None:
     """Half of the MACs gone, and the files still give the program's outputs, to the order of float sums."""
     original = zoo(name)
@@ -80,7 +66,7 @@ def test_every_channel_of_shufflenet_is_free() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", CLASSIFIERS)
 def test_a_quantized_network_converts(name: str, tmp_path: Path) -> None:
     """Random weights amplify a rounding on the border more than trained ones do: 8 dB shows a wrong file
     (0 dB and less) and not more; networks with trained weights are held to their accuracy elsewhere."""

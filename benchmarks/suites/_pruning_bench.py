@@ -23,7 +23,7 @@ from edgepress.compress.fine_tune import FineTune
 from edgepress.compress.prune_channels import PruneChannels, rewrite
 from edgepress.data import Data
 from edgepress.files import write_text
-from edgepress.models import resnet
+from edgepress.models import resnet_cifar
 from edgepress.program import Program
 from edgepress.stage import Context
 
@@ -149,7 +149,7 @@ class Bench:
         return program
 
     def _prune_by_peer(self, variant: Variant) -> Program:
-        module = resnet.resnet20()
+        module = resnet_cifar.resnet20()
         module.load_state_dict(self.program.module().state_dict())
         batches = self.data.batches("calibrate", self.program.preprocess, batch_size=128, limit=PEER_SAMPLES)
         example = torch.zeros(1, 3, 32, 32)

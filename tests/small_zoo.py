@@ -1,0 +1,61 @@
+"""The networks of the zoo at inputs that a test can pay for, and which of them the default suite takes all the way."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from edgepress import models
+
+SMALL = {
+    "lenet5": (1, 32, 32),
+    "resnet20": (3, 32, 32),
+    "resnet56": (3, 32, 32),
+    "mobilenet_v1": (3, 64, 64),
+    "mobilenet_v2": (3, 64, 64),
+    "shufflenet_v2": (3, 64, 64),
+    "squeezenet1_0": (3, 64, 64),
+    "squeezenet1_1": (3, 64, 64),
+    "vgg11": (3, 32, 32),
+    "vgg11_bn": (3, 32, 32),
+    "vgg13": (3, 32, 32),
+    "vgg13_bn": (3, 32, 32),
+    "vgg16": (3, 32, 32),
+    "vgg16_bn": (3, 32, 32),
+    "vgg19": (3, 32, 32),
+    "vgg19_bn": (3, 32, 32),
+    "resnet18": (3, 64, 64),
+    "resnet34": (3, 64, 64),
+    "resnet50": (3, 64, 64),
+    "resnet101": (3, 64, 64),
+    "resnet152": (3, 64, 64),
+    "resnext50_32x4d": (3, 64, 64),
+    "se_resnet50": (3, 64, 64),
+}
+"""A small input of each network that classifies pictures."""
+
+CLASSIFIERS = models.names("classification")
+
+QUICK = (
+    "lenet5", "mobilenet_v1", "mobilenet_v2", "resnet20", "resnet56", "shufflenet_v2", "squeezenet1_0", "squeezenet1_1",
+)  # fmt: skip
+"""Captured by the default suite, in narrow forms; the others are captured by the slow tests."""
+
+
+def each(names: tuple[str, ...], quick: tuple[str, ...] = QUICK) -> list[Any]:
+    """`names` as parameters of a test, slow ones but for those that are `quick`."""
+    return [pytest.param(name, marks=() if name in quick else pytest.mark.slow) for name in names]
+
+
+def on_meta(name: str, **options: object) -> torch.nn.Module:
+    """The network without its values: built at once, whatever its size."""
+    with torch.device("meta"):
+        return models.find(name)(**options).eval()
+
+
+def card_shape(name: str) -> tuple[int, ...]:
+    """The shape of one sample that the card's figures are of."""
+    (shape,) = models.card_of(name).input_shapes()
+    return shape
