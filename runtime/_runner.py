@@ -14,7 +14,7 @@ from edgepress import plugins
 from edgepress.artifact import Artifact
 from edgepress.devices import Device
 from edgepress.devices.cpu import Cpu
-from edgepress.errors import BadInput
+from edgepress.errors import BadInput, UnsupportedTarget
 from edgepress.layer_output import LayerOutput
 from edgepress.runtime._target import Target
 
@@ -92,8 +92,20 @@ class Runner(ABC):
 
     def read_layers(self, arrays: Sequence[np.ndarray]) -> tuple[LayerOutput, ...]:
         """What each layer gives for inputs as `load_inputs` takes them, in execution order, in the file's own order of
-        axes; empty when this runtime does not tell. Executed apart from `invoke`, whose speed it does not touch."""
-        return ()
+        axes. Executed apart from `invoke`, whose speed it does not touch. UnsupportedTarget where the runtime tells
+        its outputs alone, as `require_layers` says beforehand."""
+        self.require_layers()
+        raise NotImplementedError
+
+    @classmethod
+    def require_layers(cls) -> None:
+        """Raise UnsupportedTarget unless this runtime tells what happens inside."""
+        if cls.read_layers is Runner.read_layers:
+            raise UnsupportedTarget(
+                "This runtime tells no intermediate outputs.",
+                where=f"runner {cls.name()}",
+                hint="leave out --layers, or compare the same network's .onnx or .tflite file layer by layer",
+            )
 
     def run(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
         """Check, load, invoke, read. A file with a fixed batch is run as often as the arrays need.

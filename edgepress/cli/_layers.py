@@ -69,7 +69,7 @@ def show(report: LayerReport) -> None:
 def summary(report: LayerReport) -> list[str]:
     """One sentence each."""
     if not report.layers:
-        return ["layers: at least one of the two runtimes tells nothing of what happens inside."]
+        return ["layers: the two files have no layer of the same name."]
     departing, worst = report.departing, report.largest_drop
     first = f"{departing.layer} ({departing.type})" if departing else "none"
     lines = [f"first layer beyond the limit of {report.limit_db:.0f} dB: {first}"]

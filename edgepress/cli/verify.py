@@ -84,7 +84,8 @@ def command(
 
     The outputs must agree as closely as the two precisions allow; with --max-drop, the accuracy on
     --data decides instead. When they do not, the exit code is 4 and CANDIDATE's manifest says "failed".
-    --layers compares what happens inside as well, under the names of the user's own modules.
+    --layers compares what happens inside as well, under the names of the user's own modules; where a runtime tells
+    its outputs alone, the exit code is 3 and nothing is compared.
     """
     from edgepress.artifact import Artifact
     from edgepress.errors import UsageError
@@ -97,6 +98,8 @@ def command(
         )
     first, second = Artifact.open(reference), Artifact.open(candidate)
     _check_same_network(first, second)
+    if with_layers:
+        _check_tells_layers(first, second)
     with progress_bar() as progress:
         verdict = _compare(first, second, data.open(), Extent(samples, limit, with_layers), progress)
     if max_drop is not None and verdict.drop is None:
@@ -140,6 +143,15 @@ def _check_same_network(first: Artifact, second: Artifact) -> None:
             where=f"{first.path.name} takes {told[0]}; {second.path.name} takes {told[1]}",
             hint="verify a file against the .pt2 that it was converted from",
         )
+
+
+def _check_tells_layers(*artifacts: Artifact) -> None:
+    """Raise UnsupportedTarget, before anything is executed, where a runtime tells no intermediate outputs."""
+    from edgepress import runtime
+
+    for artifact in artifacts:
+        for name in runtime.runners_of(artifact.format)[:1]:
+            runtime.find(name).require_layers()
 
 
 def _compare(

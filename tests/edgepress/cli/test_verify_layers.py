@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import zipfile
@@ -15,16 +16,17 @@ import tflite_files
 import tiny_networks
 from onnx import numpy_helper
 
-from edgepress import convert, graph, ncnn_file
+from edgepress import convert, graph, ncnn_file, openvino_file, runtime
 from edgepress.artifact import Artifact
 from edgepress.cli import run
-from edgepress.errors import BackendMissing
+from edgepress.errors import BackendMissing, UnsupportedTarget
 from edgepress.program import Program
 
-FAILED = 4
+UNSUPPORTED, FAILED = 3, 4
 FORMATS = [
     "onnx",
     pytest.param("tflite", marks=pytest.mark.tflite),
+    pytest.param("openvino", marks=pytest.mark.openvino),
     pytest.param("ncnn", marks=pytest.mark.ncnn),
 ]
 
@@ -47,6 +49,12 @@ def in_ncnn(path: Path, layer: str, weight: np.ndarray) -> None:
     ncnn_file.write(path, text.decode(), reversed_in(weights, weight))
 
 
+def in_openvino(path: Path, layer: str, weight: np.ndarray) -> None:
+    with zipfile.ZipFile(path) as joined:
+        graph_text, weights = (joined.read(name) for name in (openvino_file.GRAPH, openvino_file.WEIGHTS))
+    openvino_file.write(path, graph_text, reversed_in(weights, weight))
+
+
 def reversed_in(content: bytes, weight: np.ndarray) -> bytes:
     stored = np.ascontiguousarray(weight).tobytes()
     assert content.count(stored) == 1
@@ -56,6 +64,7 @@ def reversed_in(content: bytes, weight: np.ndarray) -> bytes:
 FAULTS: dict[str, Callable[[Path, str, np.ndarray], None]] = {
     "onnx": in_onnx,
     "tflite": in_tflite,
+    "openvino": in_openvino,
     "ncnn": in_ncnn,
 }
 
@@ -138,7 +147,7 @@ def test_a_planted_fault_is_found(
     assert (recorded.status, recorded.results["first_departing_layer"]) == ("failed", layer)
 
 
-@pytest.mark.parametrize("format", FORMATS[:2])
+@pytest.mark.parametrize("format", FORMATS[:3])
 def test_a_fault_in_an_int8_file_is_found_against_the_float_network(
     files: Files,
     program: Program,
@@ -248,11 +257,11 @@ def test_a_file_that_its_runtime_refuses_is_on_record(
 def test_every_runner_that_tells_names_the_users_layers(
     files: Files, program: Program, tmp_path: Path
 ) -> None:
-    from edgepress import runtime
-
     names = {graph.layer_name(node) for node in graph.operators(program.graph_module())}
     inputs = program.signature.example(3)
     for format in convert.formats():
+        if not all(_tells_layers(name) for name in runtime.runners_of(format)[:1]):
+            continue
         if any(_missing(runtime.find(name)) for name in runtime.runners_of(format)[:1]):
             continue
         _, file = files.copy(program, format, tmp_path)
@@ -260,6 +269,30 @@ def test_every_runner_that_tells_names_the_users_layers(
             found = runner.layer_outputs(*inputs)
         assert {output.layer for output in found} <= names | {spec.name for spec in program.signature.outputs}
         assert all(len(output.value) == 3 for output in found)
+
+
+@pytest.mark.parametrize("name", ["coreml", "executorch", "paddle", "tensorrt"])
+def test_a_runtime_that_tells_its_outputs_alone_says_so(
+    files: Files, program: Program, name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before anything else, so that it needs neither the runtime nor a sound file."""
+    reference, like = files.copy(program, "onnx", tmp_path)
+    (format,) = runtime.find(name).formats
+    file = tmp_path / f"model.{format}"
+    file.write_bytes(b"of that format")
+    Artifact.describe(file, dataclasses.replace(Artifact.open(like).manifest, format=format))
+    capsys.readouterr()
+    assert run(["verify", str(reference), str(file), "--layers"]) == UNSUPPORTED
+    assert f"tells no intermediate outputs.\n  where: runner {name}" in capsys.readouterr().err
+    assert Artifact.open(file).manifest.verification is None
+
+
+def _tells_layers(name: str) -> bool:
+    try:
+        runtime.find(name).require_layers()
+    except UnsupportedTarget:
+        return False
+    return True
 
 
 def _missing(runner: type) -> bool:
