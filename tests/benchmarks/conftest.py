@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -155,3 +158,26 @@ def _file(path: Path, size_bytes: int, verification: Verification, *stages: Step
         format=path.suffix[1:], signature=signature, history=history, verification=verification
     )
     Artifact.describe(path, manifest)
+
+
+SUITES = Path(__file__).parents[2] / "benchmarks" / "suites"
+
+
+@pytest.fixture(scope="session")
+def suite() -> Callable[[str], ModuleType]:
+    """A suite as a module, by its file's name: suites stand in no package."""
+
+    def load(name: str) -> ModuleType:
+        spec = importlib.util.spec_from_file_location(f"{name}_suite", SUITES / f"{name}.py")
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[spec.name] = module
+        sys.path.append(str(SUITES))
+        try:
+            spec.loader.exec_module(module)
+        finally:
+            sys.path.remove(str(SUITES))
+        return module
+
+    return load

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,23 +13,10 @@ import pytest
 from edgepress import isolation, models, plugins
 from edgepress.isolation import Finished
 
-SUITES = Path(__file__).parents[2] / "benchmarks" / "suites"
-
 
 @pytest.fixture(scope="module")
-def matrix() -> ModuleType:
-    """The suite as a module: it stands in no package."""
-    sys.path.append(str(SUITES))
-    try:
-        spec = importlib.util.spec_from_file_location("matrix_suite", SUITES / "matrix.py")
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[spec.name] = module
-        spec.loader.exec_module(module)
-    finally:
-        sys.path.remove(str(SUITES))
-    return module
+def matrix(suite: Callable[[str], ModuleType]) -> ModuleType:
+    return suite("matrix")
 
 
 def test_every_family_has_a_row(matrix: ModuleType) -> None:
