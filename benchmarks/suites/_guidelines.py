@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import nn
@@ -31,7 +32,7 @@ def equal_channels() -> Guideline:
         "equal channels",
         "G1: equal numbers of input and output channels cost the least memory access",
         [
-            (f"1:{round(outputs / inputs)}", inputs, lambda i=inputs, o=outputs: _there_and_back(i, o))
+            (f"1:{round(outputs / inputs)}", inputs, partial(_there_and_back, inputs, outputs))
             for inputs, outputs in pairs
         ],
     )
@@ -42,7 +43,7 @@ def groups() -> Guideline:
         "groups",
         "G2: more groups at the same multiply-accumulates cost more memory access",
         [
-            (f"{count} group{'s' * (count > 1)}", channels, lambda c=channels, g=count: _pointwise(c, c, g))
+            (f"{count} group{'s' * (count > 1)}", channels, partial(_pointwise, channels, channels, count))
             for count, channels in ((1, 128), (2, 180), (4, 256), (8, 360))
         ],
     )
@@ -53,11 +54,11 @@ def fragments() -> Guideline:
         "fragments",
         "G3: a block in fragments runs less in parallel",
         [
-            ("1 fragment", 128, lambda: _pointwise(128, 128)),
-            ("2 in series", 90, lambda: nn.Sequential(*(_pointwise(90, 90) for _ in range(2)))),
-            ("4 in series", 64, lambda: nn.Sequential(*(_pointwise(64, 64) for _ in range(4)))),
-            ("2 in parallel", 90, lambda: _Parallel(90, 2)),
-            ("4 in parallel", 64, lambda: _Parallel(64, 4)),
+            ("1 fragment", 128, partial(_in_series, 128, 1)),
+            ("2 in series", 90, partial(_in_series, 90, 2)),
+            ("4 in series", 64, partial(_in_series, 64, 4)),
+            ("2 in parallel", 90, partial(_Parallel, 90, 2)),
+            ("4 in parallel", 64, partial(_Parallel, 64, 4)),
         ],
     )
 
@@ -67,7 +68,7 @@ def element_wise() -> Guideline:
         "element-wise",
         "G4: activations and additions cost time that their few operations do not tell",
         [
-            (name, 128, lambda r=relu, s=shortcut: _Bottleneck(128, relu=r, shortcut=s))
+            (name, 128, partial(_Bottleneck, 128, relu=relu, shortcut=shortcut))
             for name, relu, shortcut in (
                 ("neither", False, False),
                 ("ReLU", True, False),
@@ -94,6 +95,10 @@ def _there_and_back(inputs: int, outputs: int) -> nn.Module:
     return nn.Sequential(_pointwise(inputs, outputs), _pointwise(outputs, inputs))
 
 
+def _in_series(channels: int, count: int) -> nn.Module:
+    return nn.Sequential(*(_pointwise(channels, channels) for _ in range(count)))
+
+
 class _Parallel(nn.Module):
     """Several pointwise convolutions of one input, added."""
 
@@ -102,10 +107,10 @@ class _Parallel(nn.Module):
         self.branches = nn.ModuleList(_pointwise(channels, channels) for _ in range(count))
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        first, *others = (branch(features) for branch in self.branches)
-        for other in others:
-            first = first + other
-        return first
+        total: torch.Tensor = self.branches[0](features)
+        for branch in self.branches[1:]:
+            total = total + branch(features)
+        return total
 
 
 class _Bottleneck(nn.Module):
@@ -125,7 +130,8 @@ class _Bottleneck(nn.Module):
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         body = self.body(features)
-        return self.last(body + features if self.shortcut else body)
+        output: torch.Tensor = self.last(body + features if self.shortcut else body)
+        return output
 
 
 ALL = (equal_channels, groups, fragments, element_wise)
