@@ -16,15 +16,16 @@ Run = Callable[..., tuple[np.ndarray, ...]]
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """Over all outputs and samples. `max_error` is absolute; `relative_error` divides it by the largest
-    reference value; `sqnr_db` is the reference's energy over the error's (infinite: bit for bit equal);
-    `top1_agreement`, of the first output, in percent."""
+    """Over all samples, of the output that departs most: so a large one hides no small one. `max_error` is absolute;
+    `relative_error` divides it by the largest reference value; `sqnr_db` is the reference's energy over the error's
+    (infinite: bit for bit equal); `top1_agreement`, of the first output, in percent. `output_sqnr_db` has them all."""
 
     samples: int
     max_error: float
     relative_error: float
     sqnr_db: float
     top1_agreement: float
+    output_sqnr_db: tuple[float, ...]
 
     def error(self, min_sqnr_db: float, *, where: str) -> VerificationFailed | None:
         """The error to raise; None when the outputs are at least this close."""
@@ -71,20 +72,15 @@ def limit_db(reference: Precision, candidate: Precision) -> float:
 class _Tally:
     def __init__(self) -> None:
         self.samples = self.agreeing = 0
-        self.signal = self.noise = self.largest = self.worst = 0.0
+        self.outputs: list[_OutputTally] = []
 
     def add(self, expected: tuple[np.ndarray, ...], got: tuple[np.ndarray, ...]) -> None:
         shapes = [tuple(array.shape for array in arrays) for arrays in (expected, got)]
         if shapes[0] != shapes[1]:
             raise VerificationFailed(f"The outputs have the shapes {shapes[1]} instead of {shapes[0]}.")
-        for want, have in zip(expected, got, strict=True):
-            want, have = want.astype(np.float64), have.astype(np.float64)
-            if not np.isfinite(have).all():
-                raise VerificationFailed("The outputs hold values that are not finite.")
-            self.signal += float(np.square(want).sum())
-            self.noise += float(np.square(have - want).sum())
-            self.largest = max(self.largest, float(np.abs(want).max(initial=0)))
-            self.worst = max(self.worst, float(np.abs(have - want).max(initial=0)))
+        self.outputs = self.outputs or [_OutputTally() for _ in expected]
+        for output, want, have in zip(self.outputs, expected, got, strict=True):
+            output.add(want.astype(np.float64), have.astype(np.float64))
         count = len(expected[0])
         self.samples += count
         rows = (outputs[0].reshape(count, -1).argmax(1) for outputs in (expected, got))
@@ -93,13 +89,34 @@ class _Tally:
     def result(self) -> Comparison:
         if not self.samples:
             raise BadInput("There is nothing to compare on.", hint="check --data")
+        worst = min(self.outputs, key=lambda output: output.sqnr_db)
         return Comparison(
             samples=self.samples,
-            max_error=self.worst,
-            relative_error=self.worst / self.largest if self.largest else self.worst,
-            sqnr_db=decibel(self.signal, self.noise),
+            max_error=worst.worst,
+            relative_error=worst.worst / worst.largest if worst.largest else worst.worst,
+            sqnr_db=worst.sqnr_db,
             top1_agreement=100 * self.agreeing / self.samples,
+            output_sqnr_db=tuple(output.sqnr_db for output in self.outputs),
         )
+
+
+class _OutputTally:
+    """Of one output: energies of the reference and the error, the largest value and the largest error."""
+
+    def __init__(self) -> None:
+        self.signal = self.noise = self.largest = self.worst = 0.0
+
+    def add(self, want: np.ndarray, have: np.ndarray) -> None:
+        if not np.isfinite(have).all():
+            raise VerificationFailed("The outputs hold values that are not finite.")
+        self.signal += float(np.square(want).sum())
+        self.noise += float(np.square(have - want).sum())
+        self.largest = max(self.largest, float(np.abs(want).max(initial=0)))
+        self.worst = max(self.worst, float(np.abs(have - want).max(initial=0)))
+
+    @property
+    def sqnr_db(self) -> float:
+        return decibel(self.signal, self.noise)
 
 
 def decibel(signal: float, noise: float) -> float:

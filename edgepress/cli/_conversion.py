@@ -143,8 +143,16 @@ def batches(
 
 def finite(comparison: Comparison) -> dict[str, Value]:
     """The figures as JSON has them: it knows no infinity, so bit-equal outputs count as 999 dB."""
-    figures = dataclasses.asdict(comparison).items()
-    return {key: max(min(value, MOST_DB), -MOST_DB) for key, value in figures}
+    figures = dataclasses.asdict(comparison)
+    outputs = figures.pop("output_sqnr_db")
+    bounded: dict[str, Value] = {key: _bounded(value) for key, value in figures.items()}
+    if len(outputs) > 1:
+        bounded["output_sqnr_db"] = [round(_bounded(value), 1) for value in outputs]
+    return bounded
+
+
+def _bounded(value: float) -> float:
+    return max(min(value, MOST_DB), -MOST_DB)
 
 
 def accuracy_figures(before: Accuracy, after: Accuracy) -> dict[str, Value]:

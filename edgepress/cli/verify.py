@@ -239,7 +239,10 @@ def _show(verdict: Verdict, as_json: bool, *, passed: bool) -> None:
         inside = _layers.as_mapping(verdict.layers) if verdict.layers else {}
         print_json({"status": status, **figures, **inside})
         return
-    rows = [[key, value if isinstance(value, str) else f"{value:.6g}"] for key, value in figures.items()]
+    rows = [
+        [key, f"{value:.6g}" if isinstance(value, int | float) else str(value)]
+        for key, value in figures.items()
+    ]
     print_table(["figure", "value"], rows)
     if verdict.layers:
         _layers.show(verdict.layers)

@@ -59,3 +59,10 @@ def test_limits_fall_with_precision() -> None:
     limits = [limit_db("float32", kind) for kind in ("float32", "float16", "int8")]
     assert limits == sorted(limits, reverse=True)
     assert limit_db("int8", "int8") > limit_db("float32", "int8")
+
+
+def test_a_large_output_hides_no_small_one() -> None:
+    large, small = np.full((2, 1000), 100, np.float32), np.ones((2, 3), np.float32)
+    comparison = compare(lambda _: (large, small), lambda _: (large, small * np.float32(0.9)), BATCHES[:1])
+    assert comparison.sqnr_db == pytest.approx(20, abs=0.01)
+    assert comparison.output_sqnr_db == (math.inf, comparison.sqnr_db)
