@@ -100,6 +100,13 @@ def _attention_macs(node: Node, arguments: dict[str, Any]) -> int:
     return scores * (query[-1] + shapes(arguments["value"])[0][-1])
 
 
+def _recurrent_macs(node: Node, arguments: dict[str, Any]) -> int:
+    """Of LSTM and GRU layers: each weight matrix once a step."""
+    steps = math.prod(shapes(arguments["input"])[0][:-1])
+    matrices = [shape for weight in arguments["params"] for shape in shapes(weight) if len(shape) == 2]
+    return steps * sum(map(math.prod, matrices))
+
+
 COUNTERS: dict[str, Callable[[Node, dict[str, Any]], int]] = {
     **dict.fromkeys(("conv1d", "conv2d", "conv3d"), _convolution_macs),
     **dict.fromkeys(("conv_transpose1d", "conv_transpose2d", "conv_transpose3d"), _transposed_macs),
@@ -107,4 +114,5 @@ COUNTERS: dict[str, Callable[[Node, dict[str, Any]], int]] = {
     "linear": _linear_macs,
     **dict.fromkeys(("matmul", "mm", "bmm", "addmm", "baddbmm"), _product_macs),
     "scaled_dot_product_attention": _attention_macs,
+    **dict.fromkeys(("lstm", "gru", "rnn_tanh", "rnn_relu"), _recurrent_macs),
 }

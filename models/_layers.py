@@ -9,6 +9,8 @@ from annotated_types import Ge, Gt
 from torch import nn
 
 Count = Annotated[int, Gt(0)]
+Factor = Annotated[float, Gt(0)]
+"""What multiplies all channels."""
 Side = Annotated[int, Ge(32)]
 """Pixels of a picture's side, for networks that halve it five times and have a classifier of fixed width."""
 

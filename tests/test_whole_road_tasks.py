@@ -1,0 +1,90 @@
+"""The networks of the zoo that are no classifiers, pruned, quantized, converted and compared, one output at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import small_tasks
+import torch
+
+from edgepress import compress, convert, cost, runtime
+from edgepress.compress.prune_channels import PruneChannels
+from edgepress.compress.quantize_static import QuantizeStatic
+from edgepress.data import Batch, Data, Split
+from edgepress.preprocess import Preprocess
+from edgepress.program import Program
+from edgepress.recipe import Recipe
+from edgepress.runtime import compare
+
+FORMATS = ("onnx", "tflite")
+
+
+def settled(name: str) -> Program:
+    """The small network with the batch-norm statistics of random pictures: without these the values of a deep
+    network fade to nothing."""
+    program = small_tasks.captured(name)[1]
+    module = program.module().train()
+    with torch.no_grad():
+        for seed in range(20):
+            module(*small_tasks.inputs(name, 4, seed))
+    return program.replace(module)
+
+
+class Samples(Data):
+    """Random inputs of the network's own shapes."""
+
+    name = "random"
+
+    def __init__(self, network: str, count: int = 16) -> None:
+        self.arrays = tuple(tensor.numpy() for tensor in small_tasks.inputs(network, count, seed=99))
+
+    def count(self, split: Split) -> int:
+        return len(self.arrays[0])
+
+    def batches(
+        self,
+        split: Split,
+        preprocess: Preprocess | None,
+        *,
+        batch_size: int = 64,
+        skip: int = 0,
+        limit: int | None = None,
+        shuffle_seed: int | None = None,
+    ) -> Iterator[Batch]:
+        end = self.count(split) if limit is None else min(skip + limit, self.count(split))
+        for start in range(skip, end, batch_size):
+            yield Batch(tuple(array[start : min(start + batch_size, end)] for array in self.arrays))
+
+
+def parity(program: Program, name: str, format: str, folder: Path) -> float:
+    """The SQNR in dB of the converted file's worst output against the program's."""
+    runtime.find(runtime.runners_of(format)[0]).require()
+    artifact = convert.to(program, format, folder / f"model.{format}")
+    inputs = tuple(tensor.numpy() for tensor in small_tasks.inputs(name, 2, seed=7))
+    with runtime.open(artifact) as runner:
+        return compare(program.run, runner.run, [inputs]).sqnr_db
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", small_tasks.SMALL)
+def test_a_pruned_network_converts(name: str, tmp_path: Path) -> None:
+    """Half of the MACs gone, and the files still give all of the program's outputs, to the order of float sums."""
+    original = settled(name)
+    pruned = compress.apply(original, Recipe((PruneChannels(macs=0.5),)))
+    assert 0.3 < cost.measure(pruned).macs / cost.measure(original).macs <= 0.5
+    for format in FORMATS:
+        assert parity(pruned, name, format, tmp_path) > 80
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", small_tasks.SMALL)
+def test_a_quantized_network_converts(name: str, tmp_path: Path) -> None:
+    """Random weights amplify a rounding on the border more than trained ones do: 8 dB shows a wrong file
+    (0 dB and less) and not more."""
+    original = settled(name)
+    quantized = compress.apply(original, Recipe((QuantizeStatic(samples=16),)), Samples(name))
+    assert quantized.precision == "int8"
+    for format in FORMATS:
+        assert parity(quantized, name, format, tmp_path) > 8
