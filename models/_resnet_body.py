@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from edgepress.models._layers import convolution, scaled
+from edgepress.models.resnet import Bottleneck
 
 EXPANSION = 4
 """A bottleneck gives four times as many channels as it filters."""
@@ -43,11 +44,9 @@ class ResNetBody(nn.Module):
         self.maxpool = nn.MaxPool2d(3, 2, 1)
         self.channels = tuple(base * 2**stage * EXPANSION for stage in range(4))
         inputs = (stem, *self.channels)
-        stages = [
-            _stage(inputs[stage], base * 2**stage, depths[stage], stage > 0, dilations, stage)
-            for stage in range(4)
-        ]
-        self.layer1, self.layer2, self.layer3, self.layer4 = stages
+        self.layer1, self.layer2, self.layer3, self.layer4 = (
+            _stage(inputs[stage], self.channels[stage], depths[stage], dilations, stage) for stage in range(4)
+        )
 
     def forward(self, pictures: torch.Tensor) -> list[torch.Tensor]:
         features = self.maxpool(self.relu(self.bn1(self.conv1(pictures))))
@@ -58,38 +57,18 @@ class ResNetBody(nn.Module):
         return found
 
 
-class Bottleneck(nn.Module):
-    """1x1 to few channels, 3x3, 1x1 to four times as many, beside a shortcut; the 3x3 has the stride."""
-
-    def __init__(self, inputs: int, channels: int, stride: int = 1, dilation: int = 1) -> None:
-        super().__init__()
-        outputs = channels * EXPANSION
-        self.conv1 = nn.Conv2d(inputs, channels, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(channels)
-        self.conv2 = nn.Conv2d(channels, channels, 3, stride, dilation, dilation, bias=False)
-        self.bn2 = nn.BatchNorm2d(channels)
-        self.conv3 = nn.Conv2d(channels, outputs, 1, bias=False)
-        self.bn3 = nn.BatchNorm2d(outputs)
-        self.relu = nn.ReLU()
-        self.downsample = nn.Sequential()
-        if stride > 1 or inputs != outputs:
-            self.downsample.append(nn.Conv2d(inputs, outputs, 1, stride, bias=False))
-            self.downsample.append(nn.BatchNorm2d(outputs))
-
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
-        residual = self.relu(self.bn1(self.conv1(features)))
-        residual = self.relu(self.bn2(self.conv2(residual)))
-        residual = self.bn3(self.conv3(residual))
-        output: torch.Tensor = self.relu(residual + self.downsample(features))
-        return output
-
-
-def _stage(
-    inputs: int, channels: int, depth: int, halves: bool, dilations: Sequence[int], number: int
-) -> nn.Sequential:
+def _stage(inputs: int, outputs: int, depth: int, dilations: Sequence[int], number: int) -> nn.Sequential:
     """The first block of a dilated stage still looks as far as the stage before it, as in torchvision."""
     dilation = dilations[number]
-    stride = 2 if halves and dilation == 1 else 1
-    first = Bottleneck(inputs, channels, stride, dilations[number - 1] if number and dilation > 1 else 1)
-    others = (Bottleneck(channels * EXPANSION, channels, 1, dilation) for _ in range(depth - 1))
+    stride = 2 if number and dilation == 1 else 1
+    first = _dilated(Bottleneck(inputs, outputs, stride), dilations[number - 1] if dilation > 1 else 1)
+    others = (_dilated(Bottleneck(outputs, outputs, 1), dilation) for _ in range(depth - 1))
     return nn.Sequential(first, *others)
+
+
+def _dilated(block: Bottleneck, dilation: int) -> Bottleneck:
+    """The block with its 3x3 convolution looking that far apart."""
+    for layer in block.modules():
+        if isinstance(layer, nn.Conv2d) and layer.kernel_size == (3, 3):
+            layer.dilation = layer.padding = (dilation, dilation)
+    return block

@@ -41,6 +41,16 @@ class Recurrent(nn.Module):
         return self.head(self.memory(x)[0][:, -1])
 
 
+class Distances(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.points = nn.Parameter(torch.randn(5, 4))
+        self.head = nn.Linear(5, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(torch.cdist(x, self.points))
+
+
 class Normalised(nn.Module):
     """A weight made of other parameters in the forward pass, from nothing that depends on the input."""
 
@@ -111,11 +121,19 @@ def test_shared_weights_count_once_and_their_work_each_time() -> None:
 
 
 def test_what_cannot_be_counted_is_listed_and_not_free() -> None:
-    measured = cost.measure(captured(Recurrent(), 5, 4))
+    measured = cost.measure(captured(Distances(), 6, 4))
     (layer,) = measured.uncounted
-    assert (layer.name, layer.type, layer.macs) == ("memory", "lstm", None)
-    assert layer.parameters == 4 * 6 * (4 + 6 + 2)
-    assert measured.macs == 6 * 2
+    assert (layer.name, layer.type, layer.macs) == ("cdist", "cdist", None)
+    assert layer.parameters == 5 * 4
+    assert measured.macs == 6 * 5 * 2
+
+
+def test_a_recurrent_layer_multiplies_by_its_matrices_once_a_step() -> None:
+    measured = cost.measure(captured(Recurrent(), 5, 4))
+    memory, head = (layer for layer in measured.layers if layer.macs)
+    assert (memory.type, memory.macs) == ("lstm", 5 * 4 * 6 * (4 + 6))
+    assert memory.parameters == 4 * 6 * (4 + 6 + 2)
+    assert head.macs == 6 * 2
 
 
 def test_weights_made_of_weights_belong_to_the_layer_and_cost_nothing_to_make() -> None:
