@@ -9,8 +9,8 @@ import torch
 from annotated_types import Ge, Gt, Le
 from torch.nn import functional
 
+from edgepress import graph
 from edgepress.compress._training.loop import Loss, Tensors, TrainingStage, train
-from edgepress.compress._training.processes import place
 from edgepress.errors import BadOption
 from edgepress.program import Program
 from edgepress.stage import Context, Outcome
@@ -41,7 +41,7 @@ class Distill(TrainingStage):
         answer = teacher.module()
 
         def loss(inputs: Tensors, logits: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:
-            place(answer, logits.device)
+            graph.place(answer.graph_module, logits.device)
             with torch.no_grad():
                 target = answer(*inputs)
             soft = divergence(

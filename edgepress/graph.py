@@ -203,3 +203,14 @@ def copied(module: Module) -> Module:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
         return copy.deepcopy(module)
+
+
+def place(module: GraphModule, device: torch.device) -> None:
+    """Move a graph's weights to `device`, and the tensors that it makes on the way."""
+    if all(tensor.device == device for tensor in module.state_dict().values()):
+        return
+    module.to(device)
+    for node in module.graph.nodes:
+        if "device" in node.kwargs:
+            node.update_kwarg("device", device)
+    module.recompile()

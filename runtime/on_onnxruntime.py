@@ -1,4 +1,4 @@
-"""ONNX Runtime on the CPU."""
+"""ONNX Runtime, on the CPU or on a CUDA device."""
 
 from __future__ import annotations
 
@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgepress import plugins
+from edgepress.devices.cpu import Cpu
+from edgepress.devices.cuda import Cuda
 from edgepress.errors import BadInput, DeviceFailed
 from edgepress.layer_output import LayerOutput
 from edgepress.runtime._runner import LayerTime, Runner
+from edgepress.runtime._target import Target
 
 if TYPE_CHECKING:
     from edgepress.runtime._onnx_taps import Tap
@@ -24,10 +27,12 @@ PROFILED_NODE = "_kernel_time"
 
 
 class OnnxRuntimeRunner(Runner):
-    """One session with every graph optimisation; inputs and outputs are bound before the run."""
+    """One session with every graph optimisation; inputs and outputs are bound before the run, where they are computed:
+    on a GPU, copies are outside of `invoke`, which waits until the GPU is done."""
 
     formats = ("onnx",)
     requires = ("onnxruntime",)
+    devices = (Cpu, Cuda)
 
     def open(self) -> None:
         self._session = self._new_session(str(self.artifact.path))
@@ -41,12 +46,30 @@ class OnnxRuntimeRunner(Runner):
         # A bound array is read in place: the session keeps no reference, so we do.
         self._inputs = [np.ascontiguousarray(array) for array in arrays]
         for node, array in zip(self._session.get_inputs(), self._inputs, strict=True):
-            self._binding.bind_cpu_input(node.name, array)
+            self._bind(node.name, array)
         for node in self._session.get_outputs():
-            self._binding.bind_output(node.name, "cpu")
+            self._binding.bind_output(node.name, *self._place())
+
+    def _bind(self, name: str, array: np.ndarray) -> None:
+        if not isinstance(self.target.device, Cuda):
+            self._binding.bind_cpu_input(name, array)
+            return
+        import onnxruntime
+
+        value = onnxruntime.OrtValue.ortvalue_from_numpy(array, *self._place())
+        self._binding.bind_ortvalue_input(name, value)
+
+    def _place(self) -> tuple[str, int]:
+        device = self.target.device
+        return ("cuda", device.index) if isinstance(device, Cuda) else ("cpu", 0)
 
     def invoke(self) -> None:
-        self._executed(lambda: self._session.run_with_iobinding(self._binding))
+        self._executed(self._run_bound)
+
+    def _run_bound(self) -> None:
+        self._session.run_with_iobinding(self._binding)
+        if isinstance(self.target.device, Cuda):
+            self._binding.synchronize_outputs()
 
     def read_outputs(self) -> tuple[np.ndarray, ...]:
         return tuple(self._binding.copy_outputs_to_cpu())
@@ -103,14 +126,35 @@ class OnnxRuntimeRunner(Runner):
         if profile_prefix:
             options.enable_profiling = True
             options.profile_file_prefix = profile_prefix
+        providers = _providers(self.target)
         try:
-            return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+            return onnxruntime.InferenceSession(source, options, providers=providers)
         except Exception as error:  # the errors of ONNX Runtime share no base class
             raise BadInput(
                 f"ONNX Runtime {onnxruntime.__version__} refuses the file: {error}",
                 where=str(self.artifact.path),
                 hint="convert it again; --to onnx has an option `opset`",
             ) from None
+
+
+def _providers(target: Target) -> list[Any]:
+    """What executes the graph, the first choice first; DeviceFailed for a GPU that this ONNX Runtime cannot use.
+
+    Products of float32 matrices are not rounded to TF32: what is measured is what was verified.
+    """
+    import onnxruntime
+
+    cpu = "CPUExecutionProvider"
+    if not isinstance(target.device, Cuda):
+        return [cpu]
+    cuda = "CUDAExecutionProvider"
+    if cuda not in onnxruntime.get_available_providers():
+        raise DeviceFailed(
+            f"ONNX Runtime {onnxruntime.__version__} is built without CUDA.",
+            where=target.place,
+            hint="pip install onnxruntime-gpu in place of onnxruntime",
+        )
+    return [(cuda, {"device_id": target.device.index, "use_tf32": 0}), cpu]
 
 
 def _layer_times(events: Sequence[dict[str, Any]]) -> tuple[LayerTime, ...]:

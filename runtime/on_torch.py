@@ -1,4 +1,4 @@
-"""PyTorch itself, on the CPU: the reference that every other runner is compared with."""
+"""PyTorch itself: on the CPU, the reference that every other runner is compared with; or on a CUDA device."""
 
 from __future__ import annotations
 
@@ -11,8 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgepress.artifact import PROGRAM_FORMATS
+from edgepress.devices.cpu import Cpu
+from edgepress.devices.cuda import Cuda
+from edgepress.errors import DeviceFailed
 from edgepress.layer_output import LayerOutput
 from edgepress.runtime._runner import LayerTime, Runner
+from edgepress.runtime._target import Target
 
 if TYPE_CHECKING:
     import torch
@@ -20,15 +24,20 @@ if TYPE_CHECKING:
 
 
 class TorchRunner(Runner):
-    """Runs the captured graph in inference mode, an operator at a time."""
+    """Runs the captured graph in inference mode, an operator at a time. On a GPU, copies are outside of `invoke`, which
+    waits until the GPU is done; products of float32 matrices are not rounded to TF32 there."""
 
     formats = PROGRAM_FORMATS
     requires = ("torch",)
+    devices = (Cpu, Cuda)
 
     def open(self) -> None:
+        from edgepress import graph
         from edgepress.program import Program
 
+        self._device = _device(self.target)
         self._module: GraphModule = Program.load(self.artifact.path).graph_module()
+        graph.place(self._module, self._device)
         self._inputs: tuple[torch.Tensor, ...] = ()
         self._outputs: list[torch.Tensor] = []
 
@@ -38,17 +47,20 @@ class TorchRunner(Runner):
     def load_inputs(self, arrays: Sequence[np.ndarray]) -> None:
         import torch
 
-        self._inputs = tuple(torch.from_numpy(np.ascontiguousarray(array)) for array in arrays)
+        self._inputs = tuple(
+            torch.from_numpy(np.ascontiguousarray(array)).to(self._device) for array in arrays
+        )
 
     def invoke(self) -> None:
         import torch
 
         with torch.inference_mode(), _threads(self.threads):
             outputs = self._module(*self._inputs)
+            _wait(self._device)
         self._outputs = [outputs] if isinstance(outputs, torch.Tensor) else list(outputs)
 
     def read_outputs(self) -> tuple[np.ndarray, ...]:
-        return tuple(output.numpy().copy() for output in self._outputs)
+        return tuple(output.cpu().numpy().copy() for output in self._outputs)
 
     def read_layers(self, arrays: Sequence[np.ndarray]) -> tuple[LayerOutput, ...]:
         import torch
@@ -56,7 +68,9 @@ class TorchRunner(Runner):
         from edgepress import graph
 
         with _threads(self.threads):
-            return graph.layer_outputs(self._module, [torch.from_numpy(array) for array in arrays])
+            return graph.layer_outputs(
+                self._module, [torch.from_numpy(array).to(self._device) for array in arrays]
+            )
 
     def profile(self, runs: int) -> tuple[LayerTime, ...]:
         """Times of each ATen operator under the user's layer names, on the inputs loaded last."""
@@ -66,7 +80,7 @@ class TorchRunner(Runner):
 
         times_ms: dict[Node, list[float]] = {node: [] for node in graph.operators(self._module)}
         with torch.inference_mode(), _threads(self.threads):
-            timed = _timing_interpreter(self._module, times_ms)
+            timed = _timing_interpreter(self._module, times_ms, self._device)
             for _ in range(runs):
                 timed.run(*self._inputs)
         return tuple(
@@ -74,6 +88,29 @@ class TorchRunner(Runner):
             for node, samples in times_ms.items()
             if samples
         )
+
+
+def _device(target: Target) -> torch.device:
+    """Raises DeviceFailed for a GPU that PyTorch does not find."""
+    import torch
+
+    if not isinstance(target.device, Cuda):
+        return torch.device("cpu")
+    if target.device.index >= torch.cuda.device_count():
+        raise DeviceFailed(
+            f"PyTorch {torch.__version__} finds {torch.cuda.device_count()} CUDA devices here.",
+            where=target.place,
+            hint="a PyTorch built for CUDA, and a driver: nvidia-smi lists the devices",
+        )
+    return torch.device("cuda", target.device.index)
+
+
+def _wait(device: torch.device) -> None:
+    """Until a GPU has done what it was given."""
+    import torch
+
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
 @contextmanager
@@ -89,7 +126,7 @@ def _threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _timing_interpreter(module: GraphModule, times_ms: dict[Node, list[float]]) -> Any:
+def _timing_interpreter(module: GraphModule, times_ms: dict[Node, list[float]], device: torch.device) -> Any:
     """An interpreter of `module` that appends the duration of every node in `times_ms`."""
     import torch
 
@@ -97,6 +134,7 @@ def _timing_interpreter(module: GraphModule, times_ms: dict[Node, list[float]]) 
         def run_node(self, n: Node) -> Any:
             start = time.perf_counter()
             result = super().run_node(n)
+            _wait(device)
             if n in times_ms:
                 times_ms[n].append((time.perf_counter() - start) * 1e3)
             return result

@@ -10,13 +10,14 @@ from typing import Annotated, Literal
 import torch
 from annotated_types import Ge, Gt, Le, Lt
 
+from edgepress import graph
 from edgepress.compress._sharing.keep import KeepShared, shared_weights
 from edgepress.compress._sparse.zeros import KeepZeros, sparse_weights
 from edgepress.compress._training.augment import augment
 from edgepress.compress._training.checkpoint import Checkpoint
 from edgepress.compress._training.classification import check_scores, first_output
 from edgepress.compress._training.hook import Hooks, TrainingHook
-from edgepress.compress._training.processes import Processes, current, place
+from edgepress.compress._training.processes import Processes, current
 from edgepress.compress._training.state import Epoch, Training
 from edgepress.data import Batch, Split
 from edgepress.errors import BadInput, BadOption
@@ -96,7 +97,7 @@ def train_module(
     """Train `module`, a form of the program that a method has made, in place; as `train` does. Returns the results."""
     processes = current()
     torch.manual_seed(context.seed + processes.rank)
-    place(module, processes.device)
+    graph.place(module.graph_module, processes.device)
     has_state = type(hook) is not TrainingHook
     keep_zeros = KeepZeros(sparse_weights(program.history) - hook.prunes)
     keep_shared = KeepShared(shared_weights(program.history).keys() - hook.prunes)
@@ -119,7 +120,7 @@ def train_module(
     assert best is not None, "a hook lets the training end after the last step at the latest"
     loop.check_finite(best.loss or 0.0, best.number, loop.steps_per_epoch)
     module.load_state_dict(training.best_weights)
-    place(module, torch.device("cpu"))
+    graph.place(module.graph_module, torch.device("cpu"))
     results: dict[str, Value] = {
         "epochs": training.number,
         "best_epoch": best.number,

@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from typing import Any, TypeVar, cast
 
 import torch
-from torch.fx import GraphModule
 
 from edgepress import plugins
 from edgepress.trainable import Trainable
@@ -102,15 +101,3 @@ class Launched(Processes):
 def current() -> Processes:
     """The processes that this one belongs to."""
     return Launched() if LAUNCHED in os.environ else Processes()
-
-
-def place(module: Trainable, device: torch.device) -> None:
-    """Move `module` to `device`, and what its graph makes there on the way."""
-    if all(tensor.device == device for tensor in module.state_dict().values()):
-        return
-    module.to(device)
-    graph_module: GraphModule = module.graph_module
-    for node in graph_module.graph.nodes:
-        if "device" in node.kwargs:
-            node.update_kwarg("device", device)
-    graph_module.recompile()
