@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 import torch
-from annotated_types import Gt
 from torch import nn
 
-from edgepress.models._card import Card, card
-from edgepress.models._layers import initialise
+from edgepress.models._card import Card, Variant, card
+from edgepress.models._layers import Count, initialise
 from edgepress.preprocess import Preprocess
 
 Shortcut = Literal["projection", "padding"]
@@ -20,48 +19,49 @@ CIFAR10 = Preprocess(size=(32, 32), mean=(0.4914, 0.4822, 0.4465), std=(0.2470, 
 PAPER = "He et al., Deep Residual Learning for Image Recognition, CVPR 2016 (arXiv:1512.03385)"
 
 
-@card(
-    Card(
+def _card(parameters: int, macs: int, top1: float, *, padded: tuple[int, int]) -> Card:
+    """`padded` are parameters and MACs with padding shortcuts, as in the paper."""
+    options = {"shortcut": "padding"}
+    return Card(
         paper=PAPER,
-        parameters=272_474,
-        macs=40_813_184,
+        parameters=parameters,
+        macs=macs,
         dataset="CIFAR-10",
-        top1=91.25,
-        source="top-1 from the paper, table 6, with padding shortcuts (269,722 parameters, 40.55 M MACs); "
-        "the counts here are with projection shortcuts",
+        top1=top1,
+        source="top-1 from the paper, table 6, with padding shortcuts; the counts here are with projection shortcuts",
         preprocess=CIFAR10,
+        variants=(Variant(options=options, parameters=padded[0], macs=padded[1], top1=top1),),
     )
-)
-def resnet20(
-    *,
-    classes: Annotated[int, Gt(0)] = 10,
-    in_channels: Annotated[int, Gt(0)] = 3,
-    shortcut: Shortcut = "projection",
-) -> nn.Module:
+
+
+@card(_card(272_474, 40_813_184, 91.25, padded=(269_722, 40_551_040)))
+def resnet20(*, classes: Count = 10, in_channels: Count = 3, shortcut: Shortcut = "projection") -> nn.Module:
     """ResNet-20 for CIFAR: three stages of three basic blocks, 16, 32 and 64 channels."""
     return CifarResNet(3, classes, in_channels, shortcut)
 
 
-@card(
-    Card(
-        paper=PAPER,
-        parameters=855_770,
-        macs=125_747_840,
-        dataset="CIFAR-10",
-        top1=93.03,
-        source="top-1 from the paper, table 6, with padding shortcuts (853,018 parameters, 125.49 M MACs); "
-        "the counts here are with projection shortcuts",
-        preprocess=CIFAR10,
-    )
-)
-def resnet56(
-    *,
-    classes: Annotated[int, Gt(0)] = 10,
-    in_channels: Annotated[int, Gt(0)] = 3,
-    shortcut: Shortcut = "projection",
-) -> nn.Module:
+@card(_card(466_906, 69_124_736, 92.49, padded=(464_154, 68_862_592)))
+def resnet32(*, classes: Count = 10, in_channels: Count = 3, shortcut: Shortcut = "projection") -> nn.Module:
+    """ResNet-32 for CIFAR: three stages of five basic blocks, 16, 32 and 64 channels."""
+    return CifarResNet(5, classes, in_channels, shortcut)
+
+
+@card(_card(661_338, 97_436_288, 92.83, padded=(658_586, 97_174_144)))
+def resnet44(*, classes: Count = 10, in_channels: Count = 3, shortcut: Shortcut = "projection") -> nn.Module:
+    """ResNet-44 for CIFAR: three stages of seven basic blocks, 16, 32 and 64 channels."""
+    return CifarResNet(7, classes, in_channels, shortcut)
+
+
+@card(_card(855_770, 125_747_840, 93.03, padded=(853_018, 125_485_696)))
+def resnet56(*, classes: Count = 10, in_channels: Count = 3, shortcut: Shortcut = "projection") -> nn.Module:
     """ResNet-56 for CIFAR: three stages of nine basic blocks, 16, 32 and 64 channels."""
     return CifarResNet(9, classes, in_channels, shortcut)
+
+
+@card(_card(1_730_714, 253_149_824, 93.57, padded=(1_727_962, 252_887_680)))
+def resnet110(*, classes: Count = 10, in_channels: Count = 3, shortcut: Shortcut = "projection") -> nn.Module:
+    """ResNet-110 for CIFAR: three stages of eighteen basic blocks, 16, 32 and 64 channels."""
+    return CifarResNet(18, classes, in_channels, shortcut)
 
 
 class CifarResNet(nn.Module):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import nn
 
@@ -47,15 +49,23 @@ class SEBottleneck(Bottleneck):
 class Gate(nn.Module):
     """Every channel times a factor between 0 and 1: averaged, squeezed to fewer channels, excited to as many."""
 
-    def __init__(self, channels: int, squeezed: int) -> None:
+    def __init__(
+        self,
+        channels: int,
+        squeezed: int,
+        *,
+        activation: Callable[[], nn.Module] = nn.ReLU,
+        factor: Callable[[], nn.Module] = nn.Sigmoid,
+    ) -> None:
         super().__init__()
         self.avgpool = nn.AdaptiveAvgPool2d(1)
         self.fc1 = nn.Conv2d(channels, squeezed, 1)
+        self.activation = activation()
         self.fc2 = nn.Conv2d(squeezed, channels, 1)
-        self.activation = nn.ReLU()
-        self.scale_activation = nn.Sigmoid()
+        self.factor = factor()
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        factors = self.fc2(self.activation(self.fc1(self.avgpool(features))))
-        gated: torch.Tensor = features * self.scale_activation(factors)
+        gated: torch.Tensor = features * self.factor(
+            self.fc2(self.activation(self.fc1(self.avgpool(features))))
+        )
         return gated

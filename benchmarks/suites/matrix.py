@@ -32,7 +32,10 @@ from edgepress.runtime import Target
 NETWORKS: dict[str, tuple[int, ...]] = {
     "lenet5": (1, 32, 32), "mobilenet_v1": (3, 64, 64), "mobilenet_v2": (3, 64, 64), "resnet20": (3, 32, 32),
     "shufflenet_v2": (3, 64, 64), "squeezenet1_1": (3, 64, 64), "vgg11": (3, 32, 32), "resnet18": (3, 64, 64),
-    "se_resnet50": (3, 64, 64),
+    "se_resnet50": (3, 64, 64), "alexnet": (3, 96, 96), "zfnet": (3, 96, 96), "nin_cifar": (3, 32, 32),
+    "googlenet": (3, 64, 64), "inception_v3": (3, 99, 99), "inception_v4": (3, 99, 99), "densenet121": (3, 64, 64),
+    "xception": (3, 71, 71), "mobilenet_v3_small": (3, 64, 64), "shufflenet_v1": (3, 64, 64),
+    "nasnet_a_mobile": (3, 65, 65), "efficientnet_b0": (3, 64, 64),
 }  # fmt: skip
 """One of each family with pictures as small as it takes: what a format can do does not depend on their size."""
 PRECISIONS = ("float32", "int8")

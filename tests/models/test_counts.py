@@ -47,10 +47,3 @@ def test_the_captured_network_costs_what_the_module_does(name: str) -> None:
     measured = cost.measure(Program.capture(network, (torch.zeros(2, *small_zoo.card_shape(name)),)))
     assert (measured.parameters, measured.macs) == (card.parameters, card.macs)
     assert measured.uncounted == ()
-
-
-@pytest.mark.parametrize(
-    ("name", "parameters", "macs"), [("resnet20", 269_722, 40_551_040), ("resnet56", 853_018, 125_485_696)]
-)
-def test_padding_shortcuts_have_no_parameters(name: str, parameters: int, macs: int) -> None:
-    assert module_counts(models.find(name)(shortcut="padding"), (3, 32, 32)) == (parameters, macs)

@@ -134,9 +134,10 @@ def test_lenet_takes_pictures_of_other_sizes() -> None:
     assert network(torch.zeros(1, 3, 28, 28)).shape == (1, 10)
 
 
-def test_a_width_that_shufflenet_lacks_is_refused() -> None:
+@pytest.mark.parametrize("name", ["shufflenet_v1", "shufflenet_v2"])
+def test_a_width_that_shufflenet_lacks_is_refused(name: str) -> None:
     with pytest.raises(BadOption, match="0.3"):
-        models.find("shufflenet_v2")(width=0.3)
+        models.find(name)(width=0.3)
 
 
 def test_padding_shortcut_takes_every_second_pixel_between_zeros() -> None:
