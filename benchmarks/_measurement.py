@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from pydantic import TypeAdapter, ValidationError
 
 from edgepress.accuracy import Accuracy
 from edgepress.artifact import Precision, Verification
@@ -32,8 +31,8 @@ class Measurement:
     the warm-up, rose above what was resident before (None where the system does not tell).
     `cpu_ms` is the processor time of one timed `invoke` on average, all threads together: other work on the
     machine lengthens `latency_ms`, but hardly this.
-    `steps` are the stages and conversions in the artifact's history. The statistics are None when
-    there is no sample, as on an emulated target, where a millisecond means nothing.
+    `steps` are the stages and conversions in the artifact's history. On an emulated target a millisecond means
+    nothing: there are no samples, times are None, and so are the statistics.
     """
 
     name: str
@@ -51,8 +50,8 @@ class Measurement:
     rounds: int = 1
     comparison: str = ""
     warmup_runs: int = 0
-    load_ms: float
-    first_inference_ms: float
+    load_ms: float | None
+    first_inference_ms: float | None
     peak_memory_mb: float | None = None
     cpu_ms: float | None = None
     accuracy: Accuracy | None = None
@@ -116,6 +115,8 @@ class Measurement:
 
 def append(path: Path, measurements: Iterable[Measurement]) -> None:
     """Add one line each to the file, in a single write, so that a killed run leaves whole lines."""
+    from pydantic import TypeAdapter
+
     codec = TypeAdapter(Measurement)
     lines = b"".join(codec.dump_json(measurement) + b"\n" for measurement in measurements)
     try:
@@ -129,6 +130,8 @@ def append(path: Path, measurements: Iterable[Measurement]) -> None:
 
 def read(path: Path) -> list[Measurement]:
     """Every measurement in the file, oldest first; BadInput names the line that cannot be read."""
+    from pydantic import TypeAdapter, ValidationError
+
     codec = TypeAdapter(Measurement)
     found = []
     for number, line in enumerate(existing_file(path, "measurements file").read_bytes().splitlines(), 1):

@@ -13,12 +13,13 @@ from dataclasses import dataclass, field
 from typing import Annotated
 
 import numpy as np
-from annotated_types import Ge, Gt
 
 from edgepress.benchmarks import _warnings
+from edgepress.benchmarks._elsewhere import compare_elsewhere
 from edgepress.benchmarks._environment import Environment
 from edgepress.benchmarks._measurement import Measurement
 from edgepress.benchmarks._memory import PeakMemory
+from edgepress.bounds import Ge, Gt
 from edgepress.errors import BadInput
 from edgepress.progress import Progress, silent, track
 from edgepress.runtime import LayerTime, Runner
@@ -65,11 +66,35 @@ def compare(
     inputs: Sequence[np.ndarray] | None = None,
     progress: Progress = silent,
 ) -> list[Measurement]:
-    """Open all `runners` in this process and time them in turns, so that a slow spell hits all alike.
+    """Open all `runners` in one process of their device and time them in turns, so that a slow spell hits all alike.
 
     `inputs` fit every runner's signature (batch axis first); without them each gets random ones of
-    `protocol.batch` samples. Raises BadInput when they do not fit, and what opening a runner raises.
+    `protocol.batch` samples. Raises BadInput when they do not fit, and what opening a runner raises. Runners of
+    several devices are compared with those of their own: the devices take turns, one after the other.
     """
+    measured: dict[int, Measurement] = {}
+    for places in by_device(runners):
+        group = [runners[place] for place in places]
+        compare_group = _compare_here if group[0].target.device.here else compare_elsewhere
+        measured |= zip(places, compare_group(group, protocol, inputs, progress), strict=True)
+    return [measured[place] for place in range(len(runners))]
+
+
+def by_device(runners: Sequence[Runner]) -> list[list[int]]:
+    """The places of the runners in their sequence, together where they run in one process."""
+    groups: dict[object, list[int]] = {}
+    for place, runner in enumerate(runners):
+        device = runner.target.device
+        groups.setdefault("here" if device.here else (device, runner.target.python), []).append(place)
+    return list(groups.values())
+
+
+def _compare_here(
+    runners: Sequence[Runner],
+    protocol: Protocol,
+    inputs: Sequence[np.ndarray] | None,
+    progress: Progress,
+) -> list[Measurement]:
     environment = Environment.read()
     with ExitStack() as stack:
         entrants = []

@@ -1,7 +1,7 @@
 """A file (or folder) that some runtime loads, and the manifest that says what it is.
 
 The manifest lies beside it as `<file name>.manifest.json`. A `.pt2` and a `.epz` need none: they carry their own.
-No torch here: a board reads manifests with this.
+No torch here, and pydantic only where JSON is read or written: a device has neither.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import TypeAdapter, ValidationError
 
 from edgepress._archive_zip import read_member
 from edgepress.coding.file import CODED_FORMAT, read_text
@@ -129,6 +128,8 @@ def manifest_path(path: Path) -> Path:
 
 def encode(value: Any) -> str:
     """A dataclass of this project as JSON."""
+    from pydantic import TypeAdapter
+
     return TypeAdapter(type(value)).dump_json(value, indent=2).decode()
 
 
@@ -144,6 +145,8 @@ def program_manifest(path: Path) -> Manifest:
 
 
 def _decode(content: bytes, cls: type[Manifest], where: Path) -> Manifest:
+    from pydantic import TypeAdapter, ValidationError
+
     try:
         manifest = TypeAdapter(cls).validate_python(json.loads(content), strict=False)
         _check_signature(manifest.signature)

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from pydantic import JsonValue
+try:
+    from pydantic import JsonValue
+except ImportError:  # a device, which reads and writes no history
+    JsonValue = object  # type: ignore[assignment,misc]
 
 Value = JsonValue
 """What JSON and YAML can hold."""

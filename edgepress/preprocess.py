@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import numpy as np
-from annotated_types import Gt, Lt, MinLen
+
+from edgepress.bounds import Gt, Lt, MinLen
 
 Size = tuple[Annotated[int, Gt(0)], Annotated[int, Gt(0)]]
 

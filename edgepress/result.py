@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pydantic import TypeAdapter, ValidationError
-
 from edgepress.accuracy import Accuracy
 from edgepress.artifact import encode
 from edgepress.errors import BadInput
@@ -84,6 +82,8 @@ class RunResult:
     @classmethod
     def load(cls, folder: Path) -> RunResult:
         """Read the `result.json` of a run folder; BadInput when it is missing or does not fit."""
+        from pydantic import TypeAdapter, ValidationError
+
         path = existing_file(folder / RESULT_FILE, "result of a run")
         try:
             return TypeAdapter(cls).validate_json(path.read_bytes())

@@ -17,6 +17,9 @@ from typing import IO, Any
 
 import numpy as np
 
+READY = b"edgepress answers\n"
+"""The first words of an agent on a device: what a shell there prints as it starts comes before them."""
+
 LENGTH = struct.Struct("<Q")
 """In front of a message: the bytes of its head, which is JSON; the arrays follow as they lie in memory."""
 

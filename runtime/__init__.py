@@ -46,9 +46,10 @@ def find(name: str) -> type[Runner]:
     return found
 
 
-def runners_of(format: str) -> tuple[str, ...]:
-    """The backends that load files of this format."""
-    return tuple(name for name in names() if format in find(name).formats)
+def runners_of(format: str, *, portable: bool = False) -> tuple[str, ...]:
+    """The backends that load files of this format; where `portable`, those of them that run on other devices."""
+    able = {name: find(name) for name in names() if format in find(name).formats}
+    return tuple(name for name, found in able.items() if found.portable or not portable)
 
 
 def open(artifact: Artifact | str | Path, target: Target | str = Target(), threads: int = 1) -> Runner:
@@ -60,19 +61,27 @@ def open(artifact: Artifact | str | Path, target: Target | str = Target(), threa
         artifact = Artifact.open(artifact)
     if not isinstance(target, Target):
         target = Target.parse(target)
-    if not target.device.here:
-        raise UnsupportedTarget(f"Artifacts do not run on {target.place} from here.", where=str(target))
-    able = runners_of(artifact.format)
-    name = target.runner or (able[0] if able else "")
-    if name and name not in able:
-        find(name)
+    able = runners_of(artifact.format, portable=not target.device.here)
+    if target.runner and target.runner not in able:
+        find(target.runner)
         raise UnsupportedTarget(
-            f"{name} does not run .{artifact.format} files.",
+            f"{target.runner} does not run .{artifact.format} files{'' if target.device.here else ' on other devices'}.",
             where=str(artifact.path),
             hint=f"runners that do: {', '.join(able) or 'none'}",
         )
-    if not name:
-        raise UnsupportedTarget(f"No runner loads .{artifact.format} files.", where=str(artifact.path))
+    if not able:
+        raise UnsupportedTarget(
+            f"No runner loads .{artifact.format} files{'' if target.device.here else ' on other devices'}.",
+            where=str(artifact.path),
+        )
+    if not target.device.here:
+        from edgepress.runtime.remote import RemoteRunner
+
+        return RemoteRunner(artifact, target, threads, (target.runner,) if target.runner else able)
+    return _here(target.runner or able[0], artifact, target, threads)
+
+
+def _here(name: str, artifact: Artifact, target: Target, threads: int) -> Runner:
     runner = find(name)
     if not isinstance(target.device, runner.devices):
         raise UnsupportedTarget(

@@ -34,7 +34,8 @@ class Runner(ABC):
 
     A backend is one file `on_<name>.py` with one subclass. `formats` are the artifact formats it loads,
     `requires` the packages it imports (inside its methods), `extra` the extra of ours that installs them, `devices`
-    the kinds of device that it executes on from within this process.
+    the kinds of device that it executes on from within this process. Where `portable`, it needs nothing but NumPy
+    and its runtime, and so runs on other devices too.
     `load_inputs`, `invoke` and `read_outputs` are apart so that a benchmark times `invoke` alone.
     """
 
@@ -42,15 +43,15 @@ class Runner(ABC):
     requires: ClassVar[tuple[str, ...]] = ()
     extra: ClassVar[str] = ""
     devices: ClassVar[tuple[type[Device], ...]] = (Cpu,)
+    portable: ClassVar[bool] = True
 
     def __init__(self, artifact: Artifact, target: Target = Target(), threads: int = 1) -> None:
         self.artifact = artifact
         self.target = target
         self.threads = threads
 
-    @classmethod
-    def name(cls) -> str:
-        return cls.__module__.rpartition(".on_")[2]
+    def name(self) -> str:
+        return type(self).__module__.rpartition(".on_")[2]
 
     @classmethod
     def require(cls) -> None:

@@ -26,6 +26,7 @@ class CoreMLRunner(Runner):
 
     formats: ClassVar[tuple[str, ...]] = (COREML_FORMAT,)
     requires: ClassVar[tuple[str, ...]] = ("coremltools",)
+    portable: ClassVar[bool] = False
     extra: ClassVar[str] = "coreml"
 
     @classmethod

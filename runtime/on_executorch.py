@@ -33,6 +33,7 @@ class ExecuTorchRunner(Runner):
 
     formats: ClassVar[tuple[str, ...]] = ("pte",)
     requires: ClassVar[tuple[str, ...]] = ("executorch", "torch")
+    portable: ClassVar[bool] = False
     extra: ClassVar[str] = "executorch"
 
     def open(self) -> None:

@@ -23,6 +23,7 @@ class PaddleRunner(Runner):
     times beside the execution is one short message to the process and one back."""
 
     formats: ClassVar[tuple[str, ...]] = (PADDLE_FORMAT,)
+    portable: ClassVar[bool] = False
 
     @classmethod
     def require(cls) -> None:

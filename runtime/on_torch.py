@@ -30,6 +30,7 @@ class TorchRunner(Runner):
     formats = PROGRAM_FORMATS
     requires = ("torch",)
     devices = (Cpu, Cuda)
+    portable = False
 
     def open(self) -> None:
         from edgepress import graph

@@ -13,6 +13,7 @@ from edgepress.errors import UnknownName
 PACKAGE = "edgepress.cli"
 ORDER = (
     "doctor",
+    "devices",
     "models",
     "stages",
     "inspect",

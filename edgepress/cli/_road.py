@@ -17,7 +17,7 @@ from edgepress.cli._compression import MODEL, ORIGINAL, Compression
 from edgepress.cli._console import print_table, remark
 from edgepress.cli._conversion import convert_all
 from edgepress.cli._installed import require
-from edgepress.cli.benchmark import measure
+from edgepress.cli._measuring import measure
 from edgepress.program import Program
 from edgepress.progress import Progress
 from edgepress.result import RunResult

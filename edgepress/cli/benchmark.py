@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,9 +11,7 @@ from edgepress.cli._console import json_option, print_table, progress_bar, remar
 from edgepress.cli._inputs import DataInput, data_options
 
 if TYPE_CHECKING:
-    from edgepress.benchmarks import Measurement, Protocol
-    from edgepress.data import Data
-    from edgepress.progress import Progress
+    from edgepress.benchmarks import Measurement
     from edgepress.runtime import Runner
 
 MOST_THREADS = 1024
@@ -24,7 +21,12 @@ MOST_THREADS = 1024
 @click.command()
 @click.argument("artifacts", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
-    "--on", "targets", default="cpu", show_default=True, metavar="TARGET,...", help="cpu, cpu:RUNNER"
+    "--on",
+    "targets",
+    default="cpu",
+    show_default=True,
+    metavar="TARGET,...",
+    help="cpu, ssh://USER@HOST, adb:SERIAL, qemu:PROFILE, a name of edgepress devices; #RUNNER behind it.",
 )
 @click.option("--threads", default="1", show_default=True, metavar="N,...", help="Thread counts to sweep.")
 @click.option(
@@ -36,6 +38,7 @@ MOST_THREADS = 1024
 @click.option(
     "-o", "--out", type=click.Path(path_type=Path), help="Append to measurements.jsonl in this folder."
 )
+@click.option("--resume", is_flag=True, help="Leave out devices of which the folder has all measurements.")
 @json_option
 def command(
     artifacts: tuple[Path, ...],
@@ -46,14 +49,17 @@ def command(
     data: DataInput,
     limit: int | None,
     out: Path | None,
+    resume: bool,
     as_json: bool,
 ) -> None:
     """Time each ARTIFACT (a .pt2 or a converted file) on every target and thread count.
 
-    All of them take turns, so that a slow spell of the machine hits all alike; ratios are to the first.
+    All on one device take turns, so that a slow spell of the machine hits all alike; ratios are to the device's first.
+    The devices follow one another; where one fails, what was measured before is kept, and --resume goes on.
     With --data the accuracy is measured on the runtime too. --json prints one line a measurement.
     """
     from edgepress import benchmarks
+    from edgepress.cli._measuring import Measuring
     from edgepress.files import check_writable
     from edgepress.options import build, parse
 
@@ -63,31 +69,16 @@ def command(
     runners = _runners(artifacts, targets, threads)
     folder = out or artifacts[0].parent
     check_writable(folder)
+    measuring = Measuring(
+        protocol=build(benchmarks.Protocol, given, where="--protocol"),
+        folder=folder,
+        data=data.open(),
+        limit=limit,
+        resume=resume,
+    )
     with progress_bar() as progress:
-        measured = measure(
-            runners, build(benchmarks.Protocol, given, where="--protocol"), data.open(), limit, progress
-        )
-    benchmarks.append(folder / benchmarks.MEASUREMENTS_FILE, measured)
+        measured = measuring.run(runners, progress)
     _show(measured, as_json, per_layer)
-
-
-def measure(
-    runners: list[Runner], protocol: Protocol, data: Data | None, limit: int | None, progress: Progress
-) -> list[Measurement]:
-    """Time the runners in turns; with labelled data, measure each one's accuracy too."""
-    from edgepress import benchmarks
-    from edgepress.accuracy import can_evaluate, evaluate
-
-    measured = benchmarks.compare(runners, protocol, progress=progress)
-    with_accuracy = []
-    for runner, measurement in zip(runners, measured, strict=True):
-        preprocess = runner.artifact.manifest.preprocess
-        if data is None or not can_evaluate(data, preprocess):
-            return measured
-        with runner:
-            accuracy = evaluate(runner.run, data, preprocess, limit=limit, progress=progress)
-        with_accuracy.append(dataclasses.replace(measurement, accuracy=accuracy))
-    return with_accuracy
 
 
 def _runners(artifacts: tuple[Path, ...], targets: str, threads: str) -> list[Runner]:
@@ -114,8 +105,6 @@ def _runners(artifacts: tuple[Path, ...], targets: str, threads: str) -> list[Ru
 
 
 def _show(measured: list[Measurement], as_json: bool, per_layer: bool) -> None:
-    from edgepress.benchmarks import ratio
-
     if as_json:
         from pydantic import TypeAdapter
 
@@ -124,6 +113,7 @@ def _show(measured: list[Measurement], as_json: bool, per_layer: bool) -> None:
         return
     columns = [
         "file",
+        "device",
         "runner",
         "threads",
         "bytes",
@@ -134,26 +124,30 @@ def _show(measured: list[Measurement], as_json: bool, per_layer: bool) -> None:
         "95 %",
         "top-1, %",
     ]
-    print_table(columns, [_row(measurement, ratio(measured[0], measurement)) for measurement in measured])
+    print_table(columns, [_row(measurement, measured) for measurement in measured])
     for measurement in measured:
         for warning in measurement.warnings:
-            remark(f"{measurement.name} on {measurement.runner}: {warning}")
+            remark(f"{measurement.name} on {measurement.target}, {measurement.runner}: {warning}")
         if per_layer:
             rows = [[layer.name, layer.type, f"{layer.latency_ms:.4f}"] for layer in measurement.layers]
             print_table(["operator", "type", "ms"], rows, title=f"{measurement.name} on {measurement.runner}")
 
 
-def _row(measurement: Measurement, against: Any) -> list[str]:
-    accuracy = measurement.accuracy
+def _row(measurement: Measurement, measured: list[Measurement]) -> list[str]:
+    """The cells of one; its ratio is to the first on its device. A dash: this target does not tell."""
+    from edgepress.benchmarks import ratio
+
+    first = next(other for other in measured if other.target == measurement.target)
+    against = ratio(first, measurement) if first.latency_ms and measurement.latency_ms else None
+    times = (measurement.median_ms, measurement.p90_ms, measurement.p99_ms)
     return [
         measurement.name,
+        measurement.target,
         measurement.runner,
         str(measurement.threads),
         f"{measurement.size_bytes:,}",
-        f"{measurement.median_ms:.3f}",
-        f"{measurement.p90_ms:.3f}",
-        f"{measurement.p99_ms:.3f}",
-        f"{against.value:.3f}",
-        f"{against.low:.3f} to {against.high:.3f}",
-        f"{accuracy.top1:.2f}" if accuracy else "",
+        *("-" if time_ms is None else f"{time_ms:.3f}" for time_ms in times),
+        f"{against.value:.3f}" if against else "-",
+        f"{against.low:.3f} to {against.high:.3f}" if against else "-",
+        f"{measurement.accuracy.top1:.2f}" if measurement.accuracy else "",
     ]

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
-from annotated_types import Ge, Gt, Lt
 
 from edgepress import plugins
+from edgepress.bounds import Ge, Gt, Lt
 from edgepress.errors import BadInput, UnknownName
 from edgepress.preprocess import Preprocess
 from edgepress.signature import Signature

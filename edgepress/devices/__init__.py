@@ -11,9 +11,11 @@ from edgepress import plugins
 from edgepress.devices._device import Device
 from edgepress.devices._launcher import Launcher
 from edgepress.devices._names import Named, add, named, remove
-from edgepress.devices._transport import Answer, Transport
+from edgepress.devices._transport import CANNOT_EXECUTE, NOT_FOUND, Answer, Transport
 
 __all__ = [
+    "CANNOT_EXECUTE",
+    "NOT_FOUND",
     "Answer",
     "Device",
     "Launcher",

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
 from edgepress.devices._launcher import Launcher
 from edgepress.devices._local import LocalTransport
 from edgepress.devices._transport import Transport
+from edgepress.errors import UnsupportedTarget
+from edgepress.progress import Progress, silent
 
 
 class Device(ABC):
@@ -31,10 +34,15 @@ class Device(ABC):
     def __str__(self) -> str:
         """The text that `parse` takes, with its kind."""
 
+    @classmethod
+    def setup(cls, progress: Progress = silent) -> None:
+        """Make on this machine what devices of this kind need of it; UnsupportedTarget where that is nothing."""
+        raise UnsupportedTarget(f"{cls.syntax} needs no setting up.", hint="edgepress devices show TARGET")
+
     def transport(self) -> Transport:
         """The way there, not connected yet."""
         return LocalTransport(str(self))
 
     def launcher(self) -> Launcher:
         """Raises BackendMissing, with the way to get it, where what it takes is not on this machine."""
-        return Launcher()
+        return Launcher(python=sys.executable) if self.here else Launcher()

@@ -131,6 +131,10 @@ class Transport(ABC):
                 path.write_text(content)
             return Machine.read(Path(folder), kernel)
 
+    def clean(self) -> None:
+        """Remove what we have put on the device: the folder `cache`, which is ours alone."""
+        self.check(["rm", "-rf", "--", str(self.cache())])
+
     def failure(self, answer: Answer, what: str) -> DeviceFailed:
         """Why a program of the device failed, in our words where they are known."""
         said = answer.errors

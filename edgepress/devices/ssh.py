@@ -102,8 +102,8 @@ class SshTransport(Transport):
     def cache(self) -> PurePosixPath:
         """In the user's cache folder there, as its own variables have it."""
         if self._cache is None:
-            print_home = 'printf %s "${XDG_CACHE_HOME:-$HOME/.cache}"'
-            self._cache = PurePosixPath(self.check(["sh", "-c", print_home]).decode(), "edgepress", "device")
+            printed = self.check(["sh", "-c", 'echo; echo "${XDG_CACHE_HOME:-$HOME/.cache}"']).decode()
+            self._cache = PurePosixPath(printed.splitlines()[-1], "edgepress", "device")
         return self._cache
 
     def lost(self, code: int, errors: str) -> DeviceFailed | None:

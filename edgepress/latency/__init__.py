@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import tempfile
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
@@ -15,6 +16,7 @@ from edgepress import benchmarks, convert, runtime
 from edgepress.artifact import PROGRAM_FORMATS, Artifact
 from edgepress.benchmarks import Protocol
 from edgepress.errors import BadOption, UnknownName, UnsupportedTarget
+from edgepress.latency._device import check_device
 from edgepress.latency._layer_probe import probe
 from edgepress.latency._layer_table import LayerTable
 from edgepress.latency._onnx_layer import write_layer
@@ -58,14 +60,14 @@ class TargetStopwatch:
         return tempfile.TemporaryDirectory(prefix="edgepress-latency-")
 
     def check(self, program: Program, target: str) -> None:
-        runner = _runner(target)
-        runner.require()
-        convert.check(program, _format(runner))
+        meant = _parsed(target)
+        runtime.find(meant.runner).require() if meant.device.here else check_device(meant)
+        convert.check(program, _format(meant.runner))
 
     def layers_ms(
         self, layers: Sequence[LayerShape], target: str, progress: Progress = silent
     ) -> tuple[float, ...]:
-        table = LayerTable.load(_runner(target), target, self.threads)
+        table = LayerTable.load(_parsed(target), self.threads)
         missing = [layer for layer in dict.fromkeys(layers) if layer not in table]
         for some in track(list(_groups(missing)), f"timing single layers on {target}", progress):
             table.add(zip(some, self._measured_ms(some, target), strict=True))
@@ -111,47 +113,54 @@ class TargetStopwatch:
 
     def _new_path(self, target: str) -> Path:
         self._files += 1
-        return Path(self._folder.name, f"{self._files}.{_format(_runner(target))}")
+        return Path(self._folder.name, f"{self._files}.{_format(_parsed(target).runner)}")
 
     def _opened(self, artifact: Artifact, target: str) -> Runner:
         return runtime.open(artifact, Target.parse(target), self.threads)
 
 
-def _runner(target: str) -> type[Runner]:
-    """The target's runner; BadOption where it names none, UnknownName where there is none of that name."""
+def _parsed(target: str) -> Target:
+    """The target; BadOption where it names no runner, UnknownName where there is none of that name."""
     try:
-        name = Target.parse(target).runner
+        meant = Target.parse(target)
     except UnknownName as error:
         raise UnknownName(error.kind, error.name, error.known, where="latency") from None
-    if not name:
+    if not meant.runner:
         raise BadOption(
             f"{target!r} does not say which runtime to time.",
             where="latency",
-            hint=", ".join(f"{target}:{timed}" for timed in _timed()),
+            hint=", ".join(str(replace(meant, runner=timed)) for timed in _timed(meant)),
         )
-    return runtime.find(name)
+    if runtime.find(meant.runner).portable or meant.device.here:
+        return meant
+    raise UnsupportedTarget(
+        f"{meant.runner} runs on this machine only.", where=f"latency {target}", hint=", ".join(_timed(meant))
+    )
 
 
-def _format(runner: type[Runner]) -> str:
+def _format(runner: str) -> str:
     """The format in which a network is written for the runner; UnsupportedTarget where we write none of its formats."""
     for format in _written(runner):
         return format
     raise UnsupportedTarget(
-        f"Networks cannot be timed on {runner.name()}: no conversion writes files for this runtime.",
+        f"Networks cannot be timed on {runner}: no conversion writes files for this runtime.",
         where="latency",
         hint=f"a target with one of these runners: {', '.join(_timed())}",
     )
 
 
-def _timed() -> list[str]:
-    """The runners that load a format we write."""
-    return [name for name in runtime.names() if _written(runtime.find(name))]
+def _timed(target: Target = Target()) -> list[str]:
+    """The runners that load a format we write, of those that run on the target's device."""
+    able = [name for name in runtime.names() if runtime.find(name).portable or target.device.here]
+    return [name for name in able if _written(name)]
 
 
-def _written(runner: type[Runner]) -> list[str]:
+def _written(runner: str) -> list[str]:
     """The formats of the runner that are made for it: a file that holds a whole Program is made for none."""
     return [
-        format for format in runner.formats if format in convert.formats() and format not in PROGRAM_FORMATS
+        format
+        for format in runtime.find(runner).formats
+        if format in convert.formats() and format not in PROGRAM_FORMATS
     ]
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import importlib.metadata
 import json
 import math
 import re
@@ -15,11 +14,11 @@ from collections.abc import Iterable
 from dataclasses import astuple, dataclass, field
 from pathlib import Path
 
-from edgepress.benchmarks import Environment
 from edgepress.cache import cache_folder
 from edgepress.errors import BadInput
 from edgepress.files import write_text
-from edgepress.runtime import Runner
+from edgepress.latency._device import device_conditions
+from edgepress.runtime import Target
 from edgepress.stopwatch import LayerShape
 
 
@@ -32,11 +31,11 @@ class LayerTable:
     latency_ms: dict[str, float] = field(default_factory=dict)
 
     @classmethod
-    def load(cls, runner: type[Runner], target: str, threads: int) -> LayerTable:
+    def load(cls, target: Target, threads: int) -> LayerTable:
         """What is known under these conditions; nothing where the file is missing, broken or another's."""
-        conditions = _conditions(runner, target, threads)
+        conditions = {"target": str(target), "threads": str(threads), **device_conditions(target)}
         digest = hashlib.sha256(json.dumps(conditions, sort_keys=True).encode()).hexdigest()
-        path = cache_folder("latency") / f"{re.sub(r'[^A-Za-z0-9]+', '-', target)}-{digest[:16]}.json"
+        path = cache_folder("latency") / f"{re.sub(r'[^A-Za-z0-9]+', '-', str(target))}-{digest[:16]}.json"
         return cls(path, conditions, _read(path, conditions))
 
     def __contains__(self, layer: LayerShape) -> bool:
@@ -54,18 +53,6 @@ class LayerTable:
         content = {"conditions": self.conditions, "latency_ms": self.latency_ms}
         with contextlib.suppress(BadInput):  # a cache that cannot be written costs time, and nothing else
             write_text(self.path, json.dumps(content, indent=1, sort_keys=True) + "\n")
-
-
-def _conditions(runner: type[Runner], target: str, threads: int) -> dict[str, str]:
-    environment = Environment.read()
-    versions = {package: importlib.metadata.version(package) for package in ("edgepress", *runner.requires)}
-    return {
-        "target": target,
-        "processor": environment.processor,
-        "machine": environment.machine,
-        "threads": str(threads),
-        **versions,
-    }
 
 
 def _read(path: Path, conditions: dict[str, str]) -> dict[str, float]:

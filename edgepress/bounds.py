@@ -1,0 +1,10 @@
+"""The bounds of options that travel to devices: where options are read, they are checked; a device reads none."""
+
+from __future__ import annotations
+
+try:
+    from annotated_types import Ge, Gt, Lt, MinLen
+except ImportError:  # a device, which has NumPy and a runtime, and for which any function of one value does
+    Ge = Gt = Lt = MinLen = repr  # type: ignore[assignment,misc]
+
+__all__ = ["Ge", "Gt", "Lt", "MinLen"]

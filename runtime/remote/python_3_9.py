@@ -1,0 +1,54 @@
+"""What our files use of Python 3.10, for boards whose system has 3.9."""
+
+from __future__ import annotations
+
+import builtins
+import dataclasses
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+PLAIN_ZIP, PLAIN_DATACLASS = builtins.zip, dataclasses.dataclass
+MISSING = object()
+
+
+def complete() -> None:
+    """Give this process `zip(strict=True)`, `itertools.pairwise` and `dataclass(kw_only=True)`."""
+    for module, name, added in (
+        (builtins, "zip", _zip),
+        (dataclasses, "dataclass", _dataclass),
+        (itertools, "pairwise", _pairwise),
+    ):
+        setattr(module, name, added)
+
+
+def _zip(*iterables: Iterable[Any], strict: bool = False) -> Iterator[tuple[Any, ...]]:
+    return _strictly(iterables) if strict else PLAIN_ZIP(*iterables)
+
+
+def _strictly(iterables: tuple[Iterable[Any], ...]) -> Iterator[tuple[Any, ...]]:
+    for row in itertools.zip_longest(*iterables, fillvalue=MISSING):
+        if any(value is MISSING for value in row):
+            raise ValueError("zip() arguments are not equally long")
+        yield row
+
+
+def _pairwise(items: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
+    first, second = itertools.tee(items)
+    next(second, None)
+    return PLAIN_ZIP(first, second)
+
+
+def _dataclass(cls: type | None = None, *, kw_only: bool = False, **options: bool) -> Any:
+    """Fields without a default go first: with keywords only, their order does not matter."""
+
+    def decorate(decorated: type) -> Any:
+        if kw_only:
+            written = decorated.__dict__.get("__annotations__", {})
+            decorated.__annotations__ = dict(
+                sorted(written.items(), key=lambda item: item[0] in vars(decorated))
+            )
+        make: Callable[..., Any] = PLAIN_DATACLASS
+        return make(decorated, **options)
+
+    return decorate if cls is None else decorate(cls)
