@@ -51,7 +51,7 @@ class Runner(ABC):
         self.threads = threads
 
     def name(self) -> str:
-        return type(self).__module__.rpartition(".on_")[2]
+        return _backend(type(self))
 
     @classmethod
     def require(cls) -> None:
@@ -104,7 +104,7 @@ class Runner(ABC):
         if cls.read_layers is Runner.read_layers:
             raise UnsupportedTarget(
                 "This runtime tells no intermediate outputs.",
-                where=f"runner {cls.name()}",
+                where=f"runner {_backend(cls)}",
                 hint="leave out --layers, or compare the same network's .onnx or .tflite file layer by layer",
             )
 
@@ -139,6 +139,10 @@ class Runner(ABC):
             piece = tuple(_padded(array[start : start + fixed], fixed) for array in arrays)
             signature.check_inputs(piece)
             yield piece
+
+
+def _backend(runner: type[Runner]) -> str:
+    return runner.__module__.rpartition(".on_")[2]
 
 
 def _check_counts(arrays: Sequence[np.ndarray]) -> None:
