@@ -52,8 +52,12 @@ runpy.run_path(script, run_name="__main__")
 
 def run_alone(bundle: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """The bundle's example, isolated from the user's environment and from edgepress."""
+    return _run(bundle, "-c", ALONE, str(bundle / "run.py"), *arguments)
+
+
+def _run(bundle: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-I", "-c", ALONE, str(bundle / "run.py"), *arguments],
+        [sys.executable, "-I", *words],
         cwd=bundle.parent,
         capture_output=True,
         text=True,
@@ -182,6 +186,16 @@ def test_a_tflite_bundle_has_its_own_layout_and_examples(
         raw = np.fromfile(bundle / "sample0.f32", np.float32)
         np.testing.assert_array_equal(raw.reshape(16, 16, 3), samples["input0"][0].transpose(1, 2, 0))
     assert "as expected" in run_alone(bundle).stdout
+
+
+def test_a_coded_networks_example_runs_with_edgepress(programs: dict[str, Program], tmp_path: Path) -> None:
+    artifact = written(programs["cut"], "epz", tmp_path)
+    bundle = tmp_path / "bundle"
+    assert run(["bundle", str(artifact.path), "-o", str(bundle)]) == 0
+    done = _run(bundle, str(bundle / "run.py"))
+    assert done.returncode == 0, done.stderr
+    # The same graph on the same kernels.
+    assert "3 samples: SQNR inf dB" in done.stdout
 
 
 def test_a_changed_network_is_noticed(artifact: Artifact, tmp_path: Path) -> None:
