@@ -6,7 +6,6 @@ import dataclasses
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from edgepress.artifact import Artifact, Manifest
 from edgepress.convert._converter import Converter
@@ -15,18 +14,7 @@ from edgepress.errors import UnsupportedModel
 from edgepress.isolation import run_script
 from edgepress.paddle_file import MEMBERS, PADDLE_FORMAT, write
 
-if TYPE_CHECKING:
-    import onnx
-
 TOOL = Path(__file__).parent / "_paddle" / "tool.py"
-IR_VERSION = 9
-"""The newest that onnx 1.15 reads; nothing that our files hold came later."""
-
-OPSET = 17
-"""The last in which reductions have their axes where x2paddle looks for them."""
-
-NO_BIAS = "no_bias"
-"""What a linear layer without a bias adds: x2paddle knows none without."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,9 +37,11 @@ class OnnxToPaddle(Converter[Artifact]):
 
     def write(self, source: Artifact, path: Path) -> Manifest:
         """Raises UnsupportedModel, with x2paddle's last words, for what it cannot convert."""
+        from edgepress.convert._paddle.older import older
+
         with tempfile.TemporaryDirectory(prefix="edgepress-") as name:
             folder = Path(name)
-            _write_older(source.path, folder / "model.onnx")
+            (folder / "model.onnx").write_bytes(older(source.path).SerializeToString())
             done = run_script(
                 TOOL, folder / "model.onnx", folder / "made", folder=folder, python=ENVIRONMENT.python
             )
@@ -69,38 +59,6 @@ class OnnxToPaddle(Converter[Artifact]):
             quality={},
             verification=None,
         )
-
-
-def _write_older(source: Path, path: Path) -> None:
-    """The same model as x2paddle takes it: of an older version, with every bias, without attributes that say nothing.
-
-    Raises UnsupportedModel for an operator that the older version lacks.
-    """
-    import numpy as np
-    import onnx
-    from onnx import numpy_helper, version_converter
-
-    try:
-        model = version_converter.convert_version(onnx.load(source), OPSET)
-    except (RuntimeError, ValueError) as error:
-        raise UnsupportedModel(
-            f"x2paddle reads ONNX of opset {OPSET}, which this network is too new for: {error}",
-            hint="--to onnx or --to tflite",
-        ) from error
-    model.ir_version = min(model.ir_version, IR_VERSION)
-    model.graph.initializer.append(numpy_helper.from_array(np.zeros(1, np.float32), NO_BIAS))
-    for node in model.graph.node:
-        if node.op_type == "Gemm" and len(node.input) == 2:
-            node.input.append(NO_BIAS)
-        for attribute in list(node.attribute):
-            if attribute.name == "noop_with_empty_axes" or _is_dense_pooling(node.op_type, attribute):
-                node.attribute.remove(attribute)
-    onnx.save(model, path)
-
-
-def _is_dense_pooling(kind: str, attribute: onnx.AttributeProto) -> bool:
-    """Dilations of 1, which x2paddle takes for others."""
-    return kind == "MaxPool" and attribute.name == "dilations" and set(attribute.ints) == {1}
 
 
 def _tools() -> dict[str, str]:

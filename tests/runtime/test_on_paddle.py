@@ -6,15 +6,19 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import onnx
+import onnxruntime
 import pytest
 import shared_data
 import tiny_networks
 import torch
 from torch import nn
 
-from edgepress import compress, convert, runtime
+from edgepress import compress, convert, models, runtime
 from edgepress.compress.quantize_static import QuantizeStatic
 from edgepress.convert import onnx_to_paddle
+from edgepress.convert._paddle.older import IR_VERSION, OPSET, older
 from edgepress.environments.paddle import ENVIRONMENT
 from edgepress.errors import BackendMissing, UnsupportedModel
 from edgepress.program import Program
@@ -51,6 +55,55 @@ def test_a_failure_of_x2paddle_is_told(tmp_path: Path, monkeypatch: pytest.Monke
 def test_a_linear_layer_without_bias(tmp_path: Path) -> None:
     network = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 4, bias=False))
     program = Program.capture(network, (torch.zeros(2, 3, 8, 8),))
+    with runtime.open(convert.to(program, "paddle", tmp_path / "model.paddle")) as runner:
+        comparison = runtime.compare(program.run, runner.run, [program.signature.example(2)])
+    assert comparison.sqnr_db > 80  # float sums in another order
+
+
+class Halves(nn.Module):
+    """Two pieces and three, of which each is used."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(3, 8, 3)
+
+    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        first, second = self.convolution(pictures).chunk(2, dim=1)
+        top, middle, bottom = (first * 2 + second).split((1, 2, 3), dim=2)
+        return top.mean((2, 3)) + middle.amax((2, 3)) - bottom.mean((2, 3))
+
+
+def test_pieces_are_slices_in_the_older_file(tmp_path: Path) -> None:
+    """onnx converts no Split; what it gives instead computes the same."""
+    program = Program.capture(Halves(), (torch.zeros(2, 3, 8, 8),))
+    source = convert.to(program, "onnx", tmp_path / "model.onnx").path
+    assert "Split" in {node.op_type for node in onnx.load(source).graph.node}
+    model = older(source)
+    assert (model.opset_import[0].version, model.ir_version) == (OPSET, IR_VERSION)
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    (inputs,) = program.signature.example(2)
+    (got,) = session.run(None, {session.get_inputs()[0].name: inputs})
+    np.testing.assert_allclose(got, program.run(inputs)[0], rtol=1e-5, atol=1e-6)
+
+
+def test_what_the_older_version_lacks_is_told_without_a_place_in_others_code(tmp_path: Path) -> None:
+    node = onnx.helper.make_node("Mish", ["x"], ["y"])  # since opset 18
+    ends = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1]) for name in "xy"]
+    graph = onnx.helper.make_graph([node], "graph", ends[:1], ends[1:])
+    onnx.save(
+        onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)]),
+        tmp_path / "model.onnx",
+    )
+    with pytest.raises(UnsupportedModel, match="too new for") as raised:
+        older(tmp_path / "model.onnx")
+    assert "Mish" in str(raised.value)
+    assert ".h:" not in str(raised.value)
+
+
+@needs_paddle
+@pytest.mark.slow
+def test_a_shuffled_network_gives_the_programs_outputs(tmp_path: Path) -> None:
+    program = models.load("shufflenet_v2")
     with runtime.open(convert.to(program, "paddle", tmp_path / "model.paddle")) as runner:
         comparison = runtime.compare(program.run, runner.run, [program.signature.example(2)])
     assert comparison.sqnr_db > 80  # float sums in another order
