@@ -123,7 +123,7 @@ def check(program: Program, recipe: Recipe, data: Data | None, stopwatch: Stopwa
 
 def _check_order(program: Program, recipe: Recipe) -> None:
     """Raise UnsupportedModel when a stage that works on float weights would get a quantized network."""
-    quantized_by = "the network already is" if program.precision == "int8" else ""
+    quantized_by = "the network already is" if program.quantized is not None else ""
     for number, stage in enumerate(recipe.stages, 1):
         if quantized_by and not stage.takes_int8:
             raise UnsupportedModel(

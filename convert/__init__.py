@@ -13,6 +13,7 @@ from typing import Any
 from edgepress import options as option_values
 from edgepress import plugins
 from edgepress.artifact import Artifact
+from edgepress.backend_fit import refuse_unfit
 from edgepress.convert._converter import Converter
 from edgepress.convert._reader import Reader
 from edgepress.convert._unsupported import UnsupportedOperator
@@ -105,6 +106,7 @@ def to(program: Program, format: str, path: Path, options: Mapping[str, Value] |
 
     Raises UnsupportedModel before any work for what the format lacks, BackendMissing for a package.
     """
+    refuse_unfit(program.quantized, format)
     *before, last = _converters(format, options)
     with tempfile.TemporaryDirectory(prefix="edgepress-") as folder:
         source: Program | Artifact = program
@@ -146,6 +148,7 @@ def _asked(
     program: Program, format: str, options: Mapping[str, Value] | None, here: bool
 ) -> Iterator[tuple[Converter[Any], Program | Artifact]]:
     """The edges on the way to `format`, each with what it starts from, as far as there are edges that ask anything."""
+    refuse_unfit(program.quantized, format)
     converters = _converters(format, options)
     for converter in converters:
         converter.require() if here else converter.require_to_ask()
@@ -166,7 +169,7 @@ def _between(converter: Converter[Any], folder: str) -> Path:
 def _converters(format: str, options: Mapping[str, Value] | None) -> list[Converter[Any]]:
     """The converters on the way to `format`; the options are the last one's."""
     *before, last = route(format)
-    ready = [find(*edge)() for edge in before]
+    ready = [find(*edge).on_the_way() for edge in before]
     return [*ready, option_values.build(find(*last), options or {}, where=f"--to {format}")]
 
 

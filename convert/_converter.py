@@ -27,6 +27,11 @@ class Converter(ABC, Generic[Source]):
         return start, end
 
     @classmethod
+    def on_the_way(cls) -> Converter[Source]:
+        """The edge as it is taken on the way to another format, whose converters read plainer files than runtimes do."""
+        return cls()
+
+    @classmethod
     def requires(cls) -> tuple[str, ...]:
         """The packages that `write` imports."""
         return ()

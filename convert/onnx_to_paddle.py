@@ -25,16 +25,6 @@ class OnnxToPaddle(Converter[Artifact]):
     def require(cls) -> None:
         ENVIRONMENT.require()
 
-    def check(self, source: Artifact) -> None:
-        """Raise UnsupportedModel for a quantized network."""
-        if source.manifest.precision == "int8":
-            raise UnsupportedModel(
-                "x2paddle reads no quantized network.",
-                where="--to paddle",
-                hint="convert the float network, or --to onnx",
-            )
-        super().check(source)
-
     def write(self, source: Artifact, path: Path) -> Manifest:
         """Raises UnsupportedModel, with x2paddle's last words, for what it cannot convert."""
         from edgepress.convert._paddle.older import older

@@ -15,16 +15,21 @@ from torch.fx import Node
 from edgepress import graph
 from edgepress.artifact import Manifest
 from edgepress.convert._converter import Converter
+from edgepress.convert._dynamic import take_dynamic
 from edgepress.convert._file_size import refuse_large
 from edgepress.convert._onnx_writing.activations import (
     make_activations_symmetric,
     shift_activations_to_uint8,
 )
+from edgepress.convert._onnx_writing.blocks import read_in_blocks
+from edgepress.convert._onnx_writing.dynamic import compute_dynamically
 from edgepress.convert._onnx_writing.names import name_as_in_program
 from edgepress.convert._onnx_writing.operators import translations
+from edgepress.convert._onnx_writing.pack import pack_small_integers
 from edgepress.convert._onnx_writing.quality import quality
 from edgepress.convert._onnx_writing.silence import quiet
 from edgepress.convert._onnx_writing.simplify import simplified
+from edgepress.convert._onnx_writing.stored import rounds_activations
 from edgepress.convert._onnx_writing.weights import unshare_zero_points
 from edgepress.convert._unsupported import UnsupportedOperator
 from edgepress.errors import UnsupportedModel
@@ -33,15 +38,20 @@ from edgepress.program import Program, tool_versions
 if TYPE_CHECKING:
     import onnx_ir
 
+OPSET_OF_SMALL_INTEGERS = 21
+"""The first with integers of 4 bits, blocks, and activations of 16 bits."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ProgramToOnnx(Converter[Program]):
     """One ONNX file with a dynamic batch, its nodes named after the user's layers.
 
-    opset: the ONNX operator set; 18 is what most runtimes of the last years read.
+    opset: the ONNX operator set; 18 is what most runtimes of the last years read. A network that needs a newer one
+        (packed or grouped weights, activations of 16 bits) gets 21.
     activations: the type of quantized activations. x86 processors are about three times faster on uint8; the two
         are exactly equivalent, as every zero point moves by 128. symmetric is int8 about zero, which TensorRT wants:
         the same ranges, at up to twice the step.
+    packed: store 4-bit weights two in a byte, which takes opset 21.
     simplify: fold what can be folded with onnxsim. Where that fails or changes an output, the file stays as it was,
         and the manifest notes why.
     """
@@ -49,6 +59,11 @@ class ProgramToOnnx(Converter[Program]):
     opset: Annotated[int, Ge(18), Le(23)] = 18
     activations: Literal["uint8", "int8", "symmetric"] = "uint8"
     simplify: bool = False
+    packed: bool = True
+
+    @classmethod
+    def on_the_way(cls) -> ProgramToOnnx:
+        return cls(packed=False)
 
     @classmethod
     def requires(cls) -> tuple[str, ...]:
@@ -58,20 +73,15 @@ class ProgramToOnnx(Converter[Program]):
         from edgepress.convert._onnx_writing.missing import missing
 
         refuse_large(source)
-        return missing(source, self.opset)
+        return missing(_without_dynamic(source), self._opset(source))
 
     def write(self, source: Program, path: Path) -> Manifest:
         """Raises UnsupportedModel, naming the user's layer, for an operator that ONNX lacks."""
         import onnx
         import onnx_ir
 
-        model = _export(source, self.opset)
-        name_as_in_program(model, source)
-        unshare_zero_points(model)
-        if self.activations == "uint8":
-            shift_activations_to_uint8(model)
-        elif self.activations == "symmetric":
-            make_activations_symmetric(model)
+        model = self._model(source)
+        stored = source.quantized is not None and source.quantized.activations == "float"
         proto = onnx_ir.to_proto(model)
         note = ""
         if self.simplify:
@@ -80,13 +90,47 @@ class ProgramToOnnx(Converter[Program]):
         return Manifest(
             format="onnx",
             signature=source.signature,
-            precision=source.precision,
+            precision="int8" if stored and rounds_activations(model) else source.precision,
+            quantized=source.quantized,
             preprocess=source.preprocess,
             labels=source.labels,
             tools=tool_versions("onnx", "onnxscript"),
             quality=quality(path),
             notes=(note,) if note else (),
         )
+
+    def _model(self, source: Program) -> onnx_ir.Model:
+        plain = _without_dynamic(source)
+        model = _export(plain, self._opset(source))
+        name_as_in_program(model, plain)
+        unshare_zero_points(model)
+        if self.activations == "uint8":
+            shift_activations_to_uint8(model)
+        elif self.activations == "symmetric":
+            make_activations_symmetric(model)
+        read_in_blocks(model)
+        if source.quantized is not None and source.quantized.activations == "dynamic":
+            compute_dynamically(model)
+        if self.packed:
+            pack_small_integers(model)
+        return model
+
+    def _opset(self, source: Program) -> int:
+        form = source.quantized
+        if form is None:
+            return self.opset
+        packed = self.packed and min(form.weight_bits, default=8) <= 4
+        needed = packed or form.grouped or form.activations == "int16"
+        return max(self.opset, OPSET_OF_SMALL_INTEGERS) if needed else self.opset
+
+
+def _without_dynamic(program: Program) -> Program:
+    """The program with float activations where their scale is found while it runs: layers get that in the ONNX graph."""
+    if program.quantized is None or program.quantized.activations != "dynamic":
+        return program
+    module = program.graph_module()
+    take_dynamic(module)
+    return program.replace(module)
 
 
 def _export(program: Program, opset: int) -> onnx_ir.Model:

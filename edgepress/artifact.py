@@ -21,6 +21,7 @@ from edgepress.errors import BadInput
 from edgepress.files import sha256, write_text
 from edgepress.history import History, Value
 from edgepress.preprocess import Preprocess
+from edgepress.quantized_form import QuantizedForm
 from edgepress.signature import Signature
 
 PROGRAM_FORMAT = "pt2"
@@ -48,7 +49,8 @@ class Verification:
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
     """What a file is. `signature` is the Program's own (images NCHW) whatever the file's `layout`: a
-    Runner converts, so that every runner of the same network takes the same arrays. `quality` are the converter's
+    Runner converts, so that every runner of the same network takes the same arrays. `quantized` is the network's form,
+    whatever the file makes of it. `quality` are the converter's
     counts of what its runtimes do slowly, such as transposes. `bound_to` names the GPU and the versions outside of
     which the file does not load; it is empty for a file that runs anywhere. `notes` are for
     the user: for instance which step was left out, and why."""
@@ -57,6 +59,7 @@ class Manifest:
     signature: Signature
     layout: Layout = "NCHW"
     precision: Precision = "float32"
+    quantized: QuantizedForm | None = None
     preprocess: Preprocess | None = None
     labels: tuple[str, ...] = ()
     history: History = History()

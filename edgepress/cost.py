@@ -147,6 +147,6 @@ def _weights(graph_module: GraphModule, node: Node, memory: Memory) -> Iterator[
             yield from _weights(graph_module, source, memory)
         tensor = graph.constant(graph_module, source)
         if tensor is not None:
-            quantized = node.target is graph.DEQUANTIZE_CHANNELS and source is node.args[0]
+            quantized = node.target in graph.DEQUANTIZE_WEIGHTS and source is node.args[0]
             is_parameter = quantized or isinstance(tensor, torch.nn.Parameter)
             yield _Weight(tensor, is_parameter)

@@ -17,6 +17,7 @@ import torch.ao.quantization.fx._decomposed  # noqa: F401  registers the operato
 from torch.fx import GraphModule, Node
 
 from edgepress.layer_output import LayerOutput
+from edgepress.quantized_form import Activations, QuantizedForm
 
 aten = torch.ops.aten
 decomposed = torch.ops.quantized_decomposed
@@ -26,7 +27,15 @@ Module = TypeVar("Module", bound=torch.nn.Module)
 QUANTIZE = decomposed.quantize_per_tensor.default
 DEQUANTIZE = decomposed.dequantize_per_tensor.default
 DEQUANTIZE_CHANNELS = decomposed.dequantize_per_channel.default
-"""Activations pass through QUANTIZE and DEQUANTIZE; an int8 weight, a buffer, through DEQUANTIZE_CHANNELS."""
+DEQUANTIZE_GROUPS = decomposed.dequantize_per_channel_group.default
+DEQUANTIZE_WEIGHTS = (DEQUANTIZE_CHANNELS, DEQUANTIZE_GROUPS)
+"""Activations pass through QUANTIZE and DEQUANTIZE; an int8 weight, a buffer, through DEQUANTIZE_CHANNELS, or through
+DEQUANTIZE_GROUPS where every `group_size` inputs of an output have a scale of their own."""
+
+FIND_SCALE = decomposed.choose_qparams.tensor
+QUANTIZE_DYNAMIC = decomposed.quantize_per_tensor.tensor
+DEQUANTIZE_DYNAMIC = decomposed.dequantize_per_tensor.tensor
+"""The same with a scale that FIND_SCALE finds in the values while the network runs."""
 
 CONVOLUTIONS = (
     aten.conv1d.default,
@@ -147,7 +156,7 @@ def add_bias(graph_module: GraphModule, layer: Node, bias: torch.Tensor) -> None
 def weight_node(node: Node) -> Node | None:
     """The `get_attr` node of the weight of a convolution or linear layer, seen through a dequantize."""
     weight = arguments(node).get("weight")
-    if isinstance(weight, Node) and weight.target is DEQUANTIZE_CHANNELS:
+    if isinstance(weight, Node) and weight.target in DEQUANTIZE_WEIGHTS:
         weight = weight.args[0]
     return weight if isinstance(weight, Node) and weight.op == "get_attr" else None
 
@@ -156,6 +165,23 @@ def weight_name(node: Node) -> str:
     """The parameter that is the weight of a convolution or linear layer; "" where there is none, or it is computed."""
     weight = weight_node(node) if node.target in WEIGHTED else None
     return "" if weight is None else str(weight.target)
+
+
+def quantized_form(graph_module: GraphModule) -> QuantizedForm | None:
+    """The form in which a network is quantized; None for a float one."""
+    nodes = list(operators(graph_module))
+    weights = [node for node in nodes if node.target in DEQUANTIZE_WEIGHTS]
+    static = {arguments(node)["dtype"] for node in nodes if node.target is QUANTIZE}
+    found: Activations = "float"
+    if any(node.target is QUANTIZE_DYNAMIC for node in nodes):
+        found = "dynamic"
+    elif static:
+        found = "int16" if torch.int16 in static else "int8"
+    elif not weights:
+        return None
+    bits = {int(arguments(node)["quant_max"]).bit_length() + 1 for node in weights}
+    grouped = any(node.target is DEQUANTIZE_GROUPS for node in weights)
+    return QuantizedForm(found, tuple(sorted(bits)), grouped)
 
 
 def layer_name(node: Node) -> str:
@@ -178,7 +204,7 @@ def layer_outputs(graph_module: GraphModule, inputs: Sequence[torch.Tensor]) -> 
     class Recording(torch.fx.Interpreter):
         def run_node(self, n: Node) -> Any:
             result = super().run_node(n)
-            if n.op == "call_function" and n.target is not DEQUANTIZE_CHANNELS and _is_real(result):
+            if n.op == "call_function" and n.target not in DEQUANTIZE_WEIGHTS and _is_real(result):
                 # A copy: an operator that works in place may overwrite it.
                 found.append(LayerOutput(layer_name(n), op_name(n), result.float().numpy().copy()))
             return result

@@ -17,7 +17,7 @@ SAME_MEMORY = frozenset(
     {
         "view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze", "getitem", "dropout", "dropout_",
         "feature_dropout", "alpha_dropout", "contiguous", "alias", "detach", "detach_", "lift_fresh_copy",
-        "quantize_per_tensor", "dequantize_per_tensor",
+        "quantize_per_tensor", "dequantize_per_tensor", "choose_qparams",
     }
 )  # fmt: skip
 """Operators that hand on the tensor they are given, in evaluation."""

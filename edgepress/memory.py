@@ -14,6 +14,7 @@ aten = torch.ops.aten
 
 FUSED_ACTIVATIONS = frozenset({"relu", "relu_", "relu6", "hardtanh", "hardtanh_", "clamp", "clamp_"})
 BEFORE_ACTIVATION = (*graph.WEIGHTED, aten.batch_norm.default, aten.add.Tensor, aten.add_.Tensor)
+QUANTIZES = (graph.QUANTIZE, graph.QUANTIZE_DYNAMIC)
 
 
 class Memory:
@@ -90,9 +91,9 @@ class Memory:
 
 def _element_bytes(node: Node) -> int:
     """The size of one element where the tensor is kept: 1 when it is quantized there."""
-    if node.users and all(user.target is graph.QUANTIZE for user in node.users):
+    if node.users and all(user.target in QUANTIZES for user in node.users):
         return _element_bytes(next(iter(node.users)))
-    if node.target is graph.DEQUANTIZE:
+    if node.target in (graph.DEQUANTIZE, graph.DEQUANTIZE_DYNAMIC):
         return _element_bytes(node.all_input_nodes[0])
     value: Any = node.meta["val"]
     tensor: torch.Tensor = value[0] if isinstance(value, tuple | list) else value

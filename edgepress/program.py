@@ -37,6 +37,7 @@ from edgepress.files import existing_file, replacing
 from edgepress.history import History, Step
 from edgepress.layer_output import LayerOutput
 from edgepress.preprocess import Preprocess
+from edgepress.quantized_form import QuantizedForm
 from edgepress.signature import Signature, TensorSpec
 from edgepress.trainable import Trainable
 
@@ -105,6 +106,7 @@ class Program:
             format=PROGRAM_FORMAT,
             signature=self.signature,
             precision=self.precision,
+            quantized=self.quantized,
             preprocess=self.preprocess,
             labels=self.labels,
             history=self.history,
@@ -113,11 +115,16 @@ class Program:
 
     @functools.cached_property
     def precision(self) -> Precision:
-        """int8 when the graph holds quantize nodes, else the type of its parameters."""
-        if any(node.target is graph.QUANTIZE for node in self.exported.graph.nodes):
+        """What it computes in: int8 where activations are integers (of 16 bits, too), else the type of its parameters."""
+        if self.quantized is not None and self.quantized.activations != "float":
             return "int8"
         halves = (value.dtype == torch.float16 for value in self.exported.state_dict.values())
         return "float16" if any(halves) else "float32"
+
+    @functools.cached_property
+    def quantized(self) -> QuantizedForm | None:
+        """The form in which it is quantized; None for a float network."""
+        return graph.quantized_form(self.exported.graph_module)
 
     def graph_module(self) -> GraphModule:
         """A copy of the graph with parameters and buffers as attributes, free to edit."""

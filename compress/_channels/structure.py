@@ -94,7 +94,7 @@ class Structure:
 
 def read_structure(program: Program, parts: Parts = "auto") -> Structure:
     """Label `program`; raises UnsupportedModel for a quantized one and a graph that cannot be labelled safely."""
-    if program.precision == "int8":
+    if program.quantized is not None:
         raise UnsupportedModel("A quantized network cannot be pruned.", hint="prune first, then quantize")
     graph_module = program.graph_module()
     before = cost.measure(graph_module)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -33,12 +33,18 @@ def observe(
     Raises BadInput for no samples at all, samples that do not fit the signature, and NaN or infinity.
     """
     observer = _Observer(graph_module, watchers)
-    samples = 0
     with torch.inference_mode():
-        for batch in batches:
-            _check(batch, signature, samples)
+        for batch in checked(batches, signature):
             observer.run(*(torch.from_numpy(np.ascontiguousarray(array)) for array in batch.inputs))
-            samples += len(batch)
+
+
+def checked(batches: Iterable[Batch], signature: Signature) -> Iterator[Batch]:
+    """The same batches; BadInput for none at all, for one that does not fit the signature, and for NaN or infinity."""
+    samples = 0
+    for batch in batches:
+        _check(batch, signature, samples)
+        yield batch
+        samples += len(batch)
     if not samples:
         raise BadInput("There are no samples to calibrate with.", hint="give data with a calibrate split")
 

@@ -38,36 +38,42 @@ def _insert_pair(graph_module: GraphModule, tensor: Node, range: Range, readers:
     with graph_module.graph.inserting_after(quantized):
         dequantized = graph_module.graph.call_function(graph.DEQUANTIZE, (quantized, *arguments))
     for node in (quantized, dequantized):
-        _copy_origin(tensor, node)
+        copy_origin(tensor, node)
     for user in users:
         user.replace_input_with(tensor, dequantized)
 
 
 def _replace_weight(graph_module: GraphModule, layer: Node, result: QuantizedWeight) -> None:
     """The int8 buffer under the parameter's name, read through a dequantize by every layer that shares it."""
-    reader = layer.args[1]
-    assert isinstance(reader, Node)
+    reader = graph.weight_node(layer)
+    assert reader is not None, "the layers of a plan have stored weights"
     name = str(reader.target)
     owner, _, leaf = name.rpartition(".")
     delattr(graph_module.get_submodule(owner), leaf)
     graph.set_constant(graph_module, name, result.values)
     graph.set_constant(graph_module, f"{name}_scale", result.scales)
-    graph.set_constant(graph_module, f"{name}_zero_point", torch.zeros(len(result.scales), dtype=torch.int64))
+    graph.set_constant(graph_module, f"{name}_zero_point", torch.zeros_like(result.scales, dtype=torch.int64))
     with graph_module.graph.inserting_before(next(iter(graph_module.graph.nodes))):
         stored, scales, zero_points = (
             graph_module.graph.get_attr(f"{name}{suffix}") for suffix in ("", "_scale", "_zero_point")
         )
-        dequantized = graph_module.graph.call_function(
-            graph.DEQUANTIZE_CHANNELS,
-            (stored, scales, zero_points, 0, -result.limit, result.limit, torch.int8),
-        )
-    _copy_origin(layer, dequantized)
+        code = (-result.limit, result.limit, torch.int8)
+        if result.group_size is None:
+            dequantized = graph_module.graph.call_function(
+                graph.DEQUANTIZE_CHANNELS, (stored, scales, zero_points, 0, *code)
+            )
+        else:
+            dequantized = graph_module.graph.call_function(
+                graph.DEQUANTIZE_GROUPS,
+                (stored, scales, zero_points, *code, result.group_size, torch.float32),
+            )
+    copy_origin(layer, dequantized)
     for old in [node for node in graph_module.graph.nodes if node.op == "get_attr" and node.target == name]:
         if old is not stored:
             old.replace_all_uses_with(dequantized)
 
 
-def _copy_origin(source: Node, new: Node) -> None:
+def copy_origin(source: Node, new: Node) -> None:
     for key in ORIGIN:
         if key in source.meta:
             new.meta[key] = source.meta[key]

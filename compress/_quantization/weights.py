@@ -45,12 +45,17 @@ class WeightOptions:
 
 @dataclass(frozen=True)
 class QuantizedWeight:
-    """`values` int8 in the weight's shape (output channels first), `scales` float32, one for each output channel;
-    no value is larger than `limit`."""
+    """`values` int8 in the weight's shape (output channels first), `scales` float32, one for each output channel, or
+    in rows of one for every `group_size` inputs of it; no value is larger than `limit`."""
 
     values: torch.Tensor
     scales: torch.Tensor
     limit: int = Bits().weight_limit
+
+    @property
+    def group_size(self) -> int | None:
+        """None where an output channel has one scale."""
+        return None if self.scales.dim() == 1 else self.values.shape[1] // self.scales.shape[1]
 
     def restored(self) -> torch.Tensor:
         """The float64 weight that the integers stand for."""

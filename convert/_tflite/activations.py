@@ -235,4 +235,4 @@ def _in_the_code_of(draft: Draft, tensor: Tensor, value: float) -> Tensor:
     code: Quantization | None = tensor.quantization
     if code is None:
         return draft.constant(np.array(value, np.float32))
-    return draft.constant(np.array(code.integer(value), np.int8), quantization=code)
+    return draft.constant(np.array(code.integer(value), code.dtype), quantization=code)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch.fx import GraphModule, Node
 
@@ -22,6 +23,7 @@ CLAMPS: dict[tuple[float, float], Fused] = {
     (0.0, 6.0): "RELU6",
     (-1.0, 1.0): "RELU_N1_TO_1",
 }
+CODES: dict[torch.dtype, type[np.generic]] = {torch.int8: np.int8, torch.int16: np.int16}
 RELU = (aten.relu.default, aten.relu_.default)
 RELU6 = (aten.relu6.default, aten.relu6_.default)
 HARDTANH = (aten.hardtanh.default, aten.hardtanh_.default)
@@ -111,7 +113,7 @@ def quantizer(node: Node) -> Node | None:
 
 def quantization_of(node: Node) -> Quantization:
     values = arguments(node)
-    return per_tensor(values["scale"], values["zero_point"])
+    return per_tensor(values["scale"], values["zero_point"], CODES[values["dtype"]])
 
 
 def shape_at(node: Node, batch: int) -> tuple[int, ...]:

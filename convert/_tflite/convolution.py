@@ -58,8 +58,9 @@ def linear(call: Call, draft: Draft) -> Value:
         weight = dataclasses.replace(weight, values=weight.values[:, value.features])
     constants = layer_constants(draft, weight, draft.array(call.arguments["bias"]), value.tensor)
     made = options(
-        "FullyConnectedOptions", fusedActivationFunction=activation_code(call), keepNumDims=rank != 2
-    )
+        "FullyConnectedOptions", fusedActivationFunction=activation_code(call), keepNumDims=rank != 2,
+        asymmetricQuantizeInputs=constants[0].data is not None and draft.stored.weights == "read",
+    )  # fmt: skip
     shape = (*value.tensor.shape[:-1], weight.values.shape[0])
     return Value(draft.compute(Op.FULLY_CONNECTED, [value.tensor, *constants], shape, made), value.order)
 
@@ -139,6 +140,8 @@ def _convolved(call: Call, draft: Draft, value: Value, weight: Weight, windows: 
     data, padding = padded(draft, data, (rows, columns))
     depthwise = groups == data.shape[3] > 1
     weight = weight.transposed(OIHW_TO_1HWO if depthwise else OIHW_TO_OHWI)
+    if depthwise and draft.stored.weights == "read":
+        weight = dataclasses.replace(weight, limit=127)  # the kernel that takes floats has none of 4 bits
     constants = layer_constants(draft, weight, draft.array(call.arguments["bias"]), data)
     fields = {
         "padding": padding, "strideH": rows.stride, "strideW": columns.stride,

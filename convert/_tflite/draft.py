@@ -17,6 +17,7 @@ from edgepress.convert._tflite.model import OP_NAMES, Model, Op, Operation, Quan
 from edgepress.convert._tflite.simplify import size_at
 from edgepress.errors import UnsupportedModel
 from edgepress.graph import constant, layer_name, op_name, source_line
+from edgepress.quantized_form import QuantizedForm
 
 Int8 = Literal["never", "computes", "moves"]
 """How an operator takes int8: not at all; with a scale of its own for the result; or in the scale that comes in."""
@@ -76,6 +77,23 @@ def lower(
     return register
 
 
+@dataclass(frozen=True)
+class Stored:
+    """How integer weights lie in the file where their layer computes in float: as `floats`; as integers that are
+    `widened` before; or as integers that the kernel will `read`, which makes its input integers, too. `packed`: those
+    of 4 bits two in a byte."""
+
+    weights: Literal["floats", "widened", "read"]
+    packed: bool
+
+    @classmethod
+    def of(cls, form: QuantizedForm | None, packed: bool) -> Stored:
+        activations = form.activations if form is not None else "int8"
+        if activations == "float":
+            return cls("widened", packed)
+        return cls("read" if activations == "dynamic" else "floats", packed)
+
+
 COMBINING = {
     Op.ADD: "AddOptions", Op.SUB: "SubOptions", Op.MUL: "MulOptions", Op.DIV: "DivOptions", Op.POW: "PowOptions",
     Op.MAXIMUM: "MaximumMinimumOptions", Op.MINIMUM: "MaximumMinimumOptions", Op.FLOOR_MOD: "FloorModOptions",
@@ -88,8 +106,9 @@ class Draft:
     """Collects operations. `values` and `lists` (of what gives several) are by node; `int8` says whether the
     current call computes in int8."""
 
-    def __init__(self, graph_module: GraphModule) -> None:
+    def __init__(self, graph_module: GraphModule, stored: Stored) -> None:
         self.graph_module = graph_module
+        self.stored = stored
         self.model = Model()
         self.values: dict[Node, Value] = {}
         self.lists: dict[Node, list[Value]] = {}
@@ -139,10 +158,10 @@ class Draft:
         self, code: int, inputs: Sequence[Tensor], shape: Sequence[int], options: Any = None,
         quantization: Quantization | None = None,
     ) -> Tensor:  # fmt: skip
-        """Emit an operation whose result is float32, or int8 with `quantization` (else the call's) in an int8 call."""
+        """Emit an operation whose result is float32, or integers with `quantization` (else the call's) in an int8 call."""
         assert self._call is not None
-        dtype = np.dtype(np.int8 if self.int8 else np.float32)
         code_of = (quantization or self._call.quantization) if self.int8 else None
+        dtype = np.dtype(np.float32) if code_of is None else code_of.dtype
         return self.emit(
             code, inputs, Tensor(self._name(code), tuple(shape), dtype, quantization=code_of), options
         )

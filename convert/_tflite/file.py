@@ -9,7 +9,7 @@ import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from edgepress.convert._tflite.model import Model, Op, Operation, Quantization, Tensor
+from edgepress.convert._tflite.model import INT4, Model, Op, Operation, Quantization, Tensor
 
 SCHEMA_VERSION = 3
 IDENTIFIER = b"TFL3"
@@ -19,7 +19,9 @@ DATA_ALIGNMENT_BYTES = 16
 TENSOR_TYPES = {
     np.dtype(np.float32): schema.TensorType.FLOAT32,
     np.dtype(np.float16): schema.TensorType.FLOAT16,
+    INT4: schema.TensorType.INT4,
     np.dtype(np.int8): schema.TensorType.INT8,
+    np.dtype(np.int16): schema.TensorType.INT16,
     np.dtype(np.uint8): schema.TensorType.UINT8,
     np.dtype(np.int32): schema.TensorType.INT32,
     np.dtype(np.int64): schema.TensorType.INT64,
@@ -31,6 +33,16 @@ UNVERSIONED = {
 }  # fmt: skip
 """Operations whose first version takes int8 already; the others took it up in their second."""
 INT8_VERSIONS = {Op.CONV_2D: 3, Op.DEPTHWISE_CONV_2D: 3, Op.FULLY_CONNECTED: 4, Op.TRANSPOSE_CONV: 3}
+
+WEIGHTED_VERSIONS = {
+    Op.CONV_2D: (7, 5, 8), Op.DEPTHWISE_CONV_2D: (7, 6, 5), Op.FULLY_CONNECTED: (10, 12, 11),
+}  # fmt: skip
+"""Of layers with 4-bit weights, with integer weights and floats, and with int16 activations."""
+INT16_VERSIONS = {
+    Op.ADD: 4, Op.SUB: 5, Op.MUL: 4, Op.AVERAGE_POOL_2D: 3, Op.MAX_POOL_2D: 3, Op.CONCATENATION: 3, Op.TRANSPOSE: 5,
+    Op.SLICE: 4, Op.MEAN: 3, Op.PAD: 3, Op.PADV2: 3, Op.GATHER: 4, Op.SPLIT: 4, Op.QUANTIZE: 3, Op.DEQUANTIZE: 2,
+    Op.STRIDED_SLICE: 4, Op.RELU: 3, Op.MAXIMUM: 4, Op.MINIMUM: 4, Op.RESIZE_NEAREST_NEIGHBOR: 4,
+}  # fmt: skip
 
 
 def serialize(model: Model) -> bytes:
@@ -92,13 +104,21 @@ class _Buffers:
     def number(self, data: np.ndarray | None) -> int:
         if data is None:
             return 0
-        content = np.ascontiguousarray(data).tobytes()
+        content = np.ascontiguousarray(_packed(data) if data.dtype == INT4 else data).tobytes()
         if content not in self._numbers:
             buffer = _AlignedBuffer()
             buffer.data = content
             self._numbers[content] = len(self.found)
             self.found.append(buffer)
         return self._numbers[content]
+
+
+def _packed(data: np.ndarray) -> np.ndarray:
+    """Two 4-bit integers in each byte, the first in its lower half."""
+    flat = data.astype(np.int8).reshape(-1).view(np.uint8) & 15
+    pairs = np.pad(flat, (0, flat.size % 2)).reshape(-1, 2)
+    packed: np.ndarray = pairs[:, 0] | pairs[:, 1] << 4
+    return packed
 
 
 def _tensor(tensor: Tensor, name: str, buffers: _Buffers) -> Any:
@@ -156,9 +176,8 @@ def _tensor_map(name: str, index: int) -> Any:
     return made
 
 
-def _version(operation: Operation) -> int:
-    """The first version of the operation that does this: an older runtime then refuses the file
-    instead of misreading it."""
+def _first_version(operation: Operation) -> int:
+    """Of an operation between floats, int8 and whole numbers."""
     code, options, first = operation.code, operation.options, operation.inputs[0]
     int8 = any(tensor.dtype == np.int8 for tensor in operation.inputs)
     if code == Op.BROADCAST_TO:
@@ -181,6 +200,31 @@ def _version(operation: Operation) -> int:
         return INT8_VERSIONS.get(code, 1 if code in UNVERSIONED else 2)
     dilated = code == Op.DEPTHWISE_CONV_2D and (options.dilationHFactor, options.dilationWFactor) != (1, 1)
     return 2 if dilated else 1
+
+
+def _version(operation: Operation) -> int:
+    """The first version of the operation that does this: an older runtime then refuses the file
+    instead of misreading it."""
+    return _version_of_small_integers(operation) or _first_version(operation)
+
+
+def _version_of_small_integers(operation: Operation) -> int:
+    """Of what came after plain int8: 4-bit weights, floats times integers, and activations of 16 bits; 0 otherwise."""
+    code, first = operation.code, operation.inputs[0]
+    if code in WEIGHTED_VERSIONS:
+        int4, hybrid, int16 = WEIGHTED_VERSIONS[code]
+        weight = operation.inputs[1].dtype
+        if first.dtype == np.int16:
+            return int16
+        if weight == INT4:
+            return max(int4, hybrid) if first.dtype == np.float32 else int4
+        is_hybrid = first.dtype == np.float32 and weight == np.int8
+        return max(hybrid, _first_version(operation)) if is_hybrid else 0
+    if code == Op.DEQUANTIZE and first.quantization is not None and len(first.quantization.scales) > 1:
+        return 6 if first.dtype == INT4 else 5
+    if any(tensor.dtype == np.int16 for tensor in (*operation.inputs, *operation.outputs)):
+        return INT16_VERSIONS.get(code, 0)
+    return 0
 
 
 def _unique(names: Iterable[str]) -> list[str]:

@@ -9,6 +9,7 @@ import numpy as np
 from torch.fx import Node
 from torch.utils import _pytree
 
+from edgepress.convert._dynamic import take_dynamic
 from edgepress.convert._tflite import (  # noqa: F401  each registers the lowerings of its operators
     activations,
     arithmetic,
@@ -26,7 +27,7 @@ from edgepress.convert._tflite import (  # noqa: F401  each registers the loweri
 )
 from edgepress.convert._tflite.arithmetic import takes_int8
 from edgepress.convert._tflite.calls import Call, calls, quantization_of, quantizer, shape_at
-from edgepress.convert._tflite.draft import LOWERINGS, Draft, Value, options, unsupported
+from edgepress.convert._tflite.draft import LOWERINGS, Draft, Stored, Value, options, unsupported
 from edgepress.convert._tflite.layout import NHWC, plain, reordered
 from edgepress.convert._tflite.model import Model, Op, Tensor
 from edgepress.convert._tflite.parts import with_split_convolutions
@@ -46,11 +47,15 @@ KNOWN = LOWERINGS.keys() | {DEQUANTIZE_CHANNELS}
 DTYPES = ("float32", "int32", "int64", "uint8", "bool")
 
 
-def lowered(program: Program, batch: int, io: Io) -> Model | tuple[UnsupportedOperator, ...]:
+def lowered(
+    program: Program, batch: int, io: Io, packed: bool = True
+) -> Model | tuple[UnsupportedOperator, ...]:
     """The file's operations for a fixed `batch`, or every place that TFLite cannot run. Raises UnsupportedModel for
     what is not the matter of single operators."""
-    graph_module = spell_out(simplified(program.graph_module(), batch), batch, KNOWN)
-    draft = Draft(graph_module)
+    graph_module = program.graph_module()
+    take_dynamic(graph_module)
+    graph_module = spell_out(simplified(graph_module, batch), batch, KNOWN)
+    draft = Draft(graph_module, Stored.of(program.quantized, packed))
     images = holds_images(program)
     placeholders = [node for node in graph_module.graph.nodes if node.op == "placeholder"]
     for node, spec in zip(placeholders, program.signature.inputs, strict=True):
@@ -129,7 +134,8 @@ def _input(draft: Draft, node: Node, spec: TensorSpec, shape: tuple[int, ...], i
         pair = quantizer(node)
         if pair is None:
             raise _not_quantized(f"input {spec.name!r}")
-        code, dtype = quantization_of(pair), np.dtype(np.int8)
+        code = quantization_of(pair)
+        dtype = code.dtype
     tensor = Tensor(spec.name, tuple(shape[axis] for axis in order), dtype, quantization=code)
     draft.model.inputs.append((spec.name, tensor))
     return Value(tensor, order)

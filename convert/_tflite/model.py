@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
@@ -13,14 +14,19 @@ Op = schema.BuiltinOperator
 OP_NAMES = {code: name for name, code in vars(Op).items() if isinstance(code, int)}
 """BuiltinOperator code to its name in the schema."""
 
+INT4 = np.dtype(ml_dtypes.int4)
+"""Of 4-bit weights: a byte each here, two in a byte in the file."""
+
 
 @dataclass(frozen=True)
 class Quantization:
-    """real = (integer - zero_point) * scale, one scale a tensor, or one for each index of `axis`."""
+    """real = (integer - zero_point) * scale, one scale a tensor, or one for each index of `axis`. `dtype` is that of
+    activations, int8 or int16."""
 
     scales: tuple[float, ...]
     zero_points: tuple[int, ...]
     axis: int = 0
+    dtype: np.dtype[Any] = np.dtype(np.int8)
 
     @property
     def scale(self) -> float:
@@ -31,12 +37,17 @@ class Quantization:
         return self.zero_points[0]
 
     def integer(self, real: float) -> int:
-        """The int8 value nearest to `real`."""
-        return int(np.clip(round(real / self.scale) + self.zero_point, -128, 127))
+        """The integer nearest to `real`."""
+        ends = np.iinfo(self.dtype)
+        return int(np.clip(round(real / self.scale) + self.zero_point, ends.min, ends.max))
+
+    def lowest(self) -> float:
+        """The least real number that it can say."""
+        return float((np.iinfo(self.dtype).min - self.zero_point) * self.scale)
 
 
-def per_tensor(scale: float, zero_point: int) -> Quantization:
-    return Quantization((float(scale),), (int(zero_point),))
+def per_tensor(scale: float, zero_point: int, dtype: type[np.generic] = np.int8) -> Quantization:
+    return Quantization((float(scale),), (int(zero_point),), dtype=np.dtype(dtype))
 
 
 @dataclass(eq=False)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,8 +12,13 @@ from torch.fx import Node
 
 from edgepress.convert._tflite.calls import Call
 from edgepress.convert._tflite.draft import Draft, Value, options
-from edgepress.convert._tflite.model import Op, Quantization, Tensor, per_tensor
+from edgepress.convert._tflite.model import INT4, Op, Quantization, Tensor, per_tensor
 from edgepress.graph import DEQUANTIZE_CHANNELS, arguments
+
+LARGEST_INT4 = 7
+
+BIAS_TYPES = {np.dtype(np.int8): np.int32, np.dtype(np.int16): np.int64}
+"""By the type of what the layer reads."""
 
 LARGEST_BIAS = 2**30
 """The largest int32 that a bias is written as: half the range is left to the sum it starts."""
@@ -19,16 +26,18 @@ LARGEST_BIAS = 2**30
 
 @dataclass(frozen=True)
 class Weight:
-    """A layer's weight as the network has it; with `scales` (one for each index of `axis`) it is int8."""
+    """A layer's weight as the network has it; with `scales` (one for each index of `axis`) it is int8, of at most
+    `limit`."""
 
     name: str
     values: np.ndarray
     scales: np.ndarray | None = None
     axis: int = 0
+    limit: int = 127
 
     def transposed(self, permutation: tuple[int, ...]) -> Weight:
         values = self.values.transpose(permutation)
-        return Weight(self.name, values, self.scales, permutation.index(self.axis))
+        return dataclasses.replace(self, values=values, axis=permutation.index(self.axis))
 
     def real(self) -> np.ndarray:
         if self.scales is None:
@@ -52,13 +61,13 @@ def as_float(draft: Draft, value: Value) -> Value:
 
 
 def requantized(draft: Draft, value: Value, wanted: Quantization) -> Value:
-    """`value` as int8 in the code `wanted`."""
+    """`value` as integers in the code `wanted`."""
     tensor = value.tensor
     if tensor.quantization == wanted:
         return value
 
     def quantized() -> Tensor:
-        made = Tensor(f"{tensor.name}/quantize", tensor.shape, np.dtype(np.int8), quantization=wanted)
+        made = Tensor(f"{tensor.name}/quantize", tensor.shape, wanted.dtype, quantization=wanted)
         return draft.emit(Op.QUANTIZE, [tensor], made, options("QuantizeOptions"))
 
     return value.holding(draft.once((tensor, wanted), quantized))
@@ -136,7 +145,7 @@ def weight_of(draft: Draft, call: Call) -> Weight | None:
         assert scales is not None
         if zero_points is not None and zero_points.any():
             raise draft.unsupported("The int8 weight is not symmetric.", "quantize weights with zero point 0")
-        return Weight(str(values["input"].target), integers, scales, values["axis"])
+        return Weight(str(values["input"].target), integers, scales, values["axis"], values["quant_max"])
     array = draft.array(node)
     return None if array is None else Weight(str(node.target), array)
 
@@ -146,26 +155,50 @@ def layer_constants(
 ) -> tuple[Tensor, Tensor]:
     """The tensors of a weight already in the file's order, and of the layer's bias (zeros for None).
 
-    In int8 the bias is int32 with scale input x weight. Where that would not hold it (a channel of almost
-    zero weights), the channel's scale grows until it does; its integers shrink accordingly.
+    In int8 the bias is int32 with scale input x weight, with int16 activations it is int64. Where that would not hold
+    it (a channel of almost zero weights), the channel's scale grows until it does; its integers shrink accordingly.
     """
     channels = weight.values.shape[weight.axis]
     bias = np.zeros(channels, np.float32) if bias is None else bias
     bias_name = f"{weight.name.removesuffix('weight')}bias"
     if not draft.int8:
-        return draft.constant(weight.real(), weight.name), draft.constant(bias, bias_name)
+        return stored(draft, weight), draft.constant(bias, bias_name)
     assert weight.scales is not None
     assert data.quantization is not None
     old = weight.scales.astype(np.float64)
     scales = np.maximum(old, np.abs(bias) / (data.quantization.scale * LARGEST_BIAS))
     along_axis = [-1 if axis == weight.axis else 1 for axis in range(weight.values.ndim)]
-    integers = np.round(weight.values * (old / scales).reshape(along_axis)).astype(np.int8)
+    integers = np.round(weight.values * (old / scales).reshape(along_axis)).astype(_type(draft, weight))
     bias_scales = scales * data.quantization.scale
-    bias_integers = np.round(bias / bias_scales).astype(np.int32)
+    bias_integers = np.round(bias / bias_scales).astype(BIAS_TYPES[data.dtype])
     return (
         draft.constant(integers, weight.name, _per_channel(scales, weight.axis)),
         draft.constant(bias_integers, bias_name, _per_channel(bias_scales, 0)),
     )
+
+
+def stored(draft: Draft, weight: Weight) -> Tensor:
+    """A weight that is multiplied with floats, as `Stored` says."""
+    if weight.scales is None or draft.stored.weights == "floats":
+        return draft.constant(weight.real(), weight.name)
+    return _integers(draft, weight) if draft.stored.weights == "read" else widened(draft, weight)
+
+
+def widened(draft: Draft, weight: Weight) -> Tensor:
+    """Integers behind a DEQUANTIZE, which runs once."""
+    integers = _integers(draft, weight)
+    made = Tensor(f"{weight.name}/dequantize", integers.shape, np.dtype(np.float32))
+    return draft.emit(Op.DEQUANTIZE, [integers], made, options("DequantizeOptions"))
+
+
+def _integers(draft: Draft, weight: Weight) -> Tensor:
+    assert weight.scales is not None
+    code = _per_channel(weight.scales, weight.axis)
+    return draft.constant(weight.values.astype(_type(draft, weight)), weight.name, code)
+
+
+def _type(draft: Draft, weight: Weight) -> np.dtype[Any]:
+    return INT4 if draft.stored.packed and weight.limit <= LARGEST_INT4 else np.dtype(np.int8)
 
 
 def _per_channel(scales: np.ndarray, axis: int) -> Quantization:

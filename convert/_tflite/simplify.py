@@ -59,6 +59,9 @@ NORMALIZED = (
     aten.linear.default,
 )
 
+READ_INTEGERS = (*WEIGHTED, aten.embedding.default)
+"""Operators whose weight the file can hold as integers."""
+
 
 def simplified(graph_module: GraphModule, batch: int) -> GraphModule:
     """The same graph module, rewritten for a fixed `batch`; UnsupportedModel for a write in place that other views would see."""
@@ -136,7 +139,9 @@ def fold_constants(graph_module: GraphModule, batch: int) -> None:
                 known[node] = computed(node, known.__getitem__)
     for node, value in known.items():
         for user in list(node.users):
-            kept = node.op == "get_attr" or (node.target is DEQUANTIZE_CHANNELS and user.target in WEIGHTED)
+            kept = node.op == "get_attr" or (
+                node.target is DEQUANTIZE_CHANNELS and user.target in READ_INTEGERS
+            )
             if user not in known and not kept and isinstance(value, torch.Tensor):
                 user.replace_input_with(
                     node, _constant_before(graph_module, user, f"{node.name}_value", value)

@@ -12,6 +12,7 @@ from edgepress.convert._tflite.calls import Call
 from edgepress.convert._tflite.draft import Draft, Value, lower, options
 from edgepress.convert._tflite.layout import plain, reordered, reshaped
 from edgepress.convert._tflite.model import Op, Tensor
+from edgepress.convert._tflite.quantize import weight_of, widened
 from edgepress.graph import aten
 
 MOST_SLICES = 4
@@ -90,11 +91,11 @@ def _looked_up(draft: Draft, value: Value, dim: int, node: Node) -> Value:
 
 @lower(aten.embedding.default)
 def embedding(call: Call, draft: Draft) -> Value:
-    weight, indices = draft.array(call.arguments["weight"]), draft.value(call.arguments["indices"])
+    weight, indices = weight_of(draft, call), draft.value(call.arguments["indices"])
     if weight is None:
         raise draft.unsupported("The table is computed from the input.", "use a table that is a parameter")
-    table = draft.constant(weight, str(call.arguments["weight"].target))
-    shape = (*indices.tensor.shape, weight.shape[1])
+    table = draft.constant(weight.values, weight.name) if weight.scales is None else widened(draft, weight)
+    shape = (*indices.tensor.shape, weight.values.shape[1])
     made = draft.move(Op.GATHER, [table, indices.tensor], shape, options("GatherOptions", axis=0))
     return Value(made, (*indices.order, len(indices.order)))
 

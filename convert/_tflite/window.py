@@ -92,7 +92,7 @@ def pad(draft: Draft, tensor: Tensor, amounts: list[tuple[int, int]], fill: floa
     if fill == 0.0:
         return draft.move(Op.PAD, [tensor, sizes], shape, options("PadOptions"))
     code = tensor.quantization
-    entry = np.array(fill, tensor.dtype) if code is None else np.array(code.integer(fill), np.int8)
+    entry = np.array(fill, tensor.dtype) if code is None else np.array(code.integer(fill), code.dtype)
     return draft.move(
         Op.PADV2, [tensor, sizes, draft.constant(entry, quantization=code)], shape, options("PadV2Options")
     )
@@ -101,7 +101,7 @@ def pad(draft: Draft, tensor: Tensor, amounts: list[tuple[int, int]], fill: floa
 def lowest_number(tensor: Tensor) -> float:
     """A real number that is never greater than an entry of the tensor."""
     code = tensor.quantization
-    return float(np.finfo(np.float32).min) if code is None else (-128 - code.zero_point) * code.scale
+    return float(np.finfo(np.float32).min) if code is None else code.lowest()
 
 
 def _pad_rows(draft: Draft, tensor: Tensor, windows: Windows) -> Tensor:

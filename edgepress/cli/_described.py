@@ -53,6 +53,7 @@ def _facts(manifest: Manifest) -> dict[str, str]:
     checked = manifest.verification
     return {
         "format": f"{manifest.format}, {manifest.precision}, {manifest.layout}",
+        **({"quantized": manifest.quantized.name} if manifest.quantized else {}),
         "bytes": f"{manifest.size_bytes:,}",
         "sha-256": manifest.sha256,
         "history": ", ".join(manifest.history.names()),

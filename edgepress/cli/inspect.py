@@ -50,7 +50,7 @@ def command(model: ModelInput, formats: str | None, as_json: bool) -> None:
     program = model.load()
     measured = cost.measure(program)
     answers = [support(program, format) for format in wanted]
-    channels = None if program.precision == "int8" else prunable(program)
+    channels = None if program.quantized is not None else prunable(program)
     if as_json:
         facts = _json(program, measured, channels) | {"shared": shared(program)}
         print_json(file | facts | _json_support(program, answers))
@@ -84,9 +84,20 @@ def _show_support(program: Program, answers: list[Support]) -> None:
     )
     for answer in answers:
         if not answer.places:
-            click.echo(f"{answer.format:<24} {answer.verdict}")
+            click.echo(f"{answer.format:<24} {answer.verdict}{_computing(program, answer)}")
         for place in answer.places:
             click.echo(f"{answer.format:<24} {place.told(place.reason)}")
+
+
+def _computing(program: Program, answer: Support) -> str:
+    """What the format's runtime computes a quantized network in, where it takes it."""
+    from edgepress.backend_fit import FITS
+
+    fit = FITS.get(answer.format)
+    if program.quantized is None or fit is None or not answer.asked:
+        return ""
+    taken = fit.taken(program.quantized)
+    return f"; {fit.runtime} computes in {taken.how}" + (f". {taken.say}" if taken.say else "")
 
 
 def _json_support(program: Program, answers: list[Support]) -> dict[str, Any]:
@@ -108,6 +119,8 @@ def _show(program: Program, measured: Cost) -> None:
             click.echo(f"{kind:<16} {spec}")
     for name, value in _totals(measured).items():
         click.echo(f"{name:<24} {value:,}")
+    if program.quantized is not None:
+        click.echo(f"{'quantized':<24} {program.quantized.name}")
     click.echo(f"{'history':<24} {', '.join(program.history.names()) or 'captured only'}")
     for layer in measured.uncounted:
         click.echo(f"not counted: {layer.name} ({layer.type})")
@@ -159,6 +172,7 @@ def _json(program: Program, measured: Cost, channels: Prunable | None) -> dict[s
         "inputs": [str(spec) for spec in program.signature.inputs],
         "outputs": [str(spec) for spec in program.signature.outputs],
         "history": list(program.history.names()),
+        "quantized": program.quantized.name if program.quantized else None,
         **_totals(measured),
         "layers": [to_mapping(layer) for layer in measured.layers],
         "uncounted": [layer.name for layer in measured.uncounted],

@@ -52,6 +52,6 @@ def _options(cls: type[Any], group: Any = None, prefix: str = "") -> Iterator[tu
 def _type_text(written: object, meant: object) -> str:
     """The annotation as written, `Annotated[float, Gt(0)]` shortened to `float, Gt(0)`; but words are spelt out."""
     if typing.get_origin(meant) is typing.Literal:
-        return ", ".join(typing.get_args(meant))
+        return ", ".join(map(str, typing.get_args(meant)))
     text = str(written)
     return text.replace("Annotated[", "").replace("]", "", 1) if text.startswith("Annotated[") else text

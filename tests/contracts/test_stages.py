@@ -10,7 +10,8 @@ import pytest
 import tiny_networks
 
 from edgepress import compress, convert, options, plugins, runtime, stage
-from edgepress.errors import BackendMissing, UnknownName
+from edgepress.backend_fit import FITS
+from edgepress.errors import BackendMissing, UnknownName, UnsupportedModel
 from edgepress.program import Program
 from edgepress.recipe import Recipe
 from edgepress.runtime import compare, limit_db
@@ -102,6 +103,10 @@ def test_converts_and_runs_there(compressed: Program, format: str, tmp_path: Pat
         runtime.find(runtime.runners_of(format)[0]).require()
     except BackendMissing as error:
         pytest.skip(str(error))
+    if compressed.quantized is not None and FITS[format].taken(compressed.quantized).how == "nothing":
+        with pytest.raises(UnsupportedModel, match=compressed.quantized.name):
+            convert.check(compressed, format)
+        return
     artifact = convert.to(compressed, format, tmp_path / f"model.{format}")
     batches = [batch.inputs for batch in tiny_networks.Patches(32).batches("evaluate", None)]
     with runtime.open(artifact) as runner:
