@@ -1,0 +1,31 @@
+"""From what a detector's file gives to boxes: anchors, decoding and non-maximum suppression, beside the exported graph.
+
+NumPy only, for a board does this too. Boxes are x0, y0, x1, y1 in pixels of the network's input; classes count from 0,
+without the background. A `Reading` says how the outputs are to be read, and travels with the network to the last file.
+"""
+
+from __future__ import annotations
+
+from edgepress.detection._anchored import Anchored, Level, anchors
+from edgepress.detection._boxes import MOST_GROWTH, Detections, clipped, decoded, overlaps, suppressed
+from edgepress.detection._gridded import Gridded
+from edgepress.detection._regions import Regions
+from edgepress.detection._selection import Selection
+
+Reading = Anchored | Gridded | Regions
+
+__all__ = [
+    "MOST_GROWTH",
+    "Anchored",
+    "Detections",
+    "Gridded",
+    "Level",
+    "Reading",
+    "Regions",
+    "Selection",
+    "anchors",
+    "clipped",
+    "decoded",
+    "overlaps",
+    "suppressed",
+]
