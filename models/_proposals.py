@@ -146,20 +146,14 @@ class Parts(nn.Module):
         sampled = [
             taken(places, self._by_part(index)) * self._by_part(share).unsqueeze(1) for index, share in around
         ]
-        per_region = (
-            functools.reduce(torch.add, sampled)
-            .unflatten(2, (number, SAMPLES**2))
-            .mean(3)
-            .unflatten(0, (-1, count))
-        )
-        return per_region.mean(1).transpose(1, 2)
+        points = functools.reduce(torch.add, sampled).unflatten(2, (number, SAMPLES**2))
+        means: torch.Tensor = points.mean(3).unflatten(0, (-1, count)).mean(1).transpose(1, 2)
+        return means
 
     def _by_part(self, points: torch.Tensor) -> torch.Tensor:
         """N x k x points x points to (N * parts**2) x (k * points of one part)."""
         cells = points.unflatten(3, (self.parts, SAMPLES)).unflatten(2, (self.parts, SAMPLES))
-        by_part: torch.Tensor = (
-            cells.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2).flatten(2).flatten(0, 1)
-        )
+        by_part: torch.Tensor = cells.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2).flatten(0, 1)
         return by_part
 
 

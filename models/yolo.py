@@ -69,10 +69,10 @@ def _card(paper: str, parameters: int, macs: int, percent: float, source: str) -
     _card(
         V2,
         50_962_889,
-        0,
+        14_732_084_224,
         44.0,
-        "mAP at 544 x 544 from the paper, table 5; the authors' yolov2.weights hold 50,983,561 numbers, running "
-        "statistics included",
+        "mAP at 544 x 544 from the paper, table 5, and 62.94 billion operations at 608 x 608 from the authors' page; "
+        "their yolov2.weights hold 50,983,561 numbers, running statistics included",
     )
 )
 def yolov2(
@@ -86,7 +86,7 @@ def yolov2(
     _card(
         V3,
         61_949_149,
-        0,
+        32_932_037_632,
         55.3,
         "mAP and 65.86 billion operations from the authors' page; their yolov3.weights hold 62,001,757 numbers, running "
         "statistics included",
@@ -103,7 +103,7 @@ def yolov3(
     _card(
         V3,
         8_852_366,
-        0,
+        2_782_480_896,
         33.1,
         "mAP and 5.56 billion operations from the authors' page; their yolov3-tiny.weights hold 8,858,734 numbers, "
         "running statistics included",
