@@ -115,7 +115,7 @@ def check(program: Program, recipe: Recipe, data: Data | None, stopwatch: Stopwa
                 )
             if data.count(split) == 0:
                 raise BadInput(f"The data holds nothing to {split} with.", where=data.name)
-        if stage.needs_labels and data is not None:
+        if stage.requires_labels() and data is not None:
             _check_labelled(stage, program, data)
         stage.check(program)
         _check_targets(stage, program, stopwatch)

@@ -29,7 +29,7 @@ class Stage(ABC):
     The module's first line is the help text; the file's name is the stage's name. `shorthand` is the
     option that a bare value on the command line sets: `--distill self` is `--distill teacher=self`.
     `makes_int8` says that what comes out is quantized, `takes_int8` that this may also go in,
-    `needs_labels` that data without labels will not do: so a recipe is checked before it runs.
+    `needs_labels` that data without labels will not do, whatever the options: so a recipe is checked before it runs.
     """
 
     shorthand: ClassVar[str] = ""
@@ -46,6 +46,10 @@ class Stage(ABC):
     def needs(self) -> frozenset[Split]:
         """The splits of the data that `apply` reads with these options."""
         return frozenset()
+
+    def requires_labels(self) -> bool:
+        """Whether data without labels will not do with these options."""
+        return self.needs_labels
 
     def times_on(self) -> frozenset[str]:
         """The targets on which `apply` times networks with these options."""

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import torch
 from torch.fx import GraphModule, Node
 
 from edgepress import graph
+from edgepress.compress._low_bit.form import WeightForm, beside, call_behind
 from edgepress.compress._quantization.few_bits import range_of_step
 from edgepress.compress._quantization.insert import insert_pairs, insert_weights
 from edgepress.compress._quantization.layer import Layer
 from edgepress.compress._quantization.learned_steps import fake_quantize
 from edgepress.compress._quantization.plan import Plan
-from edgepress.compress._quantization.ranges import HIGHEST, LOWEST, Range
+from edgepress.compress._quantization.ranges import HIGHEST, LOWEST, SMALLEST_SCALE, Range
 from edgepress.compress._quantization.weights import (
     BIAS_LIMIT,
     QuantizedWeight,
@@ -27,6 +29,9 @@ from edgepress.trainable import Trainable
 
 SHARES, CALIBRATED = "edgepress_step_shares", "edgepress_calibrated_steps"
 """Where the learned and the constant half of a step are while the network trains."""
+
+Rounding = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, int, int], torch.Tensor]
+"""What fake_quantize is: of values, both halves of their step, and the integers' ends."""
 
 SMALLEST_SHARE = 2.0**-10
 """Of its calibrated self a step keeps at least this: it must stay positive."""
@@ -47,6 +52,7 @@ class Quantizer:
     name: str
     low: int
     high: int
+    rounding: Rounding = fake_quantize
 
     def step(self, module: torch.nn.Module) -> torch.Tensor:
         """The step as it is now: float32, a scalar or one for each channel."""
@@ -61,25 +67,35 @@ class Quantizer:
 
     def insert(self, graph_module: GraphModule, tensor: Node) -> Node:
         """A node that quantizes `tensor`, right behind it; nobody reads it yet."""
-        behind, halves = tensor, []
-        for holder in (SHARES, CALIBRATED):
-            with graph_module.graph.inserting_after(behind):
-                behind = graph_module.graph.get_attr(f"{holder}.{self.name}")
-            halves.append(behind)
-        with graph_module.graph.inserting_after(behind):
-            return graph_module.graph.call_function(fake_quantize, (tensor, *halves, self.low, self.high))
+        halves = [f"{holder}.{self.name}" for holder in (SHARES, CALIBRATED)]
+        return call_behind(graph_module, tensor, self.rounding, halves, (self.low, self.high))
 
     def _half(self, module: torch.nn.Module, holder: str) -> torch.Tensor:
         return _stored(module, f"{holder}.{self.name}")
 
 
 @dataclass(frozen=True)
+class LearnedSteps(WeightForm):
+    """Integers with a learned step for each channel."""
+
+    steps: Quantizer
+
+    def insert(self, graph_module: GraphModule, weight: Node, holder: str) -> Node:
+        return self.steps.insert(graph_module, weight)
+
+    def integers(self, module: torch.nn.Module, weight: torch.Tensor, holder: str) -> QuantizedWeight:
+        return nearest(weight, self.steps.step(module), self.steps.high)
+
+
+@dataclass(frozen=True)
 class _Weight:
-    """The names of a weight and its bias, and what quantizes the weight and what is multiplied by it."""
+    """The names of a weight and its bias, the weight's form and where it keeps what it needs, and what quantizes
+    the values that are multiplied by it."""
 
     name: str
     bias: str | None
-    own: Quantizer
+    form: WeightForm
+    holder: str
     inputs: Quantizer
 
 
@@ -93,18 +109,26 @@ class FakeQuantized(TrainingHook):
         plan: Plan,
         ranges: Mapping[Node, Range],
         layers: Mapping[Layer, WeightOptions],
+        forms: Mapping[Layer, WeightForm] = MappingProxyType({}),
+        one_bit: Rounding = fake_quantize,
     ) -> None:
-        """`ranges` holds one for each tensor of the plan, `layers` how each weight is quantized."""
+        """`ranges` holds one for each tensor of the plan, `layers` how each weight is quantized: with learned steps,
+        unless `forms` has another way. `one_bit` rounds the activations that have no more."""
+        self.forms = forms
         self._graph_module, self._plan, self._ranges = graph_module, plan, ranges
         self._before: dict[str, torch.Tensor] = {}
         self._inserted: list[Node] = []
         self._quantizers = 0
         sources = {layer: layer.node.all_input_nodes[0] for layer in layers}
-        weights = {layer: self._quantize_weight(layer, options) for layer, options in layers.items()}
-        self._activations = self._quantize_activations()
+        found = {
+            layer: forms.get(layer) or self._learned(layer, options) for layer, options in layers.items()
+        }
+        names = {layer: _names(layer) for layer in layers}
+        holders = {layer: self._insert_form(names[layer][0], form) for layer, form in found.items()}
+        self._activations = self._quantize_activations(one_bit)
         self._weights = {
-            layer: _Weight(name, bias, own, self._activations[sources[layer]])
-            for layer, (name, bias, own) in weights.items()
+            layer: _Weight(*names[layer], found[layer], holder, self._activations[sources[layer]])
+            for layer, holder in holders.items()
         }
         graph_module.recompile()
 
@@ -139,63 +163,74 @@ class FakeQuantized(TrainingHook):
         insert_weights(self._graph_module, weights)
         return ranges
 
-    def _quantize_weight(self, layer: Layer, options: WeightOptions) -> tuple[str, str | None, Quantizer]:
-        """For all that read the weight. Returns its name and that of the layer's bias as well."""
-        node, bias = graph.weight_node(layer.node), graph.arguments(layer.node)["bias"]
-        weight = graph.constant(self._graph_module, node)
-        assert node is not None, "the plan has layers with stored weights alone"
+    def _learned(self, layer: Layer, options: WeightOptions) -> LearnedSteps:
+        weight = graph.constant(self._graph_module, graph.weight_node(layer.node))
+        bias = graph.constant(self._graph_module, graph.arguments(layer.node)["bias"])
         assert weight is not None, "the plan has layers with stored weights alone"
         limit = options.bits.weight_limit
-        start = weight_scales(weight, graph.constant(self._graph_module, bias), layer.inputs, options)
-        quantizer = self._added(start, -limit, limit, learned=True)
-        for reader in list(self._graph_module.graph.nodes):
-            if reader.op == "get_attr" and reader.target == node.target:
-                self._insert(quantizer, reader, list(reader.users))
-        return str(node.target), None if bias is None else str(bias.target), quantizer
+        start = weight_scales(weight, bias, layer.inputs, options)
+        return LearnedSteps(self._added(start, -limit, limit, learned=True))
 
-    def _quantize_activations(self) -> dict[Node, Quantizer]:
+    def _insert_form(self, name: str, form: WeightForm) -> str:
+        """For all that read the weight of this name. Returns the name of what the form has stored."""
+        self._quantizers += 1
+        holder = f"{SHARES}.form_{self._quantizers}"
+        for reader in list(self._graph_module.graph.nodes):
+            if reader.op == "get_attr" and reader.target == name:
+                users = list(reader.users)
+                self._redirect(reader, form.insert(self._graph_module, reader, holder), users)
+        return holder
+
+    def _quantize_activations(self, one_bit: Rounding) -> dict[Node, Quantizer]:
         found: dict[Node, Quantizer] = {}
         for scale in self._plan.scales:
             range = self._ranges[scale.tensors[0]]
             # Inputs have headroom that a learned step would take, and a fixed scale is no choice.
             learned = scale.fixed is None and not scale.is_input
             low, high = LOWEST - range.zero_point, HIGHEST - range.zero_point
-            found |= dict.fromkeys(
-                scale.tensors, self._added(torch.tensor(range.scale), low, high, learned=learned)
-            )
+            rounding = one_bit if high == 1 else fake_quantize
+            made = self._added(torch.tensor(range.scale), low, high, learned=learned, rounding=rounding)
+            found |= dict.fromkeys(scale.tensors, made)
         readers = self._plan.readers
         for tensor, quantizer in found.items():
             users = [user for user in tensor.users if tensor in readers or user in readers]
-            self._insert(quantizer, tensor, users)
+            self._redirect(tensor, quantizer.insert(self._graph_module, tensor), users)
         return found
 
-    def _added(self, start: torch.Tensor, low: int, high: int, *, learned: bool) -> Quantizer:
+    def _added(
+        self, start: torch.Tensor, low: int, high: int, *, learned: bool, rounding: Rounding = fake_quantize
+    ) -> Quantizer:
         """A new one, whose step starts as `start`."""
         self._quantizers += 1
-        made = Quantizer(f"step_{self._quantizers}", low, high)
+        made = Quantizer(f"step_{self._quantizers}", low, high, rounding)
         share = torch.ones_like(start)
         stored = torch.nn.Parameter(share) if learned else share
         graph.set_constant(self._graph_module, f"{SHARES}.{made.name}", stored)
         graph.set_constant(self._graph_module, f"{CALIBRATED}.{made.name}", start)
         return made
 
-    def _insert(self, quantizer: Quantizer, tensor: Node, users: Sequence[Node]) -> None:
-        made = quantizer.insert(self._graph_module, tensor)
-        for user in users:
-            user.replace_input_with(tensor, made)
-        self._inserted.append(made)
+    def _redirect(self, tensor: Node, made: Node, users: Sequence[Node]) -> None:
+        """Let `users` read what is made of the tensor."""
+        if made is not tensor:
+            for user in users:
+                user.replace_input_with(tensor, made)
+            self._inserted.append(made)
 
     def _keep_steps(self, module: Trainable) -> None:
         """Positive, and such that a bias fits int32 in steps of its layer."""
         for quantizer in self._activations.values():
             quantizer.keep_above(module, torch.zeros(()))
         for weight in self._weights.values():
-            bias = torch.zeros(()) if weight.bias is None else _stored(module, weight.bias).detach().abs()
-            weight.own.keep_above(module, bias / (weight.inputs.step(module) * BIAS_LIMIT))
+            if isinstance(weight.form, LearnedSteps):
+                weight.form.steps.keep_above(module, _least_step(module, weight))
 
     def _integers(self, weight: _Weight) -> QuantizedWeight:
-        stored = _stored(self._graph_module, weight.name)
-        return nearest(stored, weight.own.step(self._graph_module), weight.own.high)
+        """A channel whose scale has vanished is zero."""
+        module = self._graph_module
+        made = weight.form.integers(module, _stored(module, weight.name), weight.holder)
+        scales = torch.maximum(made.scales, _least_step(module, weight).clamp(min=SMALLEST_SCALE))
+        values = made.values * beside(scales == made.scales, made.values)
+        return QuantizedWeight(values, scales, made.limit)
 
     def _range(self, tensor: Node) -> Range:
         quantizer, range = self._activations[tensor], self._ranges[tensor]
@@ -206,6 +241,19 @@ class FakeQuantized(TrainingHook):
 def _shares(module: Trainable) -> dict[str, torch.Tensor]:
     """Those that are learned."""
     return {name: share.detach() for name, share in module.get_submodule(SHARES).named_parameters()}
+
+
+def _names(layer: Layer) -> tuple[str, str | None]:
+    """Those of the layer's weight and bias."""
+    weight, bias = graph.weight_node(layer.node), graph.arguments(layer.node)["bias"]
+    assert weight is not None, "the plan has layers with stored weights alone"
+    return str(weight.target), None if bias is None else str(bias.target)
+
+
+def _least_step(module: torch.nn.Module, weight: _Weight) -> torch.Tensor:
+    """That of the weight with which its bias fits int32 in steps of the layer: a number, or one for each channel."""
+    bias = torch.zeros(()) if weight.bias is None else _stored(module, weight.bias).detach().abs()
+    return bias / (weight.inputs.step(module) * BIAS_LIMIT)
 
 
 def _stored(module: torch.nn.Module, name: str) -> torch.Tensor:

@@ -37,17 +37,23 @@ TRIED_SHARES = np.linspace(1.0, 0.1, 91)
 @dataclass(frozen=True)
 class BitsOfLayers:
     """How many bits the layers of a plan get. `of` tells those of an operator by the options and rules; the first
-    and last layers, and what the last one reads, have 8 unless `low_ends`."""
+    and last layers, and what the last one reads, have 8 unless `low_ends`. With `real_shortcuts`, so has one bit's
+    activation that others than layers read (Liu et al., 2018, Bi-Real Net: what a shortcut carries is not binary)."""
 
     graph_module: GraphModule
     plan: Plan
     of: Callable[[Node], Bits]
     low_ends: bool
+    real_shortcuts: bool = False
+
+    def of_weight(self, layer: Layer) -> int:
+        """The bits that are wanted, whatever headroom leaves."""
+        full = not self.low_ends and (layer.node is self.plan.layers[-1] or self._reads_input(layer.node))
+        return FULL if full else self.of(layer.node).weights
 
     def weights(self, layer: Layer) -> WeightOptions:
         """The layer's options with its bits; the headroom it needs is kept by having one bit less."""
-        full = not self.low_ends and (layer.node is self.plan.layers[-1] or self._reads_input(layer.node))
-        bits = FULL if full else self.of(layer.node).weights
+        bits = self.of_weight(layer)
         if layer.weight.keeps_headroom(layer.inputs) and not self._is_depthwise(layer.node):
             bits = min(bits, BITS_WITH_HEADROOM)
         return dataclasses.replace(layer.weight, bits=Bits(weights=bits), headroom="none", ranges="mse")
@@ -67,12 +73,17 @@ class BitsOfLayers:
             kept = scale.fixed is not None or scale.is_input or is_end or averages
             if readers and low == 0 and not kept:
                 bits = self.of(scale.maker).activations
+                bits = FULL if bits == 1 and self.real_shortcuts and self._is_shortcut(scale) else bits
                 found |= {scale: bits} if bits < FULL else {}
         return found
 
     def _reads_input(self, layer: Node) -> bool:
         source = layer.all_input_nodes[0]
         return any(scale.is_input and source in scale.tensors for scale in self.plan.scales)
+
+    def _is_shortcut(self, scale: SharedScale) -> bool:
+        readers = {user for tensor in scale.tensors for user in tensor.users if user in self.plan.readers}
+        return any(role(user) not in (Role.LAYER, Role.MOVES) for user in readers)
 
     def _is_depthwise(self, layer: Node) -> bool:
         """Depthwise products are added in int32."""
