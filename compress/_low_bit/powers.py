@@ -46,10 +46,10 @@ class PowersOfTwo(WeightForm):
 
     def nearest(self, weight: torch.Tensor) -> torch.Tensor:
         """The power of two, or the zero, that each weight becomes: from 3/4 of one to 3/2 of it (equation 3)."""
-        return self._nearest(weight) * beside(self.smallest, weight)
+        return self._nearest(weight) * beside(self.smallest.to(weight.device), weight)
 
     def _nearest(self, weight: torch.Tensor) -> torch.Tensor:
-        size = weight.detach().abs() / beside(self.smallest, weight)
+        size = weight.detach().abs() / beside(self.smallest.to(weight.device), weight)
         exponent = (size.clamp(min=0.5) * 4 / 3).log2().floor().clamp(0, self.powers - 1)
         return weight.detach().sign() * torch.exp2(exponent) * (size >= 0.5)
 
