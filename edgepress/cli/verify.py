@@ -20,13 +20,14 @@ if TYPE_CHECKING:
     from edgepress.data import Data
     from edgepress.errors import EdgepressError
     from edgepress.progress import Progress
-    from edgepress.runtime import Comparison, LayerReport, Runner
+    from edgepress.runtime import Comparison, LayerReport, Runner, Target
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
     """What the comparison of two artifacts gave. `comparison` is None where the outputs cannot be compared at all, for
-    the reason in `broken`; the accuracies are None without labelled data, `layers` unless asked for."""
+    the reason in `broken`; the accuracies are None without labelled data, `layers` unless asked for. The second was
+    executed by `runner` on `target`."""
 
     comparison: Comparison | None
     limit_db: float
@@ -34,6 +35,8 @@ class Verdict:
     before: Accuracy | None = None
     after: Accuracy | None = None
     layers: LayerReport | None = None
+    runner: str = ""
+    target: str = ""
 
     @property
     def drop(self) -> float | None:
@@ -69,6 +72,10 @@ class Verdict:
 @click.option(
     "--layers", "with_layers", is_flag=True, help="Compare layer by layer, and name the first to depart."
 )
+@click.option(
+    "--on", "target", default="cpu", show_default=True, metavar="TARGET", help="Where CANDIDATE is executed."
+)
+@click.option("--resume", is_flag=True, help="Go on with what the device answered before it failed.")
 @json_option
 def command(
     reference: Path,
@@ -78,6 +85,8 @@ def command(
     samples: int,
     limit: int | None,
     with_layers: bool,
+    target: str,
+    resume: bool,
     as_json: bool,
 ) -> None:
     """Run REFERENCE and CANDIDATE (a .pt2 or a converted file) on the same inputs, each on its own runtime.
@@ -89,6 +98,7 @@ def command(
     """
     from edgepress.artifact import Artifact
     from edgepress.errors import UsageError
+    from edgepress.runtime import Target
 
     if max_drop is not None and math.isnan(max_drop):
         raise UsageError("nan is no number of points.", where="--max-drop", hint="--max-drop 1.0")
@@ -100,8 +110,9 @@ def command(
     _check_same_network(first, second)
     if with_layers:
         _check_tells_layers(first, second)
+    extent = Extent(samples, limit, with_layers, resume)
     with progress_bar() as progress:
-        verdict = _compare(first, second, data.open(), Extent(samples, limit, with_layers), progress)
+        verdict = _compare(first, second, Target.parse(target), data.open(), extent, progress)
     if max_drop is not None and verdict.drop is None:
         raise UsageError("--max-drop compares accuracies, and this data has no labels.", where=str(data.text))
     error = verdict.error(max_drop, candidate)
@@ -113,12 +124,13 @@ def command(
 
 @dataclass(frozen=True)
 class Extent:
-    """How many samples to compare outputs on, how many to measure the accuracy on (None: all), and whether to look
-    at the layers."""
+    """How many samples to compare outputs on, how many to measure the accuracy on (None: all), whether to look at the
+    layers, and whether what the device answered before counts."""
 
     samples: int
     evaluate: int | None
     layers: bool
+    resume: bool = False
 
 
 def _check_same_network(first: Artifact, second: Artifact) -> None:
@@ -155,10 +167,16 @@ def _check_tells_layers(*artifacts: Artifact) -> None:
 
 
 def _compare(
-    first: Artifact, second: Artifact, data: Data | None, extent: Extent, progress: Progress
+    first: Artifact,
+    second: Artifact,
+    target: Target,
+    data: Data | None,
+    extent: Extent,
+    progress: Progress,
 ) -> Verdict:
     from edgepress import runtime
     from edgepress.accuracy import can_evaluate, evaluate
+    from edgepress.cli._answers import kept
     from edgepress.cli._conversion import batches
     from edgepress.cli._layers import layer_report
     from edgepress.errors import VerificationFailed
@@ -166,10 +184,15 @@ def _compare(
     manifest = first.manifest
     precisions = (manifest.precision, second.manifest.precision)
     verdict = Verdict(comparison=None, limit_db=runtime.limit_db(*precisions))
-    with runtime.open(first) as reference, _opened(second) as candidate:
+    with (
+        runtime.open(first) as reference,
+        _opened(second, target) as candidate,
+        kept(candidate, resume=extent.resume) as answer,
+    ):
+        verdict = replace(verdict, runner=candidate.name(), target=target.place)
         inputs = batches(manifest.signature, manifest.preprocess, data, extent.samples)
         try:
-            compared = runtime.compare(reference.run, candidate.run, inputs)
+            compared = runtime.compare(reference.run, answer, inputs)
             verdict = replace(verdict, comparison=compared)
         except VerificationFailed as error:
             verdict = replace(verdict, broken=error)
@@ -180,22 +203,22 @@ def _compare(
         if data is None or verdict.broken or not can_evaluate(data, manifest.preprocess):
             return verdict
         before, after = (
-            evaluate(runner.run, data, manifest.preprocess, limit=extent.evaluate, progress=progress)
-            for runner in (reference, candidate)
+            evaluate(run, data, manifest.preprocess, limit=extent.evaluate, progress=progress)
+            for run in (reference.run, answer)
         )
     return replace(verdict, before=before, after=after)
 
 
 @contextmanager
-def _opened(artifact: Artifact) -> Iterator[Runner]:
-    """A runner of the file; that its own runtime refuses it is put on record."""
+def _opened(artifact: Artifact, target: Target) -> Iterator[Runner]:
+    """A runner of the file; that a runtime refuses it is put on record."""
     from edgepress import runtime
     from edgepress.artifact import Verification
     from edgepress.errors import BadInput
 
     with ExitStack() as stack:
         try:
-            runner = stack.enter_context(runtime.open(artifact))
+            runner = stack.enter_context(runtime.open(artifact, target))
         except BadInput as error:
             artifact.verified(Verification(status="failed", results={"reason": error.what}))
             raise
@@ -204,14 +227,18 @@ def _opened(artifact: Artifact) -> Iterator[Runner]:
 
 def _record(verdict: Verdict, first: Artifact, second: Artifact, *, passed: bool) -> Verification:
     from edgepress.artifact import Verification
-    from edgepress.runtime import runners_of
 
     return Verification(
         status="passed" if passed else "failed",
-        runner=runners_of(second.format)[0],
+        runner=verdict.runner,
         reference=first.path.name,
-        results=_figures(verdict) | _departing(verdict),
+        results=_figures(verdict) | _departing(verdict) | _elsewhere(verdict),
     )
+
+
+def _elsewhere(verdict: Verdict) -> dict[str, Any]:
+    """Which device ran the file, where it was not this one's processor."""
+    return {} if verdict.target == "cpu" else {"target": verdict.target}
 
 
 def _departing(verdict: Verdict) -> dict[str, Any]:

@@ -40,15 +40,15 @@ Acquire::Languages "none";
 class Debian:
     """Debian's packages for one architecture. `scratch` is a folder for what is fetched; it may be deleted afterwards."""
 
-    def __init__(self, architecture: str, scratch: Path) -> None:
-        self.scratch = scratch / architecture
+    def __init__(self, architecture: str, scratch: Path, release: str = RELEASE) -> None:
+        self.scratch = scratch / f"{release}-{architecture}"
         self._require()
         state, cache = self.scratch / "state", self.scratch / "cache"
         for folder in (state / "lists" / "partial", cache / "archives" / "partial"):
             folder.mkdir(parents=True)
         (state / "status").touch()
         sources, self._settings = self.scratch / "sources.list", self.scratch / "apt.conf"
-        sources.write_text(f"deb [signed-by={KEYRING}] {MIRROR} {RELEASE} main\n")
+        sources.write_text(f"deb [signed-by={KEYRING}] {MIRROR} {release} main\n")
         self._settings.write_text(
             SETTINGS.format(state=state, cache=cache, sources=sources, architecture=architecture)
         )
