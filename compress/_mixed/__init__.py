@@ -1,0 +1,1 @@
+"""Chooses how many bits each layer gets."""
