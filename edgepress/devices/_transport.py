@@ -71,6 +71,10 @@ class Transport(ABC):
         """What went wrong with the connection itself, where exit code and errors say so."""
         return None
 
+    def said(self, errors: str) -> str:
+        """What a program said, of all that came on the standard error."""
+        return errors
+
     def close(self) -> None:  # noqa: B027  most have nothing to give back
         """Give back what the connection holds."""
 
@@ -174,7 +178,7 @@ class Transport(ABC):
             said = errors.read().decode(errors="replace")
         if failure := self.lost(code, said):
             raise failure
-        return code, said
+        return code, self.said(said)
 
     def _started(
         self, program: Sequence[str], given: IO[bytes] | int, output: IO[bytes] | int, errors: IO[bytes]

@@ -18,12 +18,14 @@ SERIAL = re.compile(r"[A-Za-z0-9][\w.:-]*", re.ASCII)
 OURS = PurePosixPath("/data/local/tmp/edgepress/device")
 """The one place of an Android device where adb may write files and execute them."""
 
+ENDED = "edgepress: ended"
+"""The last words of every program there: where the link is cut, adb ends as if the program had, with success."""
+
 HINTS = {
     "unauthorized": ("The device does not trust this machine.", "unlock it, and allow USB debugging"),
     "offline": ("The device is offline.", "adb reconnect, or plug it in again"),
     "not found": ("adb does not see the device.", "adb devices lists those that it sees"),
     "no devices": ("adb does not see the device.", "adb devices lists those that it sees"),
-    "closed": ("The connection was lost.", "check the cable, and run again with --resume"),
 }
 """What adb says, what that means, and what to do."""
 
@@ -61,19 +63,22 @@ class AdbTransport(Transport):
         self.device = device
 
     def command(self, program: Sequence[str]) -> list[str]:
-        return ["adb", "-s", self.device.serial, "shell", shlex.join(program)]
+        ended = f"{shlex.join(program)}; code=$?; echo {ENDED} >&2; exit $code"
+        return ["adb", "-s", self.device.serial, "shell", ended]
 
     def cache(self) -> PurePosixPath:
         return OURS
 
     def lost(self, code: int, errors: str) -> DeviceFailed | None:
-        """adb's own failures have the exit code 1, as many programs', and begin with its name or `error:`."""
-        told = [line for line in errors.splitlines() if line.startswith(("error:", "adb:"))]
-        if not code or not told:
+        """adb's own failures begin with its name or `error:`."""
+        if self.said(errors) != errors:
             return None
-        for said, (meaning, hint) in HINTS.items():
+        told = [line for line in errors.splitlines() if line.startswith(("error:", "adb:"))]
+        for said, (meaning, hint) in HINTS.items() if told else ():
             if said in told[-1]:
                 return DeviceFailed(meaning, where=self.name, hint=hint)
-        return DeviceFailed(
-            f"adb failed: {told[-1]}.", where=self.name, hint="adb devices lists what it sees"
-        )
+        what = f"The connection was lost{f': {told[-1]}' if told else ''}."
+        return DeviceFailed(what, where=self.name, hint="check the cable, and run again with --resume")
+
+    def said(self, errors: str) -> str:
+        return errors.removesuffix(f"{ENDED}\n")

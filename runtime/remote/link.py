@@ -171,6 +171,7 @@ class Link:
             )
         if failure := self.transport.lost(code, said):
             return failure
+        said = self.transport.said(said)
         if code == NO_NUMPY:
             return BackendMissing(
                 "The device has no NumPy.",

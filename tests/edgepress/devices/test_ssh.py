@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import debian_programs
 import pytest
 import real_sshd
+from waiting import wait_for
 
 from edgepress.devices import Transport
 from edgepress.devices.ssh import Ssh
@@ -29,8 +29,6 @@ EVIL = [
     "é",
     "\\",
 ]
-DEADLINE_SECONDS = 60
-"""How long a state is waited for that comes within a second on an idle machine."""
 
 
 @pytest.fixture(scope="module")
@@ -153,7 +151,7 @@ def test_a_link_that_is_cut_while_a_file_is_copied(
     with pytest.raises(DeviceFailed):
         device.push(large, str(there / "file"))
     cutter.join()
-    _wait(lambda: not any(there.iterdir()))
+    wait_for(lambda: not any(there.iterdir()))
 
 
 def test_a_device_whose_disk_is_full(tmp_path: Path, request: pytest.FixtureRequest) -> None:
@@ -182,14 +180,7 @@ def _greet() -> None:
 
 def _once(state: Callable[[], object], act: Callable[[], None]) -> Callable[[], None]:
     def wait_and_act() -> None:
-        _wait(state)
+        wait_for(state)
         act()
 
     return wait_and_act
-
-
-def _wait(state: Callable[[], object]) -> None:
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while not state():
-        assert time.monotonic() < deadline, "the state does not come"
-        time.sleep(0.01)
