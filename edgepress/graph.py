@@ -48,6 +48,11 @@ CONVOLUTIONS = (
 )
 WEIGHTED = (*CONVOLUTIONS, aten.linear.default)
 
+RELAID: dict[Any, Callable[..., Any]] = dict.fromkeys(
+    (aten.view.default, aten._unsafe_view.default), aten.reshape.default
+)
+"""Of operators that refuse tensors which lie otherwise in memory than they were captured with, those that take them."""
+
 
 def operators(graph_module: GraphModule) -> Iterator[Node]:
     """The nodes that compute something, in execution order."""
@@ -74,10 +79,10 @@ def arguments(node: Node) -> dict[str, Any]:
 
 
 def computed(node: Node, value: Callable[[Node], Any]) -> Any:
-    """What the node's operator makes when each of its input nodes stands for `value` of it."""
+    """What the node's operator makes when each of its input nodes stands for `value` of it, however that lies in memory."""
     assert callable(node.target), "a node that computes calls an operator"
     args, kwargs = torch.fx.map_arg((node.args, node.kwargs), value)
-    return node.target(*args, **kwargs)
+    return RELAID.get(node.target, node.target)(*args, **kwargs)
 
 
 def shape(node: Node) -> tuple[int | None, ...]:

@@ -10,6 +10,7 @@ import torch
 from torch.fx import GraphModule, Interpreter, Node
 
 from edgepress import graph
+from edgepress.compress._channels_last import laid_out
 from edgepress.data import Batch
 from edgepress.errors import BadInput
 from edgepress.signature import Signature
@@ -35,7 +36,7 @@ def observe(
     observer = _Observer(graph_module, watchers)
     with torch.inference_mode():
         for batch in checked(batches, signature):
-            observer.run(*(torch.from_numpy(np.ascontiguousarray(array)) for array in batch.inputs))
+            observer.run(*laid_out(graph_module, batch.inputs))
 
 
 def checked(batches: Iterable[Batch], signature: Signature) -> Iterator[Batch]:
@@ -57,7 +58,8 @@ class _Observer(Interpreter):
         self._watchers = watchers
 
     def run_node(self, n: Node) -> Any:
-        result = super().run_node(n)
+        computes = n.op == "call_function"
+        result = graph.computed(n, self.env.__getitem__) if computes else super().run_node(n)
         for watcher in self._watchers.get(n, ()):
             try:
                 watcher.update(result)

@@ -7,6 +7,7 @@ import math
 import numpy as np
 import torch
 
+from edgepress.compress._channels_last import as_it_lies
 from edgepress.errors import BadInput
 
 BINS = 1 << 14
@@ -36,6 +37,7 @@ class Histogram:
 
     def update(self, values: torch.Tensor) -> None:
         """Add all elements of a tensor of any shape; NaN and infinity raise BadInput."""
+        values = as_it_lies(values)
         low, high = (float(extreme) for extreme in torch.aminmax(values))
         if not math.isfinite(low) or not math.isfinite(high):
             raise BadInput("The values are not finite (NaN or infinity).")

