@@ -17,8 +17,9 @@ import torch
 from edgepress import plugins
 from edgepress.artifact import PROGRAM_FORMATS
 from edgepress.errors import UnknownName
-from edgepress.models import _load
+from edgepress.models import _load, _outline
 from edgepress.models._card import Card, Task
+from edgepress.models._outline import Part
 from edgepress.preprocess import Preprocess
 from edgepress.program import Program
 
@@ -40,6 +41,23 @@ def find(name: str) -> Builder:
 def card_of(name: str) -> Card:
     """What is known about the model `name`; UnknownName when there is none."""
     return find(name).card  # type: ignore[attr-defined,no-any-return]
+
+
+def family_of(name: str) -> str:
+    """The family that the model `name` belongs to: the file it stands in."""
+    return find(name).__module__.rpartition(".")[2]
+
+
+def outline(name: str) -> tuple[Part, ...]:
+    """The parts of the model `name`, at its card's input; built without values, which takes no memory."""
+    card = card_of(name)
+    dtypes = [getattr(torch, spec.dtype) for spec in card.inputs] or [torch.float32]
+    with torch.device("meta"):
+        inputs = [
+            torch.zeros(1, *shape, dtype=dtype)
+            for shape, dtype in zip(card.input_shapes(), dtypes, strict=True)
+        ]
+        return _outline.outline(find(name)().eval(), inputs)
 
 
 def load(
