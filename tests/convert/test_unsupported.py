@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -71,6 +73,24 @@ def test_onnx_foresees_without_exporting(monkeypatch: pytest.MonkeyPatch) -> Non
     program = odd()
     assert len(convert.unsupported(program, "onnx")) == 2
     assert convert.unsupported(program, "onnx") is convert.unsupported(program, "onnx"), "asked once"
+
+
+@pytest.mark.mnn
+def test_what_lies_between_is_exported_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Asking, and writing both formats, takes one ONNX file."""
+    pytest.importorskip("MNN", reason="needs the mnn extra")
+    export, exported = torch.onnx.export, []
+
+    def counted(*given: Any, **options: Any) -> Any:
+        exported.append(given)
+        return export(*given, **options)
+
+    monkeypatch.setattr(torch.onnx, "export", counted)
+    program = Program.capture(nn.Sequential(nn.Conv2d(3, 4, 1)), (torch.zeros(2, 3, 4, 4),))
+    convert.check(program, "mnn")
+    for weights in ("float32", "float16"):
+        convert.to(program, "mnn", tmp_path / f"{weights}.mnn", {"weights": weights})
+    assert len(exported) == 1
 
 
 USES = {
