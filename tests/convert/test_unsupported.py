@@ -65,6 +65,28 @@ def test_every_layer_is_named_at_once(format: str) -> None:
         assert "test_unsupported.py" in place.line
 
 
+def lacking_in_onnx_files() -> Program:
+    """Two operators that ONNX has: MNN lacks one, OpenVINO the other."""
+    layers = OrderedDict(
+        stem=nn.Conv2d(3, 4, 1),
+        determinant=Around(lambda x: x + torch.linalg.det(x)[..., None, None]),
+        bits=Around(lambda x: torch.bitwise_and(x.to(torch.int32), 3).float()),
+        head=nn.Conv2d(4, 2, 1),
+    )
+    return Program.capture(nn.Sequential(layers), (torch.zeros(2, 3, 4, 4),))
+
+
+@pytest.mark.parametrize(("format", "module", "lacking"), [
+    pytest.param("mnn", "MNN", {"bits"}, marks=pytest.mark.mnn),
+    pytest.param("openvino", "openvino", {"determinant"}, marks=pytest.mark.openvino),
+    pytest.param("coreml", "coremltools", {"determinant"}, marks=pytest.mark.coreml),
+])  # fmt: skip
+def test_the_tools_own_lists_are_asked(format: str, module: str, lacking: set[str]) -> None:
+    pytest.importorskip(module, reason=f"needs the {format} extra")
+    assert convert.foresees(format)
+    assert {place.layer for place in convert.unsupported(lacking_in_onnx_files(), format)} == lacking
+
+
 def test_onnx_foresees_without_exporting(monkeypatch: pytest.MonkeyPatch) -> None:
     def export(*given: object, **options: object) -> None:
         raise AssertionError("exported")
