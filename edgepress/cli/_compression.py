@@ -89,7 +89,8 @@ class Compression:
         return self._stages(original, program, result, progress, announce)
 
     def _check_formats(self, program: Program) -> None:
-        convert.check_all(program, self.formats, here=False)
+        for format in self.formats:
+            convert.check(program, format, here=False)
 
     def _stages(
         self,
