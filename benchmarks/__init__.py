@@ -5,7 +5,7 @@ from __future__ import annotations
 from edgepress.benchmarks._environment import Environment
 from edgepress.benchmarks._measurement import MEASUREMENTS_FILE, Measurement, append, read
 from edgepress.benchmarks._protocol import Protocol, by_device, compare, measure
-from edgepress.benchmarks._ratio import Ratio, ratio
+from edgepress.benchmarks._ratio import Ratio, are_comparable, ratio
 from edgepress.benchmarks._table import Table, comparison_table
 from edgepress.benchmarks._warnings import cost_warning
 
@@ -17,6 +17,7 @@ __all__ = [
     "Ratio",
     "Table",
     "append",
+    "are_comparable",
     "by_device",
     "compare",
     "comparison_table",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -19,7 +19,9 @@ import numpy as np
 
 from edgepress import runtime
 from edgepress.artifact import Artifact, Manifest
+from edgepress.benchmarks._counting import count
 from edgepress.benchmarks._environment import Environment
+from edgepress.benchmarks._measurement import Measurement
 from edgepress.benchmarks._protocol import Protocol, compare
 from edgepress.errors import BackendMissing, EdgepressError
 from edgepress.progress import Progress, silent
@@ -80,9 +82,22 @@ class Agent:
 
     def compare(self, *inputs: np.ndarray, entrants: Sequence[Any], protocol: Mapping[str, Any]) -> Reply:
         """Measure the entrants in turns, as any machine does with its own."""
+        return self._measured(compare, inputs, entrants, protocol)
+
+    def count(self, *inputs: np.ndarray, entrants: Sequence[Any], protocol: Mapping[str, Any]) -> Reply:
+        """Count the entrants' instructions, where this machine is emulated."""
+        return self._measured(count, inputs, entrants, protocol)
+
+    def _measured(
+        self,
+        how: Callable[..., list[Measurement]],
+        inputs: Arrays,
+        entrants: Sequence[Any],
+        protocol: Mapping[str, Any],
+    ) -> Reply:
         self.close()
         runners = [_runner(entrant) for entrant in entrants]
-        measured = compare(runners, Protocol(**protocol), inputs or None, self._progress)
+        measured = how(runners, Protocol(**protocol), inputs or None, self._progress)
         return [asdict(measurement) for measurement in measured], ()
 
 

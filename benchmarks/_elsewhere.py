@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgepress.benchmarks._measurement import Measurement
+from edgepress.errors import UnsupportedTarget
 from edgepress.progress import Progress
 from edgepress.runtime import Runner
 
@@ -23,22 +24,35 @@ def compare_elsewhere(
     inputs: Sequence[np.ndarray] | None,
     progress: Progress,
 ) -> list[Measurement]:
-    """As `compare`, on the device of all `runners`. Raises DeviceFailed where it does not do its part."""
+    """As `compare`, on the device of all `runners`; as `count`, where it is emulated. Raises DeviceFailed where it does not do its part."""
     from edgepress.runtime.remote import Link, RemoteRunner
 
     remote = [runner for runner in runners if isinstance(runner, RemoteRunner)]
     assert len(remote) == len(runners), "runners of other devices are remote"
     with Link(remote[0].target) as link:
+        if link.facts.emulated:
+            _check_threads(remote)
         entrants = [runner.entrant(link) for runner in remote]
         measured, _ = link.call(
-            "compare",
+            "count" if link.facts.emulated else "compare",
             *(inputs or ()),
             progress=progress,
             entrants=entrants,
             protocol=dataclasses.asdict(protocol),
         )
-    found = [_of(runner, one) for runner, one in zip(remote, measured, strict=True)]
-    return [_without_times(one) for one in found] if link.facts.emulated else found
+    return [_of(runner, one) for runner, one in zip(remote, measured, strict=True)]
+
+
+def _check_threads(runners: Sequence[Runner]) -> None:
+    """Raise UnsupportedTarget for more threads than one: those that wait for one another execute instructions too, as
+    many as it takes the emulator."""
+    for runner in runners:
+        if runner.threads != 1:
+            raise UnsupportedTarget(
+                "Instructions are counted of one thread.",
+                where=f"{runner.target.place}, {runner.threads} threads",
+                hint="--threads 1",
+            )
 
 
 def _of(runner: Runner, measured: Any) -> Measurement:
@@ -53,18 +67,4 @@ def _of(runner: Runner, measured: Any) -> Measurement:
         steps=manifest.history.names(),
         target=runner.target.place,
         verification=manifest.verification,
-    )
-
-
-def _without_times(measured: Measurement) -> Measurement:
-    """What is left where the device is emulated."""
-    return dataclasses.replace(
-        measured,
-        latency_ms=(),
-        rounds=1,
-        load_ms=None,
-        first_inference_ms=None,
-        cpu_ms=None,
-        layers=(),
-        warnings=(),
     )

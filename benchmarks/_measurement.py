@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from edgepress.artifact import Precision, Verification
 from edgepress.benchmarks._environment import Environment
 from edgepress.errors import BadInput
 from edgepress.files import existing_file
-from edgepress.runtime import LayerTime
+from edgepress.runtime import LayerTime, Runner
 
 MEASUREMENTS_FILE = "measurements.jsonl"
 
@@ -31,8 +32,9 @@ class Measurement:
     the warm-up, rose above what was resident before (None where the system does not tell).
     `cpu_ms` is the processor time of one timed `invoke` on average, all threads together: other work on the
     machine lengthens `latency_ms`, but hardly this.
-    `steps` are the stages and conversions in the artifact's history. On an emulated target a millisecond means
-    nothing: there are no samples, times are None, and so are the statistics.
+    `steps` are the stages and conversions in the artifact's history.
+    On an emulated target (`emulated`) a millisecond means nothing: there are no samples, times are None, and so are the
+    statistics. In their place `instructions` holds how many each counted `invoke` was. One with both cannot be made.
     """
 
     name: str
@@ -46,19 +48,28 @@ class Measurement:
     runner: str
     threads: int
     batch: int
-    latency_ms: tuple[float, ...]
+    latency_ms: tuple[float, ...] = ()
     rounds: int = 1
     comparison: str = ""
     warmup_runs: int = 0
-    load_ms: float | None
-    first_inference_ms: float | None
+    load_ms: float | None = None
+    first_inference_ms: float | None = None
     peak_memory_mb: float | None = None
     cpu_ms: float | None = None
+    emulated: bool = False
+    instructions: tuple[int, ...] = ()
     accuracy: Accuracy | None = None
     verification: Verification | None = None
     layers: tuple[LayerTime, ...] = ()
     warnings: tuple[str, ...] = ()
     environment: Environment
+
+    def __post_init__(self) -> None:
+        timed = (*self.latency_ms, self.load_ms, self.first_inference_ms, self.cpu_ms, *self.layers)
+        if self.emulated and any(time is not None for time in timed):
+            raise ValueError("an emulated device has no times")
+        if self.instructions and not self.emulated:
+            raise ValueError("instructions are counted on emulated devices only")
 
     @property
     def median_ms(self) -> float | None:
@@ -90,6 +101,17 @@ class Measurement:
         return float((high - low) / middle)
 
     @property
+    def median_instructions(self) -> float | None:
+        return float(np.median(self.instructions)) if self.instructions else None
+
+    @property
+    def instruction_spread(self) -> float | None:
+        """The distance between the most and the fewest over the median."""
+        if not self.instructions:
+            return None
+        return float(np.ptp(self.instructions) / np.median(self.instructions))
+
+    @property
     def cpu_share(self) -> float | None:
         """Processor time over wall time: on one thread, below 1 means that others ran meanwhile."""
         return self.cpu_ms / self.mean_ms if self.cpu_ms and self.mean_ms else None
@@ -111,6 +133,24 @@ class Measurement:
 
     def percentile_ms(self, percent: float) -> float | None:
         return float(np.percentile(self.latency_ms, percent)) if self.latency_ms else None
+
+
+def subject(runner: Runner) -> dict[str, Any]:
+    """The fields that say what an open runner measures, and on what."""
+    artifact, manifest = runner.artifact, runner.artifact.manifest
+    return {
+        "name": artifact.path.name,
+        "path": str(artifact.path),
+        "format": artifact.format,
+        "precision": manifest.precision,
+        "sha256": manifest.sha256,
+        "size_bytes": manifest.size_bytes,
+        "steps": manifest.history.names(),
+        "target": runner.target.place,
+        "runner": runner.name(),
+        "threads": runner.threads,
+        "verification": manifest.verification,
+    }
 
 
 def append(path: Path, measurements: Iterable[Measurement]) -> None:

@@ -126,7 +126,7 @@ def _cost_tile(title: str, kind: Kind, result: RunResult, field: str, note: str)
 
 
 def _fastest_compressed(table: Table) -> Row | None:
-    rows = [row for row in table.rows if row.ratio and not row.measurement.is_original]
+    rows = [row for row in table.rows if row.ratio and row.median_ms and not row.measurement.is_original]
     return min(rows, key=lambda row: row.median_ms or float("inf"), default=None)
 
 

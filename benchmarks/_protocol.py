@@ -17,7 +17,7 @@ import numpy as np
 from edgepress.benchmarks import _warnings
 from edgepress.benchmarks._elsewhere import compare_elsewhere
 from edgepress.benchmarks._environment import Environment
-from edgepress.benchmarks._measurement import Measurement
+from edgepress.benchmarks._measurement import Measurement, subject
 from edgepress.benchmarks._memory import PeakMemory
 from edgepress.bounds import Ge, Gt
 from edgepress.errors import BadInput
@@ -37,6 +37,7 @@ class Protocol:
     not before `min_warmup_runs` and not after `max_warmup_runs`. Then come `rounds` rounds in which every runner has its
     turn: as many timed runs as reach `min_runs` and `min_seconds` over all rounds, but at most `max_runs`
     and about `max_seconds`. `profile_runs` more, off the clock, give the times of single layers.
+    On an emulated device all this gives way to `counted_runs`, whose instructions are counted.
     """
 
     batch: Annotated[int, Gt(0)] = 1
@@ -48,6 +49,7 @@ class Protocol:
     min_seconds: Annotated[float, Ge(0)] = 1.0
     max_seconds: Annotated[float, Gt(0)] = 20.0
     profile_runs: Annotated[int, Ge(0)] = 0
+    counted_runs: Annotated[int, Gt(0)] = 5
 
 
 def measure(
@@ -139,21 +141,11 @@ class _Entrant:
     def measurement(
         self, environment: Environment, comparison: str, protocol: Protocol, layers: tuple[LayerTime, ...]
     ) -> Measurement:
-        artifact, manifest = self.runner.artifact, self.runner.artifact.manifest
         latency_ms = tuple(self.latency_ms)
         cpu_ms = self.cpu_ns / NS_PER_MS / len(latency_ms)
         unsettled = [] if self.settled else [f"Not settled after {self.warmup_runs} warm-up runs."]
         return Measurement(
-            name=artifact.path.name,
-            path=str(artifact.path),
-            format=artifact.format,
-            precision=manifest.precision,
-            sha256=manifest.sha256,
-            size_bytes=manifest.size_bytes,
-            steps=manifest.history.names(),
-            target=self.runner.target.place,
-            runner=self.runner.name(),
-            threads=self.runner.threads,
+            **subject(self.runner),
             batch=self.batch,
             latency_ms=latency_ms,
             rounds=self.turns,
@@ -163,7 +155,6 @@ class _Entrant:
             first_inference_ms=self.first_inference_ms,
             peak_memory_mb=self.peak_memory_mb,
             cpu_ms=cpu_ms,
-            verification=manifest.verification,
             layers=layers,
             warnings=(
                 *unsettled,
@@ -179,7 +170,7 @@ def _opened(
     runner: Runner, stack: ExitStack, protocol: Protocol, inputs: Sequence[np.ndarray] | None
 ) -> _Entrant:
     """The runner, opened and run once, on the clock for load time, first inference and memory."""
-    arrays = _arrays(runner, protocol, inputs)
+    arrays = arrays_for(runner, protocol, inputs)
     runner.require()
     _rehearse(runner, arrays)
     memory = PeakMemory()
@@ -190,7 +181,10 @@ def _opened(
     return _Entrant(runner, len(arrays[0]), load_ms, _invoke_ms(runner), memory)
 
 
-def _arrays(runner: Runner, protocol: Protocol, inputs: Sequence[np.ndarray] | None) -> Sequence[np.ndarray]:
+def arrays_for(
+    runner: Runner, protocol: Protocol, inputs: Sequence[np.ndarray] | None
+) -> Sequence[np.ndarray]:
+    """The inputs, or random ones of the protocol's batch; BadInput where they do not fit the runner's file."""
     signature = runner.artifact.manifest.signature
     arrays = signature.example(protocol.batch) if inputs is None else inputs
     signature.check_inputs(arrays)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from edgepress.artifact import PROGRAM_FORMAT
 from edgepress.benchmarks import _numbers as numbers
 from edgepress.benchmarks._measurement import Measurement
-from edgepress.benchmarks._ratio import Ratio, ratio
+from edgepress.benchmarks._ratio import Ratio, are_comparable, ratio
 from edgepress.benchmarks._warnings import EMULATED, cost_warning, is_emulated, of_disturbed_ratio
 from edgepress.result import NetworkFacts, RunResult, StageResult
 
@@ -16,10 +16,13 @@ COLUMNS = (
     "network", "runtime", "threads", "precision", "top-1 %", "size", "parameters", "MACs", "median ms", "p90 ms", "× original", "95 % interval",
 )  # fmt: skip
 
+COUNTED = "instructions (emulated)"
+"""The column behind COLUMNS where any row is of an emulated device, which has no latency."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """None: not known. `ratio` is latency over that of the original on the same runtime, threads and batch."""
+    """None: not known. `ratio` is latency (on an emulated device, instructions) over that of the original on the same runtime, threads and batch."""
 
     network: str
     runtime: str
@@ -35,7 +38,7 @@ class Row:
     measurement: Measurement
 
     def cells(self) -> tuple[str, ...]:
-        """One text for each of COLUMNS."""
+        """One text for each of COLUMNS, and for COUNTED."""
         return (
             self.network,
             self.runtime,
@@ -49,6 +52,7 @@ class Row:
             numbers.milliseconds(self.p90_ms),
             numbers.times(self.ratio.value if self.ratio else None),
             self.interval,
+            numbers.count(self.measurement.median_instructions),
         )
 
     @property
@@ -69,14 +73,19 @@ class Table:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        return COLUMNS
+        return (*COLUMNS, COUNTED) if self.has_counts else COLUMNS
+
+    @property
+    def has_counts(self) -> bool:
+        """Whether any row is of an emulated device."""
+        return any(row.measurement.emulated for row in self.rows)
 
     @property
     def warnings(self) -> tuple[str, ...]:
         return (*self.findings, *self.noise)
 
     def cells(self) -> list[tuple[str, ...]]:
-        return [row.cells() for row in self.rows]
+        return [row.cells()[: len(self.columns)] for row in self.rows]
 
 
 def comparison_table(measurements: Sequence[Measurement], result: RunResult | None = None) -> Table:
@@ -134,7 +143,7 @@ def original_of(measurement: Measurement, measurements: Sequence[Measurement]) -
 def _row(measurement: Measurement, all_measured: Sequence[Measurement], result: RunResult | None) -> Row:
     facts = facts_of(measurement, result) if result else None
     original = original_of(measurement, all_measured)
-    comparable = original is not None and original.latency_ms and measurement.latency_ms
+    comparable = original is not None and are_comparable(original, measurement)
     return Row(
         network=network_name(measurement, result),
         runtime=measurement.runner,

@@ -33,12 +33,11 @@ def installed() -> list[str]:
 
 
 def _is_installed(name: str) -> bool:
-    found = runtime.find(name)
     try:
-        found.require()
+        runtime.find(name).require()
     except BackendMissing:
         return False
-    return not found.for_reference
+    return True
 
 
 def _case(name: str) -> Case:

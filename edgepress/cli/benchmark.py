@@ -111,20 +111,15 @@ def _show(measured: list[Measurement], as_json: bool, per_layer: bool) -> None:
         for measurement in measured:
             click.echo(TypeAdapter(type(measurement)).dump_json(measurement).decode())
         return
+    timed = any(not measurement.emulated for measurement in measured)
+    counted = any(measurement.emulated for measurement in measured)
     columns = [
-        "file",
-        "device",
-        "runner",
-        "threads",
-        "bytes",
-        "median, ms",
-        "p90, ms",
-        "p99, ms",
-        "ratio",
-        "95 %",
-        "top-1, %",
+        *("file", "device", "runner", "threads", "bytes"),
+        *(("median, ms", "p90, ms", "p99, ms") if timed else ()),
+        *(("instructions (emulated)", "spread, %") if counted else ()),
+        *("ratio", "95 %" if timed else "extremes", "top-1, %"),
     ]
-    print_table(columns, [_row(measurement, measured) for measurement in measured])
+    print_table(columns, [_row(measurement, measured, timed, counted) for measurement in measured])
     for measurement in measured:
         for warning in measurement.warnings:
             remark(f"{measurement.name} on {measurement.target}, {measurement.runner}: {warning}")
@@ -133,21 +128,31 @@ def _show(measured: list[Measurement], as_json: bool, per_layer: bool) -> None:
             print_table(["operator", "type", "ms"], rows, title=f"{measurement.name} on {measurement.runner}")
 
 
-def _row(measurement: Measurement, measured: list[Measurement]) -> list[str]:
+def _row(measurement: Measurement, measured: list[Measurement], timed: bool, counted: bool) -> list[str]:
     """The cells of one; its ratio is to the first on its device. A dash: this target does not tell."""
-    from edgepress.benchmarks import ratio
+    from edgepress.benchmarks import are_comparable, ratio
 
     first = next(other for other in measured if other.target == measurement.target)
-    against = ratio(first, measurement) if first.latency_ms and measurement.latency_ms else None
-    times = (measurement.median_ms, measurement.p90_ms, measurement.p99_ms)
+    against = ratio(first, measurement) if are_comparable(first, measurement) else None
     return [
         measurement.name,
         measurement.target,
         measurement.runner,
         str(measurement.threads),
         f"{measurement.size_bytes:,}",
-        *("-" if time_ms is None else f"{time_ms:.3f}" for time_ms in times),
+        *(_times(measurement) if timed else ()),
+        *(_counts(measurement) if counted else ()),
         f"{against.value:.3f}" if against else "-",
         f"{against.low:.3f} to {against.high:.3f}" if against else "-",
         f"{measurement.accuracy.top1:.2f}" if measurement.accuracy else "",
     ]
+
+
+def _times(measurement: Measurement) -> list[str]:
+    times = (measurement.median_ms, measurement.p90_ms, measurement.p99_ms)
+    return ["-" if time_ms is None else f"{time_ms:.3f}" for time_ms in times]
+
+
+def _counts(measurement: Measurement) -> list[str]:
+    count, spread = measurement.median_instructions, measurement.instruction_spread
+    return ["-", "-"] if count is None or spread is None else [f"{count:,.0f}", f"{100 * spread:.3f}"]

@@ -7,8 +7,9 @@ from typing import ClassVar
 
 from edgepress.devices._device import Device
 from edgepress.devices._launcher import Launcher
-from edgepress.emulation import PROFILES, check, require
+from edgepress.emulation import PROFILES, check, make, require
 from edgepress.errors import BadOption
+from edgepress.progress import Progress, silent
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,11 @@ class Qemu(Device):
 
     def __str__(self) -> str:
         return f"qemu:{self.profile}"
+
+    @classmethod
+    def setup(cls, progress: Progress = silent) -> None:
+        """Make the ARM64 Linux that the emulated processors run."""
+        make(progress)
 
     def launcher(self) -> Launcher:
         """Raises also DeviceFailed, where the emulated processor is not what its profile says."""

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from edgepress.debian import MIRROR, RELEASE, Debian
 from edgepress.emulation import _wheels
-from edgepress.emulation._debian import MIRROR, RELEASE, Debian
 from edgepress.emulation._profile import CPUS, PROFILES, Profile
 from edgepress.emulation._userland import COUNTER, QEMU, SITE, Userland
 from edgepress.errors import BackendMissing

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from emulated import made
 
-from edgepress import emulation
+from edgepress import debian, emulation
 from edgepress.devices import parse
-from edgepress.emulation import PROFILES, _debian
+from edgepress.emulation import PROFILES
 from edgepress.errors import BackendMissing, BadOption, DeviceFailed, UnsupportedTarget
 
 COUNTING = """
@@ -71,9 +71,9 @@ def test_missing_keys_of_debian_are_named(
     empty: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
-    monkeypatch.setattr(_debian, "KEYRING", tmp_path / "missing.gpg")
+    monkeypatch.setattr(debian, "KEYRING", tmp_path / "missing.gpg")
     with pytest.raises(BackendMissing) as raised:
-        _debian.Debian("arm64", tmp_path)
+        debian.Debian("arm64", tmp_path)
     assert raised.value.hint.startswith("apt install debian-archive-keyring")
 
 
