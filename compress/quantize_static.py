@@ -19,7 +19,7 @@ from edgepress import graph
 from edgepress.compress._channels.mean import ChannelMean
 from edgepress.compress._fold_batch_norm import fold_batch_norms
 from edgepress.compress._functional import make_functional
-from edgepress.compress._quantization.bits import SCHEMES, Scheme
+from edgepress.compress._quantization.bits import SCHEMES, Bits, Scheme
 from edgepress.compress._quantization.calibration import Watcher, observe
 from edgepress.compress._quantization.calibrators import Calibration, calibrator, counts_values, proposals
 from edgepress.compress._quantization.histogram import Histogram
@@ -32,7 +32,7 @@ from edgepress.compress._quantization.rounding import Rounding
 from edgepress.compress._quantization.weights import Granularity, Headroom, WeightOptions, WeightRange
 from edgepress.compress._sparse.zeros import sparse_weights
 from edgepress.data import Batch, Split
-from edgepress.errors import UnsupportedModel
+from edgepress.errors import BadOption, UnsupportedModel
 from edgepress.history import Value
 from edgepress.program import Program
 from edgepress.progress import track
@@ -43,7 +43,9 @@ from edgepress.stage import Context, Outcome, Stage
 class QuantizeStatic(Stage):
     """Jacob et al. (2018), Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference.
 
-    scheme: how many bits. `int8`: 8 for weights and activations; `w4a8`: 4 for weights, stored in bytes.
+    scheme: how many bits. `int8`: 8 for weights and activations; `w4a8`: 4 for weights, packed in the files whose
+        runtimes read that; `w8a16`: 16 for activations, about zero and over all that occurred, where 8 lose too much and
+        the runtime has kernels for it (edgepress forms). Rules can give single layers other bits of weights.
     calibration: which range of a tensor's values int8 covers: all that occurred (`minmax`), or between the
         `moving_average` of the batches' extremes; the `percentile` in the middle; the one that loses the least
         information (`entropy`); the one with the least squared error (`mse`); or of all these and some near them the
@@ -84,6 +86,10 @@ class QuantizeStatic(Stage):
     headroom: Headroom = "auto"
     bias_correction: bool = True
 
+    @property
+    def bits(self) -> Bits:
+        return SCHEMES[self.scheme]
+
     def needs(self) -> frozenset[Split]:
         return frozenset({"calibrate"})
 
@@ -109,7 +115,7 @@ class QuantizeStatic(Stage):
         make_functional(graph_module)
         fold_batch_norms(graph_module)
         options = _OptionsOfLayers(self, context, sparse_weights(program.history))
-        made = plan(graph_module, lambda node: options.of(node) is None)
+        made = plan(graph_module, lambda node: options.of(node) is None, self.bits.activations)
         if not made.layers:
             raise UnsupportedModel(
                 "There is no layer here that can become int8.",
@@ -172,7 +178,14 @@ class _OptionsOfLayers:
     sparse: frozenset[str]
 
     def of(self, node: Node) -> QuantizeStatic | None:
-        return self.context.rules.apply(self.stage, graph.layer_name(node), graph.op_name(node))
+        found = self.context.rules.apply(self.stage, graph.layer_name(node), graph.op_name(node))
+        if found is not None and found.bits.activations != self.stage.bits.activations:
+            raise BadOption(
+                f"All activations of a network have as many bits: scheme={found.scheme} cannot be that of one layer.",
+                where=f"rule for {graph.layer_name(node)}; the stage has scheme={self.stage.scheme}",
+                hint="give the stage that scheme, or keep the layer in float (skip)",
+            )
+        return found
 
     def _required(self, node: Node) -> QuantizeStatic:
         """The options of an operator; the stage's own for an input of the network or one in float."""
@@ -201,7 +214,9 @@ class _OptionsOfLayers:
         chosen = {}
         for scale in made.scales:
             stage = self._of_scale(scale)
-            found = scale.fixed or calibrator(stage.calibration, stage.percentile)(histograms[scale])
+            # Of 65,536 steps none has to be saved: all values are covered.
+            how = stage.calibration if self.stage.bits.activations == 8 else "minmax"
+            found = scale.fixed or calibrator(how, stage.percentile)(histograms[scale])
             chosen[scale] = self._with_room(scale, found) if scale.fixed is None else found
         return chosen
 
@@ -210,12 +225,13 @@ class _OptionsOfLayers:
         return {
             scale: [self._with_room(scale, found) for found in proposals(histogram, stage.percentile)]
             for scale, histogram in histograms.items()
-            if (stage := self._of_scale(scale)).calibration == "best"
+            if (stage := self._of_scale(scale)).calibration == "best" and stage.bits.activations == 8
         }
 
     def _with_room(self, scale: SharedScale, range: Range) -> Range:
-        low_half = scale.is_input and self._of_scale(scale).headroom != "none"
-        return dataclasses.replace(range, low_half=low_half)
+        bits = self.stage.bits.activations
+        low_half = bits == 8 and scale.is_input and self._of_scale(scale).headroom != "none"
+        return dataclasses.replace(range, low_half=low_half, bits=bits)
 
     def layers(
         self, made: Plan, ranges: Mapping[Node, Range], means: Mapping[Node, ChannelMean]
@@ -229,7 +245,10 @@ class _OptionsOfLayers:
                     node,
                     ranges[node.all_input_nodes[0]],
                     WeightOptions(
-                        stage.weights, stage.headroom, stage.weight_calibration, SCHEMES[stage.scheme]
+                        stage.weights,
+                        stage.headroom if stage.bits.activations == 8 else "none",
+                        stage.weight_calibration,
+                        stage.bits,
                     ),
                     stage.rounding,
                     means[node].value() if node in means else None,

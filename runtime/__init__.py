@@ -47,9 +47,11 @@ def find(name: str) -> type[Runner]:
 
 
 def runners_of(format: str, *, portable: bool = False) -> tuple[str, ...]:
-    """The backends that load files of this format; where `portable`, those of them that run on other devices."""
+    """The backends that load files of this format, the one to take by itself first; where `portable`, those of them
+    that run on other devices."""
     able = {name: find(name) for name in names() if format in find(name).formats}
-    return tuple(name for name, found in able.items() if found.portable or not portable)
+    fitting = (name for name, found in able.items() if found.portable or not portable)
+    return tuple(sorted(fitting, key=lambda name: able[name].for_reference))
 
 
 def open(artifact: Artifact | str | Path, target: Target | str = Target(), threads: int = 1) -> Runner:

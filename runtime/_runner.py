@@ -35,7 +35,8 @@ class Runner(ABC):
     A backend is one file `on_<name>.py` with one subclass. `formats` are the artifact formats it loads,
     `requires` the packages it imports (inside its methods), `extra` the extra of ours that installs them, `devices`
     the kinds of device that it executes on from within this process. Where `portable`, it needs nothing but NumPy
-    and its runtime, and so runs on other devices too.
+    and its runtime, and so runs on other devices too. One `for_reference` says what a file means and is not fast: it is
+    taken where it is asked for, not by itself.
     `load_inputs`, `invoke` and `read_outputs` are apart so that a benchmark times `invoke` alone.
     """
 
@@ -44,6 +45,7 @@ class Runner(ABC):
     extra: ClassVar[str] = ""
     devices: ClassVar[tuple[type[Device], ...]] = (Cpu,)
     portable: ClassVar[bool] = True
+    for_reference: ClassVar[bool] = False
 
     def __init__(self, artifact: Artifact, target: Target = Target(), threads: int = 1) -> None:
         self.artifact = artifact

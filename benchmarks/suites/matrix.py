@@ -73,7 +73,10 @@ class Outcome:
 def ways() -> list[Way]:
     """Every format with every runtime that loads it."""
     return [
-        Way(format, runner) for format in convert.formats() for runner in runtime.runners_of(format) or ("",)
+        Way(format, runner)
+        for format in convert.formats()
+        for runner in runtime.runners_of(format) or ("",)
+        if not runner or not runtime.find(runner).for_reference
     ]
 
 

@@ -33,11 +33,12 @@ def installed() -> list[str]:
 
 
 def _is_installed(name: str) -> bool:
+    found = runtime.find(name)
     try:
-        runtime.find(name).require()
+        found.require()
     except BackendMissing:
         return False
-    return True
+    return not found.for_reference
 
 
 def _case(name: str) -> Case:

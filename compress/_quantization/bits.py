@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
-Scheme = Literal["int8", "w4a8"]
+Scheme = Literal["int8", "w4a8", "w8a16"]
 
 
 @dataclass(frozen=True)
 class Bits:
-    """Of one weight and of one value of an activation. Both are stored in bytes."""
+    """Of one weight, which is stored in a byte, and of one value of an activation, in as many as it needs."""
 
     weights: int = 8
     activations: int = 8
@@ -23,4 +23,6 @@ class Bits:
         return (1 << (self.weights - 1)) - 1
 
 
-SCHEMES: Mapping[Scheme, Bits] = MappingProxyType({"int8": Bits(), "w4a8": Bits(weights=4)})
+SCHEMES: Mapping[Scheme, Bits] = MappingProxyType(
+    {"int8": Bits(), "w4a8": Bits(weights=4), "w8a16": Bits(activations=16)}
+)

@@ -9,7 +9,7 @@ from torch.fx import GraphModule, Node
 
 from edgepress import graph
 from edgepress.compress._quantization.plan import Plan
-from edgepress.compress._quantization.ranges import HIGHEST, LOWEST, Range
+from edgepress.compress._quantization.ranges import Range
 from edgepress.compress._quantization.weights import QuantizedWeight
 
 ORIGIN = ("nn_module_stack", "stack_trace")
@@ -32,7 +32,7 @@ def insert_weights(graph_module: GraphModule, weights: Mapping[Node, QuantizedWe
 def _insert_pair(graph_module: GraphModule, tensor: Node, range: Range, readers: frozenset[Node]) -> None:
     """Let the readers of `tensor` read its int8 form: all of them when an int8 operator made it."""
     users = [user for user in tensor.users if tensor in readers or user in readers]
-    arguments = (range.scale, range.zero_point, LOWEST, HIGHEST, torch.int8)
+    arguments = (range.scale, range.zero_point, range.lowest, range.highest, range.dtype)
     with graph_module.graph.inserting_after(tensor):
         quantized = graph_module.graph.call_function(graph.QUANTIZE, (tensor, *arguments))
     with graph_module.graph.inserting_after(quantized):

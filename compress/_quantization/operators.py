@@ -40,6 +40,9 @@ TWO_INPUTS = frozenset({"add", "sub", "mul"})
 FIXED_RANGES = {"sigmoid": Range(0.0, 255 / 256), "tanh": Range(-1.0, 127 / 128)}
 """Where integer kernels take one scale only (1/256 and 1/128), whatever the data."""
 
+NOT_OF_16_BITS = frozenset({"hardswish", "hardsigmoid", "sigmoid", "tanh", "silu"})
+"""What no runtime has a kernel for that takes activations of 16 bits with any scale."""
+
 
 def role(node: Node) -> Role | None:
     """The operator's role; None when it works on floats alone."""

@@ -9,7 +9,7 @@ from torch.fx import GraphModule, Node
 
 from edgepress import graph
 from edgepress.compress._quantization.plan import Plan, SharedScale
-from edgepress.compress._quantization.ranges import HIGHEST, LOWEST, Range
+from edgepress.compress._quantization.ranges import Range
 from edgepress.compress._reconstruction.walk import Walk
 from edgepress.data import Batch
 
@@ -49,8 +49,8 @@ def least_output_error(
 
 
 def rounded(values: torch.Tensor, range: Range) -> torch.Tensor:
-    """The float values that int8 leaves of `values`."""
-    integers = ((values / range.scale).round() + range.zero_point).clamp(LOWEST, HIGHEST)
+    """The float values that the range's integers leave of `values`."""
+    integers = ((values / range.scale).round() + range.zero_point).clamp(range.lowest, range.highest)
     return (integers - range.zero_point) * range.scale
 
 

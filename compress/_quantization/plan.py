@@ -11,6 +11,7 @@ from torch.fx import GraphModule, Node
 from edgepress import graph
 from edgepress.compress._quantization.operators import (
     FIXED_RANGES,
+    NOT_OF_16_BITS,
     TAKES_ACTIVATION,
     TWO_INPUTS,
     Role,
@@ -54,9 +55,9 @@ class Plan:
     left_in_float: tuple[LeftInFloat, ...]
 
 
-def plan(graph_module: GraphModule, skipped: Skipped) -> Plan:
+def plan(graph_module: GraphModule, skipped: Skipped, activation_bits: int = 8) -> Plan:
     """The plan for a float graph with batch norms folded. `skipped` says which operators the user keeps in float."""
-    draft = _Draft(graph_module, skipped)
+    draft = _Draft(graph_module, skipped, activation_bits)
     for node in graph.operators(graph_module):
         draft.consider(node)
     draft.drop_useless()
@@ -69,6 +70,7 @@ class _Draft:
 
     graph_module: GraphModule
     skipped: Skipped
+    activation_bits: int
     ends: dict[Node, Node] = field(default_factory=dict)
     """Of every quantized operator the node behind which its pair goes: itself, or its activation."""
     left: dict[Node, str] = field(default_factory=dict)
@@ -93,6 +95,8 @@ class _Draft:
             return "no int8 form of this operator is known"
         if self.skipped(node):
             return "a rule says so"
+        if self.activation_bits > 8 and graph.op_name(node) in NOT_OF_16_BITS:
+            return "it has no form of 16 bits"
         if kind is Role.LAYER:
             weight = graph.constant(self.graph_module, graph.weight_node(node))
             if weight is None or weight.dtype != torch.float32:

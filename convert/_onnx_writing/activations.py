@@ -40,6 +40,8 @@ def _shifted(scale: np.ndarray, zero_point: np.ndarray) -> tuple[np.ndarray, np.
 
 
 def _symmetric(scale: np.ndarray, zero_point: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    if zero_point.dtype == np.int16:
+        return scale, zero_point  # symmetric already
     codes = np.iinfo(zero_point.dtype)
     farthest = np.maximum(
         zero_point.astype(np.float64) - codes.min, codes.max - zero_point.astype(np.float64)

@@ -28,7 +28,7 @@ def command(name: str | None, as_json: bool) -> None:
             print_table(["stage", "what it does"], list(listed.items()))
         return
     found = stage.find(name)
-    rows = list(_options(found))
+    rows = list(described(found))
     if as_json:
         keys = ("option", "type", "default")
         print_json({"stage": name, "options": [dict(zip(keys, row, strict=True)) for row in rows]})
@@ -37,13 +37,13 @@ def command(name: str | None, as_json: bool) -> None:
     print_table(["option", "takes", "default"], rows)
 
 
-def _options(cls: type[Any], group: Any = None, prefix: str = "") -> Iterator[tuple[str, str, str]]:
+def described(cls: type[Any], group: Any = None, prefix: str = "") -> Iterator[tuple[str, str, str]]:
     """(name, what it takes, default) of each option; those of a `group` as group.name, with its own defaults."""
     meant = typing.get_type_hints(cls)
     for field in dataclasses.fields(cls):
         default = field.default if group is None else getattr(group, field.name)
         if dataclasses.is_dataclass(default):
-            yield from _options(type(default), default, f"{prefix}{field.name}.")
+            yield from described(type(default), default, f"{prefix}{field.name}.")
         else:
             text = "required" if default is dataclasses.MISSING else str(default)
             yield f"{prefix}{field.name}", _type_text(field.type, meant[field.name]), text

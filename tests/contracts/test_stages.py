@@ -18,7 +18,15 @@ from edgepress.runtime import compare, limit_db
 from edgepress.stage import Stage
 
 STAGES = stage.names()
-QUICK = {"macs": 0.7, "epochs": 1, "samples": 64, "batch_size": 16, "sparsity": 0.5, "weight_bytes": 0.2}
+QUICK = {
+    "macs": 0.7,
+    "round_to": 2,
+    "epochs": 1,
+    "samples": 64,
+    "batch_size": 16,
+    "sparsity": 0.5,
+    "weight_bytes": 0.2,
+}
 """Values for options that a stage must be given, or that cost time, where it has them."""
 
 

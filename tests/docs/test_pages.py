@@ -1,0 +1,129 @@
+"""The documentation: every command on its pages does what the page says, and every page of the reference can be made."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import pytest
+
+from edgepress.cli._group import Commands
+
+ROOT = Path(__file__).parents[2]
+FENCE = re.compile(r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```$', re.MULTILINE | re.DOTALL)
+PAGES = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").glob("*.md"))
+
+NETWORK = """
+import numpy as np, torch
+from torch import nn
+
+def network():
+    layers = nn.Conv2d(3, 16, 3), nn.ReLU(), nn.Conv2d(16, 16, 3), nn.ReLU(), nn.Flatten(), nn.Linear(1600, 4)
+    return nn.Sequential(*layers), (torch.zeros(1, 3, 14, 14),)
+
+def data():
+    random = np.random.default_rng(0)
+    return [(random.standard_normal((64, 3, 14, 14), np.float32), random.integers(0, 4, 64))]
+"""
+"""A file mine.py for the pages that bring none of their own."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """A piece of a page: a file to write, where it has a title, or commands."""
+
+    language: str
+    title: str
+    text: str
+
+    def commands(self) -> list[list[str]]:
+        return [shlex.split(line) for line in self.text.splitlines()] if self.language == "bash" else []
+
+
+def blocks(page: str) -> list[Block]:
+    return [Block(*found) for found in FENCE.findall((ROOT / page).read_text(encoding="utf-8"))]
+
+
+def commands(page: str) -> list[list[str]]:
+    return [command for block in blocks(page) for command in block.commands()]
+
+
+def test_pages_were_found() -> None:
+    assert len(PAGES) >= 8
+    assert len(commands("docs/getting-started.md")) >= 10
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_commands_have_the_options_that_the_page_gives(page: str) -> None:
+    for name, *arguments in commands(page):
+        if name == "edgepress":
+            command = Commands().get_command(click.Context(click.Command("edgepress")), arguments[0])
+            assert command is not None
+            command.make_context(arguments[0], arguments[1:])
+
+
+def test_both_languages_tell_the_same() -> None:
+    assert commands("docs/getting-started.zh.md") == commands("docs/getting-started.md")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", [page for page in PAGES if commands(page) and ".zh." not in page])
+def test_commands_run(page: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(NETWORK)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    for block in blocks(page):
+        if block.title:
+            (tmp_path / block.title).write_text(block.text)
+        for name, *arguments in block.commands():
+            program = [sys.executable, "-m", "edgepress"] if name == "edgepress" else [sys.executable]
+            ran = subprocess.run(
+                [*program, *arguments],
+                cwd=tmp_path,
+                env=environment,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert ran.returncode == 0, f"{name} {shlex.join(arguments)}\n{ran.stderr}"
+
+
+def test_links_lead_somewhere() -> None:
+    made = {f"docs/reference/{path}" for path in _reference()}
+    for page in PAGES:
+        text = (ROOT / page).read_text(encoding="utf-8")
+        for target in re.findall(r"\]\(([^)#:]+\.md)", text):
+            path = (Path(page).parent / target).as_posix()
+            assert path in made or (ROOT / path).is_file(), f"{page}: {target}"
+
+
+def test_the_reference_has_a_page_for_every_stage_format_runtime_and_target() -> None:
+    from edgepress import convert, devices, runtime, stage
+
+    pages = _reference()
+    counts = {section: sum(path.startswith(f"{section}/") for path in pages) - 1 for section in
+              ("stages", "formats", "runtimes", "targets")}  # fmt: skip
+    assert counts == {
+        "stages": len(stage.names()),
+        "formats": len(convert.edges()),
+        "runtimes": len(runtime.names()),
+        "targets": len(devices.kinds()),
+    }
+    assert "| `temperature` |" in pages["stages/distill.md"]
+
+
+def _reference() -> dict[str, str]:
+    import importlib.util
+
+    spec = importlib.util.spec_from_file_location("docs_reference", ROOT / "docs" / "reference.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    pages: dict[str, str] = module.pages()
+    return pages
