@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from edgepress.cache import cache_folder
-from edgepress.emulation._debian import Debian
+from edgepress.debian import Debian
 from edgepress.errors import BackendMissing
 from edgepress.made_once import make_once
 
