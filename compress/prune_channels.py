@@ -11,6 +11,7 @@ import numpy as np
 from annotated_types import Ge, Gt, Le, Lt
 
 from edgepress.compress._channels.alignment import aligned
+from edgepress.compress._channels.apart import prepared
 from edgepress.compress._channels.budget import SAVING_EXPONENT, Limit, Problem, search_global, search_uniform
 from edgepress.compress._channels.bundles import bundles
 from edgepress.compress._channels.candidates import MOST, best
@@ -81,7 +82,9 @@ class PruneChannels(Stage):
     parts: of an attention's heads and the groups of a convolution, either whole ones go (whole), or the same places
         within every one (within): fewer heads, or narrower ones. auto: whole heads; whole groups of convolutions
         with 8 or more, otherwise within. What lets nothing go gives way to the other. For fewer heads that are
-        narrower too, prune twice, as macs=0.7,parts=whole and then macs=0.5,parts=within.
+        narrower too, prune twice, as macs=0.7,parts=whole and then macs=0.5,parts=within. apart: as auto, but each group
+        of a convolution becomes a convolution of its own (conv.group0), that loses what it likes; where shuffles tie
+        all groups together, as in ShuffleNet v1, nothing else lets anything go.
     saving_exponent: importance is paid for by this power of what removing saves: 0 only ranks by importance.
     candidates: with data, try so many plans (this criterion and exponent, then others) and keep the one whose
         network answers most like the unpruned one on samples held back; each takes as long as one prune.
@@ -142,6 +145,7 @@ class PruneChannels(Stage):
 
     def apply(self, program: Program, context: Context) -> Outcome:
         """Plan, announce, rewrite. Raises BudgetMissed and UnsupportedModel, with reasons, before any change."""
+        program = prepared(program, self.parts)
         if self.candidates > 1:
             plan, outcome = best(self, program, context)
             context.announce(str(plan))

@@ -9,6 +9,7 @@ from typing import Annotated
 from annotated_types import Ge
 
 from edgepress import cost
+from edgepress.compress._channels.apart import prepared
 from edgepress.compress._channels.regrowth import as_read, cut_off
 from edgepress.compress._channels.schedule import AMOUNTS, Budgets, Schedule, budgets_after, is_within
 from edgepress.compress.distill import Distill
@@ -59,6 +60,7 @@ class PruneChannelsGradually(PruneChannels):
 
     def apply(self, program: Program, context: Context) -> Outcome:
         """Raises BudgetMissed and UnsupportedModel, with reasons, before any training."""
+        program = prepared(program, self.parts)
         planned = plan = self.plan(program, context)
         start, whole = cost.measure(program), cost.measure(context.original)
         outcome, rows = Outcome(program), list[Value]()

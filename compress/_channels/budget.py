@@ -13,7 +13,7 @@ from edgepress.errors import BudgetMissed
 SAVING_EXPONENT = 0.5
 """Importance is paid for by the power of what it saves: 0 would only rank by importance, 1 would empty the
 layers that compute most, because scores fall and costs rise by different laws."""
-WAYS_OUT = "a larger budget, a smaller round_to or min_channels, or a larger max_ratio"
+WAYS_OUT = "a larger budget, a smaller round_to or min_channels, a larger max_ratio, or parts=apart for convolutions in groups"
 """What to try where a budget cannot be reached."""
 
 

@@ -42,9 +42,10 @@ class Flow(Enum):
     FIXED = "needs its channels in their old order and gives them so"
 
 
-Parts = Literal["auto", "whole", "within"]
+Parts = Literal["auto", "whole", "within", "apart"]
 """How the parts that channels are divided into, as heads and groups, lose channels: whole parts go, or the same places
-within every part. auto: heads whole; groups whole where there are many, otherwise within."""
+within every part. auto: heads whole; groups whole where there are many, otherwise within. apart: as auto, but a
+convolution's groups are convolutions of their own (see apart.py)."""
 
 
 @dataclass(frozen=True)

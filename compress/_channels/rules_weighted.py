@@ -70,7 +70,8 @@ def _grouped(labeller: Labeller, node: Node, channels: Channels | None, is_trans
 
 def _go_whole(labeller: Labeller, node: Node, groups: int, inputs: int) -> bool:
     """Whether the groups of a convolution, each with so many inputs, go whole, and not places within them."""
-    is_first = groups >= MANY_GROUPS or inputs == 1 if labeller.parts == "auto" else labeller.parts == "whole"
+    is_open = labeller.parts in ("auto", "apart")
+    is_first = groups >= MANY_GROUPS or inputs == 1 if is_open else labeller.parts == "whole"
     return labeller.choose(node, (is_first, not is_first))
 
 

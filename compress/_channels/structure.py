@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgepress import cost, graph
+from edgepress.compress._channels.apart import prepared
 from edgepress.compress._channels.labels import Binding, Labelling, Parts
 from edgepress.compress._channels.layers import Layer, layers_of
 from edgepress.compress._channels.nodes import shape_at_batch_one
@@ -96,6 +97,7 @@ def read_structure(program: Program, parts: Parts = "auto") -> Structure:
     """Label `program`; raises UnsupportedModel for a quantized one and a graph that cannot be labelled safely."""
     if program.quantized is not None:
         raise UnsupportedModel("A quantized network cannot be pruned.", hint="prune first, then quantize")
+    program = prepared(program, parts)
     graph_module = program.graph_module()
     before = cost.measure(graph_module)
     normalise(graph_module)
