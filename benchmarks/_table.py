@@ -9,7 +9,13 @@ from edgepress.artifact import PROGRAM_FORMAT
 from edgepress.benchmarks import _numbers as numbers
 from edgepress.benchmarks._measurement import Measurement
 from edgepress.benchmarks._ratio import Ratio, are_comparable, ratio
-from edgepress.benchmarks._warnings import EMULATED, cost_warning, is_emulated, of_disturbed_ratio
+from edgepress.benchmarks._warnings import (
+    EMULATED,
+    cost_warning,
+    integer_warning,
+    is_emulated,
+    of_disturbed_ratio,
+)
 from edgepress.result import NetworkFacts, RunResult, StageResult
 
 COLUMNS = (
@@ -177,6 +183,7 @@ def _findings(row: Row, all_measured: Sequence[Measurement], result: RunResult |
     if is_emulated(row.runtime, row.precision):
         return [EMULATED]
     found = of_disturbed_ratio(row.ratio, original, row.measurement)
+    found += integer_warning(original.precision, row.precision, row.ratio)
     if result is not None and row.macs is not None:
         found += cost_warning(result.original.macs, row.macs, row.ratio)
     return found

@@ -66,6 +66,17 @@ def is_emulated(runner: str, precision: str) -> bool:
 EMULATED = "PyTorch only emulates int8, so its latency tells nothing about the network's."
 
 
+def integer_warning(before: str, after: str, latency: Ratio) -> list[str]:
+    """The sentence to show when a network became integers (the precisions `before` and `after`) and is slower than float
+    on this very target: its whole interval lies above 1."""
+    if before == "int8" or after != "int8" or latency.low <= 1:
+        return []
+    return [
+        f"INT8 is slower than float here: {latency.value:.2f} times the original's latency ({latency.low:.2f} to "
+        f"{latency.high:.2f}); the processor may lack 8-bit dot products, or the runtime integer kernels (edgepress forms)."
+    ]
+
+
 def cost_warning(macs_before: int, macs_after: int, latency: Ratio) -> list[str]:
     """The sentence to show when MACs fell by a tenth or more and latency did not; nothing otherwise.
 

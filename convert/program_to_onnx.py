@@ -13,7 +13,7 @@ from annotated_types import Ge, Le
 from torch.fx import Node
 
 from edgepress import graph
-from edgepress.artifact import Manifest
+from edgepress.artifact import Manifest, Precision
 from edgepress.convert._converter import Converter
 from edgepress.convert._dynamic import take_dynamic
 from edgepress.convert._file_size import refuse_large
@@ -23,6 +23,7 @@ from edgepress.convert._onnx_writing.activations import (
 )
 from edgepress.convert._onnx_writing.blocks import read_in_blocks
 from edgepress.convert._onnx_writing.dynamic import compute_dynamically
+from edgepress.convert._onnx_writing.halves import store_halves
 from edgepress.convert._onnx_writing.names import name_as_in_program
 from edgepress.convert._onnx_writing.operators import translations
 from edgepress.convert._onnx_writing.pack import pack_small_integers
@@ -32,7 +33,7 @@ from edgepress.convert._onnx_writing.simplify import simplified
 from edgepress.convert._onnx_writing.stored import rounds_activations
 from edgepress.convert._onnx_writing.weights import unshare_zero_points
 from edgepress.convert._unsupported import UnsupportedOperator
-from edgepress.errors import UnsupportedModel
+from edgepress.errors import BadOption, UnsupportedModel
 from edgepress.program import Program, tool_versions
 
 if TYPE_CHECKING:
@@ -51,6 +52,8 @@ class ProgramToOnnx(Converter[Program]):
     activations: the type of quantized activations. x86 processors are about three times faster on uint8; the two
         are exactly equivalent, as every zero point moves by 128. symmetric is int8 about zero, which TensorRT wants:
         the same ranges, at up to twice the step.
+    weights: the type that a float network's weights are stored in. float16 halves the file; it is widened when the file
+        is loaded, and computed in float32.
     packed: store 4-bit weights two in a byte, which takes opset 21.
     simplify: fold what can be folded with onnxsim. Where that fails or changes an output, the file stays as it was,
         and the manifest notes why.
@@ -60,6 +63,7 @@ class ProgramToOnnx(Converter[Program]):
     activations: Literal["uint8", "int8", "symmetric"] = "uint8"
     simplify: bool = False
     packed: bool = True
+    weights: Literal["float32", "float16"] = "float32"
 
     @classmethod
     def on_the_way(cls) -> ProgramToOnnx:
@@ -68,6 +72,16 @@ class ProgramToOnnx(Converter[Program]):
     @classmethod
     def requires(cls) -> tuple[str, ...]:
         return ("onnx", "onnxscript")
+
+    def check(self, source: Program) -> None:
+        """Raise UnsupportedModel for what ONNX lacks, BadOption for weights=float16 of a quantized network."""
+        if self.weights == "float16" and source.quantized is not None:
+            raise BadOption(
+                "weights=float16 is for float networks; this one is quantized.",
+                where="--to onnx",
+                hint="leave the option out",
+            )
+        super().check(source)
 
     def unsupported(self, source: Program) -> Sequence[UnsupportedOperator]:
         from edgepress.convert._onnx_writing.missing import missing
@@ -90,7 +104,7 @@ class ProgramToOnnx(Converter[Program]):
         return Manifest(
             format="onnx",
             signature=source.signature,
-            precision="int8" if stored and rounds_activations(model) else source.precision,
+            precision="int8" if stored and rounds_activations(model) else self._precision(source),
             quantized=source.quantized,
             preprocess=source.preprocess,
             labels=source.labels,
@@ -108,12 +122,17 @@ class ProgramToOnnx(Converter[Program]):
             shift_activations_to_uint8(model)
         elif self.activations == "symmetric":
             make_activations_symmetric(model)
+        if self.weights == "float16":
+            store_halves(model)
         read_in_blocks(model)
         if source.quantized is not None and source.quantized.activations == "dynamic":
             compute_dynamically(model)
         if self.packed:
             pack_small_integers(model)
         return model
+
+    def _precision(self, source: Program) -> Precision:
+        return self.weights if source.precision == "float32" else source.precision
 
     def _opset(self, source: Program) -> int:
         form = source.quantized

@@ -27,6 +27,27 @@ def quality_text(manifest: Manifest) -> str:
     return ", ".join(f"{value} {key.replace('_', ' ')}" for key, value in manifest.quality.items())
 
 
+def float_remark(manifest: Manifest) -> str:
+    """What to say of a file whose activations are integers, where its runtime computes half of it in float or more."""
+    from edgepress.backend_fit import FITS
+
+    form, counts = manifest.quantized, manifest.quality
+    total, floats = (_count(counts, kind) for kind in ("operations", "float_operations"))
+    if not total and "float_layers" in counts:
+        floats = _count(counts, "float_layers")
+        total = floats + _count(counts, "int8_layers")
+    if form is None or form.activations == "float" or 2 * floats < total or not floats:
+        return ""
+    fit = FITS.get(manifest.format)
+    why = fit.taken(form).say if fit is not None else ""
+    return f"{floats} of {total} compute in float though the network is {form.name}. {why}".strip()
+
+
+def _count(counts: Mapping[str, Any], kind: str) -> int:
+    found = counts.get(kind, 0)
+    return found if isinstance(found, int) else 0
+
+
 def figures_text(results: Mapping[str, Any]) -> str:
     """What a verification has put on record: `sqnr_db 61.2, max_error 0.01`."""
     return ", ".join(

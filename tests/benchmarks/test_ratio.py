@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgepress.benchmarks import Ratio, cost_warning, ratio
+from edgepress.benchmarks import Ratio, cost_warning, integer_warning, ratio
 
 
 def _drifting(random: np.random.Generator, level_ms: float, drift: np.ndarray) -> list[float]:
@@ -52,3 +52,12 @@ def test_fewer_macs_without_less_latency_is_said():
     ]
     assert cost_warning(100, 95, level) == []
     assert cost_warning(100, 50, Ratio(value=0.7, low=0.65, high=0.75, paired=True)) == []
+
+
+def test_integers_that_are_slower_than_float_are_said() -> None:
+    slower = Ratio(value=1.4, low=1.3, high=1.5, paired=True)
+    (sentence,) = integer_warning("float32", "int8", slower)
+    assert sentence.startswith("INT8 is slower than float here: 1.40 times")
+    assert integer_warning("float32", "float32", slower) == []
+    assert integer_warning("int8", "int8", slower) == []
+    assert integer_warning("float32", "int8", Ratio(value=1.1, low=0.9, high=1.3, paired=True)) == []

@@ -16,6 +16,7 @@ from edgepress.artifact import Artifact
 from edgepress.compress.quantize_dynamic import QuantizeDynamic
 from edgepress.compress.quantize_static import QuantizeStatic
 from edgepress.compress.quantize_weights import QuantizeWeights
+from edgepress.errors import BadOption
 from edgepress.history import Value
 from edgepress.program import Program
 from edgepress.recipe import Recipe
@@ -117,6 +118,19 @@ def test_dynamic_layers_compute_as_in_the_network(
     assert artifact.manifest.precision == "int8"
     # ONNX rounds activations as we do; LiteRT each row of tokens and each sample by itself.
     assert agreement_db(program, artifact) > (60 if format == "onnx" else 30)
+
+
+def test_onnx_stores_halves_and_computes_in_float32(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    for kind, shape in (PERCEPTRON, GROUPED):
+        program = Program.capture(kind(), (torch.zeros(shape),))
+        artifact = written(program, "onnx", tmp_path, weights="float16")
+        assert artifact.manifest.precision == "float16"
+        assert set(initializers(artifact)) == {onnx.TensorProto.FLOAT16}
+        assert "Cast" not in optimized(artifact, tmp_path)
+        assert agreement_db(program, artifact) > 55  # 11 bits of mantissa: seen 65 and more
+    with pytest.raises(BadOption, match="for float networks"):
+        convert.check(made(*GROUPED, QuantizeWeights(rounding="nearest")), "onnx", {"weights": "float16"})
 
 
 def test_onnx_packs_four_bits(tmp_path: Path) -> None:
