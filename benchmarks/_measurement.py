@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from edgepress.accuracy import Accuracy
+from edgepress.accuracy import Score
 from edgepress.artifact import Precision, Verification
 from edgepress.benchmarks._environment import Environment
 from edgepress.errors import BadInput
@@ -58,7 +58,7 @@ class Measurement:
     cpu_ms: float | None = None
     emulated: bool = False
     instructions: tuple[int, ...] = ()
-    accuracy: Accuracy | None = None
+    accuracy: Score | None = None
     verification: Verification | None = None
     layers: tuple[LayerTime, ...] = ()
     warnings: tuple[str, ...] = ()

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from edgepress.accuracy import Accuracy
+from edgepress.accuracy import Score
 from edgepress.artifact import Artifact
 from edgepress.benchmarks import _plots as plots
 from edgepress.benchmarks._environment import Environment
@@ -99,7 +99,9 @@ def _tiles(run: RunFolder, table: Table) -> list[Tile]:
     if run.result and (scores := _scores(run.result.original, run.result.compressed)):
         before, after = scores
         note = f"top-1 of {after.samples:,} samples"
-        tiles.append(Tile(title="Accuracy", kind="percent", before=before.top1, after=after.top1, note=note))
+        tiles.append(
+            Tile(title="Accuracy", kind="percent", before=before.percent, after=after.percent, note=note)
+        )
     if fastest and (original := original_of(fastest.measurement, _measured(table))):
         before_ms, after_ms = original.median_ms, fastest.median_ms
         if before_ms and after_ms:
@@ -130,7 +132,7 @@ def _fastest_compressed(table: Table) -> Row | None:
     return min(rows, key=lambda row: row.median_ms or float("inf"), default=None)
 
 
-def _scores(before: NetworkFacts, after: NetworkFacts) -> tuple[Accuracy, Accuracy] | None:
+def _scores(before: NetworkFacts, after: NetworkFacts) -> tuple[Score, Score] | None:
     return (before.accuracy, after.accuracy) if before.accuracy and after.accuracy else None
 
 

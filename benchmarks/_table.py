@@ -169,11 +169,11 @@ def _row(measurement: Measurement, all_measured: Sequence[Measurement], result: 
 def _top1(measurement: Measurement, facts: NetworkFacts | StageResult | None) -> float | None:
     """What the file itself scored. A `.pt2` is the network that the run evaluated, so its score is the file's."""
     if measurement.accuracy is not None:
-        return measurement.accuracy.top1
+        return measurement.accuracy.percent
     if measurement.format != PROGRAM_FORMAT or facts is None:
         return None
     accuracy = facts.accuracy if isinstance(facts, NetworkFacts) else facts.accuracy.after
-    return accuracy.top1 if accuracy else None
+    return accuracy.percent if accuracy else None
 
 
 def _findings(row: Row, all_measured: Sequence[Measurement], result: RunResult | None) -> list[str]:

@@ -29,7 +29,11 @@ def draw(found: Sensitivity, folder: Path) -> Path:
     path = folder / PLOT_FILE
     with chart(1.1 + 0.24 * len(found.parts)) as (figure, axes):
         axes.axvline(
-            found.reference.top1, color=MUTED, linewidth=1, linestyle=(0, (4, 3)), label="the whole network"
+            found.reference.percent,
+            color=MUTED,
+            linewidth=1,
+            linestyle=(0, (4, 3)),
+            label="the whole network",
         )
         for place, ratio in enumerate(found.ratios()):
             _marks(axes, found, ratio, strength=(place + 1) / len(found.ratios()))
@@ -67,7 +71,7 @@ def draw_quantization(found: QuantizationSensitivity, folder: Path) -> Path:
 def _marks(axes: Axes, found: Sensitivity, ratio: float, *, strength: float) -> None:
     """The larger the ratio, the stronger the colour."""
     trials = [(row, part.trial(ratio)) for row, part in enumerate(found.parts)]
-    tried = [(trial.accuracy.top1, row) for row, trial in trials if trial is not None]
+    tried = [(trial.accuracy.percent, row) for row, trial in trials if trial is not None]
     axes.plot(
         [top1 for top1, _ in tried], [row for _, row in tried], "o",
         color=COMPRESSED, alpha=0.2 + 0.8 * strength, markersize=6, markeredgewidth=0, label=f"without {ratio:.0%}",

@@ -179,9 +179,12 @@ def _convert(converter: Converter[Any], source: Program | Artifact, path: Path) 
     with replacing(path) as temporary:
         manifest = converter.write(source, temporary)
     made = Step("_to_".join(converter.edge()), option_values.to_mapping(converter))
-    history = (source.history if isinstance(source, Program) else source.manifest.history).then(made)
+    origin = source if isinstance(source, Program) else source.manifest
+    history = origin.history.then(made)
     tools = tool_versions("torch") | dict(manifest.tools)
-    return Artifact.describe(path, dataclasses.replace(manifest, history=history, tools=tools))
+    return Artifact.describe(
+        path, dataclasses.replace(manifest, reading=origin.reading, history=history, tools=tools)
+    )
 
 
 def _only_class(module: ModuleType, base: type) -> Any:

@@ -1,16 +1,27 @@
-"""How often a network is right, for whatever executes it: a captured Program or a Runner on a board."""
+"""How right a network is, for whatever executes it: a captured Program or a Runner on a board.
+
+What is measured follows the labels: a class each gives accuracy, one for every pixel mean overlap, boxes mean average
+precision, for which the network says how its outputs are read.
+"""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import ClassVar, Protocol
 
 import numpy as np
 
 from edgepress.data import Batch, Data
+from edgepress.detection import Listed, Reading
 from edgepress.errors import BadInput
 from edgepress.preprocess import Preprocess
 from edgepress.progress import Progress, silent, track
+from edgepress.scoring import MeanOverlap, MeanPrecision, OverlapTally, PrecisionTally
+
+BATCH = 64
+"""Samples that the network is run on at a time."""
 
 
 @dataclass(frozen=True)
@@ -20,6 +31,21 @@ class Accuracy:
     top1: float
     top5: float
     samples: int
+    name: ClassVar[str] = "top-1"
+
+    @property
+    def percent(self) -> float:
+        return self.top1
+
+
+Score = Accuracy | MeanOverlap | MeanPrecision
+"""How right a network is; each has a `name`, the figure of that name in `percent`, and the number of `samples`."""
+
+
+class _Tally(Protocol):
+    def add(self, outputs: tuple[np.ndarray, ...], labels: np.ndarray) -> None: ...
+
+    def result(self) -> Score: ...
 
 
 def can_evaluate(data: Data, preprocess: Preprocess | None) -> bool:
@@ -33,37 +59,73 @@ def evaluate(
     data: Data,
     preprocess: Preprocess | None,
     *,
+    reading: Reading | None = None,
     limit: int | None = None,
-    batch_size: int = 64,
     progress: Progress = silent,
-) -> Accuracy:
-    """The accuracy of the first output of `run` (N x classes) on the first `limit` samples of `evaluate`.
+) -> Score:
+    """How right `run` is on the first `limit` samples of `evaluate`: by its first output, or what `reading` finds.
 
     Of equal scores the first wins. Raises BadInput for data without labels, without samples, or with a
-    label that the network has no score for.
+    label that the network has no score for, and for labels of another kind than the network's outputs.
     """
-    batches = data.batches("evaluate", preprocess, limit=limit, batch_size=batch_size)
-    total = -(-min(data.count("evaluate"), limit or data.count("evaluate")) // batch_size)
-    return accuracy_on(run, track(batches, "evaluating", progress, total), data.name)
+    batches = data.batches("evaluate", preprocess, limit=limit, batch_size=BATCH)
+    total = -(-min(data.count("evaluate"), limit or data.count("evaluate")) // BATCH)
+    return score_on(run, track(batches, "evaluating", progress, total), data.name, reading)
 
 
-def accuracy_on(
-    run: Callable[..., tuple[np.ndarray, ...]], batches: Iterable[Batch], data_name: str
-) -> Accuracy:
+def score_on(
+    run: Callable[..., tuple[np.ndarray, ...]],
+    batches: Iterable[Batch],
+    data_name: str,
+    reading: Reading | None = None,
+) -> Score:
     """As `evaluate`, on batches that were read already, of whatever split; `data_name` is for the messages."""
-    ranks = [_ranks(run(*batch.inputs)[0], batch.labels, data_name) for batch in batches]
-    if not ranks:
+    iterator = iter(batches)
+    first = next(iterator, None)
+    if first is None:
         raise BadInput("There is nothing to evaluate on.", where=f"data {data_name}")
-    rank = np.concatenate(ranks)
-    return Accuracy(100 * float(np.mean(rank < 1)), 100 * float(np.mean(rank < 5)), len(rank))
+    tally = _tally(first.labels, reading, data_name)
+    for batch in itertools.chain([first], iterator):
+        if batch.labels is None:
+            raise BadInput(
+                "Accuracy needs labels, and the data has none.",
+                where=f"data {data_name}",
+                hint="use class folders",
+            )
+        tally.add(run(*batch.inputs), batch.labels)
+    return tally.result()
 
 
-def _ranks(scores: np.ndarray, labels: np.ndarray | None, name: str) -> np.ndarray:
-    """How many classes come before the label of each sample; NaN comes before everything, as in argmax."""
-    if labels is None:
+def _tally(labels: np.ndarray | None, reading: Reading | None, data_name: str) -> _Tally:
+    has_boxes = labels is not None and labels.dtype == np.float32
+    if reading is not None and labels is not None and not has_boxes:
         raise BadInput(
-            "Accuracy needs labels, and the data has none.", where=f"data {name}", hint="use class folders"
+            "The network detects, but the data's labels are no boxes.",
+            where=f"data {data_name}",
+            hint="give each sample a list of [class, x0, y0, x1, y1], in pixels of the input",
         )
+    if has_boxes:
+        return PrecisionTally(reading or Listed(), data_name)
+    return OverlapTally(data_name) if labels is not None and labels.ndim == 3 else _RankTally(data_name)
+
+
+class _RankTally:
+    """Gathers how many classes come before each sample's label."""
+
+    def __init__(self, data_name: str) -> None:
+        self.data_name = data_name
+        self.ranks: list[np.ndarray] = []
+
+    def add(self, outputs: tuple[np.ndarray, ...], labels: np.ndarray) -> None:
+        self.ranks.append(_ranks(outputs[0], labels, self.data_name))
+
+    def result(self) -> Accuracy:
+        rank = np.concatenate(self.ranks)
+        return Accuracy(100 * float(np.mean(rank < 1)), 100 * float(np.mean(rank < 5)), len(rank))
+
+
+def _ranks(scores: np.ndarray, labels: np.ndarray, name: str) -> np.ndarray:
+    """How many classes come before the label of each sample; NaN comes before everything, as in argmax."""
     if scores.shape[2:] == (1,) * (scores.ndim - 2):
         scores = scores.reshape(len(scores), -1)
     if scores.ndim != 2 or not scores.size:

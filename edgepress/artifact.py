@@ -17,6 +17,7 @@ import numpy as np
 
 from edgepress._archive_zip import read_member
 from edgepress.coding.file import CODED_FORMAT, read_text
+from edgepress.detection import Reading
 from edgepress.errors import BadInput
 from edgepress.files import sha256, write_text
 from edgepress.history import History, Value
@@ -50,7 +51,7 @@ class Verification:
 class Manifest:
     """What a file is. `signature` is the Program's own (images NCHW) whatever the file's `layout`: a
     Runner converts, so that every runner of the same network takes the same arrays. `quantized` is the network's form,
-    whatever the file makes of it. `quality` are the converter's
+    whatever the file makes of it. `reading` says how a detector's outputs become boxes. `quality` are the converter's
     counts of what its runtimes do slowly, such as transposes. `bound_to` names the GPU and the versions outside of
     which the file does not load; it is empty for a file that runs anywhere. `notes` are for
     the user: for instance which step was left out, and why."""
@@ -61,6 +62,7 @@ class Manifest:
     precision: Precision = "float32"
     quantized: QuantizedForm | None = None
     preprocess: Preprocess | None = None
+    reading: Reading | None = None
     labels: tuple[str, ...] = ()
     history: History = History()
     sha256: str = ""

@@ -32,6 +32,7 @@ from edgepress.artifact import (
     encode,
     program_manifest,
 )
+from edgepress.detection import Reading
 from edgepress.errors import BadInput, UnsupportedModel
 from edgepress.files import existing_file, replacing
 from edgepress.history import History, Step
@@ -44,13 +45,15 @@ from edgepress.trainable import Trainable
 
 @dataclass(frozen=True, eq=False)
 class Program:
-    """An exported network (its batch axis dynamic) with its signature, preprocessing, labels and history."""
+    """An exported network (its batch axis dynamic) with its signature, preprocessing, labels, history, and how
+    its outputs are read where it detects."""
 
     exported: ExportedProgram
     signature: Signature
     preprocess: Preprocess | None = None
     labels: tuple[str, ...] = ()
     history: History = History()
+    reading: Reading | None = None
 
     @classmethod
     def capture(
@@ -63,6 +66,7 @@ class Program:
     ) -> Program:
         """Export `module` in evaluation mode with a dynamic batch (axis 0 of every input).
 
+        A detector says in its `reading` how its outputs become boxes (see edgepress.detection).
         Raises UnsupportedModel with PyTorch's reason and the source line when it cannot be exported.
         """
         try:
@@ -75,7 +79,14 @@ class Program:
                 hint="remove weight_norm or spectral_norm (torch.nn.utils.remove_weight_norm) before",
             ) from error
         exported = export(copied.eval(), tuple(example_inputs))
-        return cls(exported, _signature(exported), preprocess, tuple(labels))
+        reading = getattr(module, "reading", None)
+        return cls(
+            exported,
+            _signature(exported),
+            preprocess,
+            tuple(labels),
+            reading=reading if isinstance(reading, Reading) else None,
+        )
 
     @classmethod
     def load(cls, path: str | Path) -> Program:
@@ -90,7 +101,14 @@ class Program:
                 where=str(found),
                 hint="save it again, or copy the file again",
             )
-        return cls(exported, manifest.signature, manifest.preprocess, manifest.labels, manifest.history)
+        return cls(
+            exported,
+            manifest.signature,
+            manifest.preprocess,
+            manifest.labels,
+            manifest.history,
+            manifest.reading,
+        )
 
     def save(self, path: str | Path) -> Artifact:
         """Write the `.pt2` archive, whole or not at all."""
@@ -108,6 +126,7 @@ class Program:
             precision=self.precision,
             quantized=self.quantized,
             preprocess=self.preprocess,
+            reading=self.reading,
             labels=self.labels,
             history=self.history,
             tools=tool_versions("torch"),

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from edgepress.accuracy import Accuracy
+from edgepress.accuracy import Score
 from edgepress.artifact import encode
 from edgepress.errors import BadInput
 from edgepress.files import existing_file, write_text
@@ -40,7 +40,7 @@ class NetworkFacts:
     weight_bytes: int
     deflated_bytes: int | None = None
     size_bytes: int
-    accuracy: Accuracy | None = None
+    accuracy: Score | None = None
     layers: tuple[LayerFacts, ...] = ()
 
 
@@ -48,8 +48,8 @@ class NetworkFacts:
 class AccuracyChange:
     """Around one stage; None where it was not measured."""
 
-    before: Accuracy | None = None
-    after: Accuracy | None = None
+    before: Score | None = None
+    after: Score | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from edgepress.accuracy import Accuracy
+from edgepress.accuracy import Score
 from edgepress.artifact import encode
 from edgepress.data import Split
 from edgepress.errors import BadInput
@@ -29,7 +29,7 @@ class Trial:
     removed: int
     macs: int
     parameters: int
-    accuracy: Accuracy
+    accuracy: Score
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,8 +71,8 @@ class Sensitivity:
     """
 
     question: Question
-    original: Accuracy
-    reference: Accuracy
+    original: Score
+    reference: Score
     macs: int
     parameters: int
     parts: tuple[Part, ...]
@@ -83,7 +83,7 @@ class Sensitivity:
 
     def drop(self, trial: Trial) -> float:
         """Points of top-1 that the trial costs; below zero where it gains."""
-        return self.reference.top1 - trial.accuracy.top1
+        return self.reference.percent - trial.accuracy.percent
 
     def mean_drop(self, part: Part) -> float | None:
         """Over the part's trials; None while it has none."""
@@ -130,7 +130,7 @@ class QuantizedAlone:
     type: str
     layer_sqnr_db: float
     network_sqnr_db: float
-    accuracy: Accuracy | None
+    accuracy: Score | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,7 +142,7 @@ class QuantizationSensitivity:
     split: Split
     samples: int
     options: Mapping[str, Value]
-    original: Accuracy | None
+    original: Score | None
     layers: tuple[QuantizedAlone, ...]
 
     def most_sensitive_first(self) -> list[QuantizedAlone]:

@@ -74,7 +74,7 @@ class DSSD(nn.Module):
         )
         self.values = classes + 1
         initialise(self)
-        self.reading = Anchored(size=(size, size), levels=_levels(size))
+        self.reading = Anchored(size=(size, size), levels=_levels(size), measure="voc11")
 
     def forward(self, pictures: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         _, fine, _, coarse = self.backbone(pictures)

@@ -70,7 +70,7 @@ class RFCN(nn.Module):
         shapes = tuple(shape(base, ratio) for ratio in RATIOS for base in SIZES)
         self.propose = Proposals([Level(side, side, (STEP, STEP), shapes)], size, proposals)
         self.part_means = Parts(PARTS, side, size)
-        self.reading = Regions(size=(size, size), weights=WEIGHTED)
+        self.reading = Regions(size=(size, size), weights=WEIGHTED, measure="voc11")
 
     def forward(self, pictures: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         _, _, fine, coarse = self.backbone(pictures)

@@ -48,7 +48,7 @@ SMALL: dict[str, Small] = {
     "unet": Small((1, 188, 188), NARROW),
     "yolov2": Small((3, 96, 96), NARROW | {"size": 96, "classes": 5}),
     "yolov3": Small((3, 96, 96), NARROW | {"size": 96, "classes": 5}),
-    "yolov3_tiny": Small((3, 96, 96), NARROW | {"size": 96, "classes": 5}),
+    "yolov3_tiny": Small((3, 96, 96), {"width": 0.5, "size": 96, "classes": 5}),
 }
 
 

@@ -115,7 +115,7 @@ class Bench:
             found = evaluate(
                 self.load(key).run, self.data, self.program.preprocess, limit=self._evaluate_limit
             )
-            self._note(key, top1=found.top1, samples=found.samples)
+            self._note(key, top1=found.percent, samples=found.samples)
         return self.figures[key]["top1"]
 
     def _kept(self, key: str, make: Callable[[], Program]) -> str:

@@ -71,7 +71,7 @@ class Row:
         with progress_bar() as progress:
             accuracy = evaluate(decoded.run, data, program.preprocess, limit=limit, progress=progress)
         squeezed = len(zlib.compress(whole, 9)), len(lzma.compress(whole))
-        return cls(accuracy.top1, len(whole), *squeezed, coded["huffman"], coded["smallest"])
+        return cls(accuracy.percent, len(whole), *squeezed, coded["huffman"], coded["smallest"])
 
     def cells(self, name: str) -> list[str]:
         sizes = (self.pt2, self.zlib, self.lzma, self.huffman, self.coded)

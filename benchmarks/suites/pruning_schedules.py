@@ -136,7 +136,7 @@ def measured(original: Program, data: Data, stages: tuple[Stage, ...], seeds: in
 
 
 def accuracy(program: Program, data: Data) -> float:
-    return evaluate(program.run, data, program.preprocess).top1
+    return evaluate(program.run, data, program.preprocess).percent
 
 
 if __name__ == "__main__":

@@ -89,7 +89,7 @@ def calibrated_alone(program: Program, stage: QuantizeAware, data: Data) -> Prog
 
 
 def top1(program: Program, data: Data, limit: int | None) -> float:
-    return evaluate(program.run, data, program.preprocess, limit=limit).top1
+    return evaluate(program.run, data, program.preprocess, limit=limit).percent
 
 
 def _block(inputs: int, outputs: int, stride: int = 1) -> tuple[nn.Module, ...]:

@@ -54,7 +54,7 @@ def main() -> bool:
         before, after = finished.of("original.onnx").accuracy, finished.of("model.onnx").accuracy
         remark(f"{speedup:g}x fewer MACs: {1 / latency_ratio(finished, 'onnx'):.2f}x faster")
         if before and after:
-            lost = before.top1 - after.top1
+            lost = before.percent - after.percent
             claims.append(check(f"points lost at {speedup:g}x", lost, LARGEST_LOSS_POINTS[speedup]))
     return all(claims)
 

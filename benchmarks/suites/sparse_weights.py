@@ -46,7 +46,7 @@ class Row:
     @classmethod
     def of(cls, finished: Finished) -> Row:
         before, after = finished.result.original, finished.result.compressed
-        top1 = [facts.accuracy.top1 if facts.accuracy else math.nan for facts in (before, after)]
+        top1 = [facts.accuracy.percent if facts.accuracy else math.nan for facts in (before, after)]
         return cls(
             top1[1],
             top1[0] - top1[1],

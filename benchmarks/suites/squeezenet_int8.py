@@ -30,7 +30,7 @@ def main() -> bool:
         size = model.size_bytes / original.size_bytes
         claims.append(check(f"{format} INT8 size over FP32", size, LARGEST_SIZE_RATIO))
         if original.accuracy and model.accuracy:
-            drop = original.accuracy.top1 - model.accuracy.top1
+            drop = original.accuracy.percent - model.accuracy.percent
             claims.append(check(f"{format} top-1 points lost by INT8", drop, LARGEST_DROP_POINTS))
     return all(claims)
 

@@ -13,7 +13,7 @@ import torch
 from annotated_types import Ge, Gt, Lt, MinLen
 from torch.fx import GraphModule
 
-from edgepress.accuracy import Accuracy, accuracy_on
+from edgepress.accuracy import Score, score_on
 from edgepress.compress import _batch_norm
 from edgepress.compress._channels.importance import CriterionName
 from edgepress.compress._channels.plan import check_prunable
@@ -110,19 +110,20 @@ class _Bench:
             accuracy=self.settled_accuracy(structure.labelling.graph_module),
         )
 
-    def settled_accuracy(self, graph_module: GraphModule) -> Accuracy:
+    def settled_accuracy(self, graph_module: GraphModule) -> Score:
         """With the batch-norms measured anew, in place."""
         if self.has_norms:
             _batch_norm.reestimate(graph_module, self.calibration)
         return self.accuracy(graph_module)
 
-    def accuracy(self, graph_module: GraphModule) -> Accuracy:
+    def accuracy(self, graph_module: GraphModule) -> Score:
         def run(*arrays: np.ndarray) -> tuple[np.ndarray, ...]:
             with torch.inference_mode():
                 outputs = graph_module(*(torch.from_numpy(array) for array in arrays))
-            return ((outputs[0] if isinstance(outputs, tuple | list) else outputs).numpy(),)
+            made = outputs if isinstance(outputs, tuple | list) else (outputs,)
+            return tuple(output.numpy() for output in made)
 
-        return accuracy_on(run, self.batches, self.data_name)
+        return score_on(run, self.batches, self.data_name, self.program.reading)
 
 
 def _read(program: Program, data: Data, how: ChannelScan, split: Split) -> list[Batch]:

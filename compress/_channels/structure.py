@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from torch.fx import Node
 
 from edgepress import cost, graph
 from edgepress.compress._channels.apart import prepared
 from edgepress.compress._channels.labels import Binding, Labelling, Parts
 from edgepress.compress._channels.layers import Layer, layers_of
-from edgepress.compress._channels.nodes import shape_at_batch_one
+from edgepress.compress._channels.nodes import RECURRENT, shape_at_batch_one
 from edgepress.compress._channels.normalise import normalise
 from edgepress.compress._channels.rules import label
 from edgepress.errors import UnsupportedModel
@@ -184,9 +185,10 @@ def _in_bytes(labelling: Labelling, stored: dict[str, Term]) -> Iterator[Term]:
 
 
 def _products(labelling: Labelling, stored: dict[str, Term], axis_of: dict[bytes, int]) -> Iterator[Term]:
-    """The multiply-accumulates of each convolution and linear layer (its weight, times how often that is used),
-    and of the products of activations."""
+    """The multiply-accumulates of each convolution, linear and recurrent layer (its weights, times how often those are
+    used), and of the products of activations."""
     for node in graph.operators(labelling.graph_module):
+        yield from _recurrent_products(node, stored)
         weight = graph.weight_node(node) if node.target in graph.WEIGHTED else None
         if weight is None or str(weight.target) not in stored:
             continue
@@ -202,3 +204,12 @@ def _products(labelling: Labelling, stored: dict[str, Term], axis_of: dict[bytes
             product.factor,
             tuple(axis_of[labelling.classes[labels].tobytes()] for labels in product.labels),
         )
+
+
+def _recurrent_products(node: Node, stored: dict[str, Term]) -> Iterator[Term]:
+    """Of a recurrent layer over all steps: what its input's matrices take."""
+    arguments = graph.arguments(node) if graph.op_name(node) in RECURRENT else {}
+    for weight in arguments.get("params", ()):
+        if str(weight.target) in stored and len(shape_at_batch_one(weight)) == 2:
+            factor, axes = stored[str(weight.target)]
+            yield factor * math.prod(shape_at_batch_one(arguments["input"])[:-1]), axes

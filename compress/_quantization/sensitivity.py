@@ -13,7 +13,7 @@ from torch.fx import GraphModule, Interpreter, Node
 
 from edgepress import graph
 from edgepress import options as option_values
-from edgepress.accuracy import Accuracy, accuracy_on
+from edgepress.accuracy import Score, score_on
 from edgepress.compress._quantization.layer import Layer
 from edgepress.compress._quantization.output_error import rounded
 from edgepress.compress._quantization.weights import quantize_weight
@@ -124,13 +124,13 @@ class _Scan:
                 accuracy=self.accuracy(trial.outputs, data_name),
             )
 
-    def accuracy(self, outputs: Sequence[np.ndarray], data_name: str) -> Accuracy | None:
-        """None where a batch came without labels."""
-        if any(labels is None for labels in self._labels):
+    def accuracy(self, outputs: Sequence[np.ndarray], data_name: str) -> Score | None:
+        """None where a batch came without labels, or with boxes, which one output alone does not give."""
+        if any(labels is None or labels.dtype == np.float32 for labels in self._labels):
             return None
         told = iter(outputs)
         batches = (Batch((made,), labels) for made, labels in zip(outputs, self._labels, strict=True))
-        return accuracy_on(lambda *_: (next(told),), batches, data_name)
+        return score_on(lambda *_: (next(told),), batches, data_name)
 
 
 class _Alone(Interpreter):

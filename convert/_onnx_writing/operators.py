@@ -15,9 +15,12 @@ def translations(program: Program) -> dict[Callable[..., Any], Callable[..., Any
 
     An adaptive average pooling to 1x1 becomes GlobalAveragePool: runtimes have it in int8, unlike the mean,
     and lowering it may leave a gather behind. A weight with several scales an output becomes a DequantizeLinear of
-    blocks.
+    blocks. A stable sort is TopK of all there is, which puts the first of equal ones first.
     """
-    found: dict[Callable[..., Any], Callable[..., Any]] = {graph.DEQUANTIZE_GROUPS: _dequantize_blocks}
+    found: dict[Callable[..., Any], Callable[..., Any]] = {
+        graph.DEQUANTIZE_GROUPS: _dequantize_blocks,
+        aten.sort.stable: _stable_sort,
+    }
     pools = [
         node
         for node in graph.operators(program.graph_module())
@@ -32,6 +35,13 @@ def _global_average_pool(self: Any, output_size: Sequence[int]) -> Any:
     from onnxscript import opset18
 
     return opset18.GlobalAveragePool(self)
+
+
+def _stable_sort(self: Any, *, stable: bool | None = None, dim: int = -1, descending: bool = False) -> Any:
+    from onnxscript import opset18
+
+    count = opset18.Shape(self, start=-1) if dim == -1 else opset18.Shape(self, start=dim, end=dim + 1)
+    return opset18.TopK(self, count, axis=dim, largest=int(descending), sorted=1)
 
 
 def _dequantize_blocks(  # noqa: PLR0913  the arguments are PyTorch's

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgepress import compress, convert, cost
-from edgepress.accuracy import Accuracy, can_evaluate, evaluate
+from edgepress.accuracy import Score, can_evaluate, evaluate
 from edgepress.cli._reading import load
 from edgepress.data import Data, check_labels
 from edgepress.deflate import deflated_bytes
@@ -126,11 +126,16 @@ class Compression:
             announce(_line(stage))
         return result
 
-    def _accuracy(self, program: Program, progress: Progress) -> Accuracy | None:
+    def _accuracy(self, program: Program, progress: Progress) -> Score | None:
         if self.data is None or not can_evaluate(self.data, program.preprocess):
             return None
         return evaluate(
-            program.run, self.data, program.preprocess, limit=self.evaluate_limit, progress=progress
+            program.run,
+            self.data,
+            program.preprocess,
+            reading=program.reading,
+            limit=self.evaluate_limit,
+            progress=progress,
         )
 
 
@@ -139,7 +144,7 @@ def holds_run(folder: Path) -> bool:
     return (folder / MODEL).exists() or ((folder / ORIGINAL).exists() and not (folder / RESULT_FILE).exists())
 
 
-def facts(program: Program, size_bytes: int, accuracy: Accuracy | None = None) -> NetworkFacts:
+def facts(program: Program, size_bytes: int, accuracy: Score | None = None) -> NetworkFacts:
     """What result.json says of a network."""
     measured = cost.measure(program)
     return NetworkFacts(
@@ -183,7 +188,7 @@ def _stage_result(finished: compress.Finished, before: NetworkFacts, after: Netw
 
 def _line(stage: StageResult) -> str:
     accuracy = stage.accuracy.after
-    measured = f", top-1 {accuracy.top1:.2f} %" if accuracy else ""
+    measured = f", {accuracy.name} {accuracy.percent:.2f} %" if accuracy else ""
     return (
         f"{stage.name}: {stage.parameters:,} parameters, {stage.macs / 1e6:.2f} M MACs, "
         f"{stage.size_bytes / 1e6:.2f} MB{measured}, {stage.seconds:.1f} s"

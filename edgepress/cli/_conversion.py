@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from edgepress import convert, runtime
-from edgepress.accuracy import Accuracy, can_evaluate, evaluate
+from edgepress.accuracy import Score, can_evaluate, evaluate
 from edgepress.artifact import Artifact, Verification
 from edgepress.cli._described import figures_text
 from edgepress.cli._layers import MOST_DB, layer_report
@@ -42,18 +42,26 @@ class Scores:
 
     data: Data
     limit: int | None
-    reference: Accuracy
+    reference: Score
 
     @classmethod
     def of(cls, program: Program, data: Data | None, scored: Scored, progress: Progress) -> Scores | None:
         """None without labelled data."""
         if data is None or not can_evaluate(data, program.preprocess):
             return None
-        reference = evaluate(program.run, data, program.preprocess, limit=scored.limit, progress=progress)
+        reference = evaluate(
+            program.run,
+            data,
+            program.preprocess,
+            reading=program.reading,
+            limit=scored.limit,
+            progress=progress,
+        )
         return cls(data, scored.limit, reference)
 
     def figures(self, runner: Runner, preprocess: Preprocess | None) -> dict[str, Value]:
-        after = evaluate(runner.run, self.data, preprocess, limit=self.limit)
+        reading = runner.artifact.manifest.reading
+        after = evaluate(runner.run, self.data, preprocess, reading=reading, limit=self.limit)
         return accuracy_figures(self.reference, after)
 
 
@@ -155,12 +163,13 @@ def _bounded(value: float) -> float:
     return max(min(value, MOST_DB), -MOST_DB)
 
 
-def accuracy_figures(before: Accuracy, after: Accuracy) -> dict[str, Value]:
-    """Top-1 of the reference and of the file, and the points that it lost."""
+def accuracy_figures(before: Score, after: Score) -> dict[str, Value]:
+    """Top-1, mAP or mIoU of the reference and of the file, and the points that it lost."""
+    key = before.name.lower().replace("-", "")
     return {
-        "top1_reference": before.top1,
-        "top1_candidate": after.top1,
-        "top1_drop": before.top1 - after.top1,
+        f"{key}_reference": before.percent,
+        f"{key}_candidate": after.percent,
+        f"{key}_drop": before.percent - after.percent,
     }
 
 

@@ -73,6 +73,13 @@ def measure(
         if data is None or not can_evaluate(data, preprocess):
             return measured
         with runner:
-            accuracy = evaluate(runner.run, data, preprocess, limit=limit, progress=progress)
+            accuracy = evaluate(
+                runner.run,
+                data,
+                preprocess,
+                reading=runner.artifact.manifest.reading,
+                limit=limit,
+                progress=progress,
+            )
         with_accuracy.append(dataclasses.replace(measurement, accuracy=accuracy))
     return with_accuracy

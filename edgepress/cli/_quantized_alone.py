@@ -73,10 +73,10 @@ def _show(found: QuantizationSensitivity) -> None:
             one.type,
             f"{one.layer_sqnr_db:.1f}",
             f"{one.network_sqnr_db:.1f}",
-            "" if one.accuracy is None else f"{one.accuracy.top1:.2f}",
+            "" if one.accuracy is None else f"{one.accuracy.percent:.2f}",
         ]
         for one in found.most_sensitive_first()
     ]
     print_table(columns, rows)
-    top1 = "" if found.original is None else f", {found.original.top1:.2f} % in float"
+    top1 = "" if found.original is None else f", {found.original.percent:.2f} % in float"
     click.echo(f"{found.samples:,} samples of {found.split}{top1}; the most sensitive layer first")

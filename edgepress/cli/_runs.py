@@ -94,7 +94,9 @@ def show(result: RunResult, *, as_json: bool) -> None:
         _row("file, bytes", before.size_bytes, after.size_bytes, "{:,.0f}"),
     ]
     if before.accuracy and after.accuracy:
-        rows.append(_row("top-1, %", before.accuracy.top1, after.accuracy.top1, "{:.2f}"))
+        rows.append(
+            _row(f"{before.accuracy.name}, %", before.accuracy.percent, after.accuracy.percent, "{:.2f}")
+        )
     print_table(["", "original", "compressed", "ratio"], rows)
 
 

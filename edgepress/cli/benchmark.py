@@ -144,7 +144,7 @@ def _row(measurement: Measurement, measured: list[Measurement], timed: bool, cou
         *(_counts(measurement) if counted else ()),
         f"{against.value:.3f}" if against else "-",
         f"{against.low:.3f} to {against.high:.3f}" if against else "-",
-        f"{measurement.accuracy.top1:.2f}" if measurement.accuracy else "",
+        f"{measurement.accuracy.percent:.2f}" if measurement.accuracy else "",
     ]
 
 

@@ -183,8 +183,8 @@ def _show(found: Sensitivity) -> None:
     columns = ["layers", "channels", *(f"top-1 without {ratio:.0%}" for ratio in found.ratios()), "mean drop"]
     print_table(columns, [_row(found, part) for part in found.most_sensitive_first()])
     click.echo(
-        f"whole network: {found.original.top1:.2f} % of {found.original.samples:,} samples to {found.question.split} "
-        f"with; {found.reference.top1:.2f} % with its batch-norms measured anew, from which the drops are"
+        f"whole network: {found.original.percent:.2f} % of {found.original.samples:,} samples to {found.question.split} "
+        f"with; {found.reference.percent:.2f} % with its batch-norms measured anew, from which the drops are"
     )
 
 
@@ -205,6 +205,6 @@ def _row(found: Sensitivity, part: Part) -> list[str]:
     return [
         part.name,
         str(part.channels),
-        *("" if trial is None else f"{trial.accuracy.top1:.2f}" for trial in tried),
+        *("" if trial is None else f"{trial.accuracy.percent:.2f}" for trial in tried),
         "" if drop is None else f"{drop:.2f}",
     ]

@@ -95,8 +95,8 @@ def _show(result: RunResult, *, as_json: bool) -> None:
     (stage,) = result.stages
     rows = [[name.replace("_", " "), _number(value)] for name, value in stage.results.items()]
     if stage.accuracy.before and stage.accuracy.after:
-        rows.append(["top-1, %, untrained", _number(stage.accuracy.before.top1)])
-        rows.append(["top-1, %, trained", _number(stage.accuracy.after.top1)])
+        rows.append([f"{stage.accuracy.before.name}, %, untrained", _number(stage.accuracy.before.percent)])
+        rows.append([f"{stage.accuracy.after.name}, %, trained", _number(stage.accuracy.after.percent)])
     print_table(["", stage.name], rows)
 
 

@@ -15,7 +15,7 @@ from edgepress.cli._console import json_option, print_json, print_table, progres
 from edgepress.cli._inputs import DataInput, data_options
 
 if TYPE_CHECKING:
-    from edgepress.accuracy import Accuracy
+    from edgepress.accuracy import Score
     from edgepress.artifact import Artifact, Verification
     from edgepress.data import Data
     from edgepress.errors import EdgepressError
@@ -32,16 +32,16 @@ class Verdict:
     comparison: Comparison | None
     limit_db: float
     broken: EdgepressError | None = None
-    before: Accuracy | None = None
-    after: Accuracy | None = None
+    before: Score | None = None
+    after: Score | None = None
     layers: LayerReport | None = None
     runner: str = ""
     target: str = ""
 
     @property
     def drop(self) -> float | None:
-        """Points of top-1 lost."""
-        return self.before.top1 - self.after.top1 if self.before and self.after else None
+        """Points of top-1, mAP or mIoU lost."""
+        return self.before.percent - self.after.percent if self.before and self.after else None
 
     def error(self, max_drop: float | None, candidate: Path) -> EdgepressError | None:
         """Why the candidate is not good enough: its drop where a limit is given, else its outputs."""
@@ -65,7 +65,7 @@ class Verdict:
 @click.argument("candidate", type=click.Path(path_type=Path))
 @data_options
 @click.option(
-    "--max-drop", type=float, help="Points of top-1 accuracy that CANDIDATE may lose; needs --data."
+    "--max-drop", type=float, help="Points of top-1 (mAP, mIoU) that CANDIDATE may lose; needs --data."
 )
 @click.option("--samples", default=256, show_default=True, type=click.IntRange(1), help="Samples to compare.")
 @click.option("--evaluate", "limit", type=click.IntRange(1), help="Samples for the accuracy.  [default: all]")
@@ -203,7 +203,14 @@ def _compare(
         if data is None or verdict.broken or not can_evaluate(data, manifest.preprocess):
             return verdict
         before, after = (
-            evaluate(run, data, manifest.preprocess, limit=extent.evaluate, progress=progress)
+            evaluate(
+                run,
+                data,
+                manifest.preprocess,
+                reading=manifest.reading,
+                limit=extent.evaluate,
+                progress=progress,
+            )
             for run in (reference.run, answer)
         )
     return replace(verdict, before=before, after=after)

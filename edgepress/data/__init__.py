@@ -21,11 +21,16 @@ from edgepress.preprocess import Preprocess
 from edgepress.signature import Signature
 
 Split = Literal["train", "calibrate", "evaluate"]
+NO_CLASS = 255
+"""In labels of pixels: none of the classes, as the sets of segmented pictures have it along edges."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """`inputs` in the network's calling order, each with the batch axis first; `labels` int64 (N,) or None."""
+    """`inputs` in the network's calling order, each with the batch axis first. `labels` are None, or a class each (int64
+    N), or one for every pixel (int64 N x height x width, 255 for none), or boxes (float32 N x most x 6): class, x0, y0,
+    x1, y1 in pixels of the input, and 1 where it does not count against the network (difficult, or a crowd); a class
+    of -1 fills up pictures with fewer boxes than the others."""
 
     inputs: tuple[np.ndarray, ...]
     labels: np.ndarray | None = None
@@ -73,8 +78,11 @@ class Data(ABC):
 
 
 def check_labels(data: Data, signature: Signature) -> None:
-    """Raise BadInput when the data's classes cannot be the ones the network's first output scores."""
-    classes, scores = data.class_count(), signature.outputs[0].shape[-1]
+    """Raise BadInput when the data's classes cannot be the ones the network's first output scores, samples x classes."""
+    shape = signature.outputs[0].shape
+    if len(shape) > 2 and any(size != 1 for size in shape[2:]):
+        return
+    classes, scores = data.class_count(), shape[1] if len(shape) > 2 else shape[-1]
     if classes is None or scores is None or classes == scores or (classes < scores and not data.class_names):
         return
     raise BadInput(

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from edgepress.data import Batch, Data, DataOptions, Split
+from edgepress.data import NO_CLASS, Batch, Data, DataOptions, Split
+from edgepress.data._labels import class_count
 from edgepress.preprocess import Preprocess
 
 Splits = Mapping[Split, np.ndarray]
@@ -34,7 +35,7 @@ def _with_calibration(train: np.ndarray, evaluate: np.ndarray) -> Splits:
 
 
 class IndexedData(Data):
-    """`labels` int64, one a sample, or None; a subclass tells how to read samples."""
+    """`labels` as in Batch, of all samples, or None; a subclass tells how to read samples."""
 
     def __init__(
         self, name: str, splits: Splits, labels: np.ndarray | None, class_names: tuple[str, ...] = ()
@@ -54,9 +55,7 @@ class IndexedData(Data):
     def class_count(self) -> int | None:
         if self.class_names:
             return len(self.class_names)
-        if self._labels is None or not len(self._labels):
-            return None
-        return int(self._labels.max()) + 1
+        return None if self._labels is None else class_count(self._labels, NO_CLASS)
 
     def batches(
         self,

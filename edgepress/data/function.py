@@ -3,7 +3,9 @@
 The function takes no arguments and returns an iterable of batches, which then serves all splits, or a
 mapping of `train`, `calibrate`, `evaluate` to such (`calibrate` falls back to `train`). A batch is a tuple
 `(x,)` or `(x, y)` of arrays or tensors, or an edgepress.data.Batch for a network with several inputs. `x` is
-what the network takes, preprocessed already, the batch axis first; `y` holds one integer a sample.
+what the network takes, preprocessed already, the batch axis first; `y` holds one integer a sample, or a map of
+integers for a network that segments, or for one that detects a list with the boxes of each sample, `[class, x0, y0,
+x1, y1]` in pixels of the input (a sixth value is 1 where a box is difficult or a crowd, and does not count).
 Shuffling is the function's own matter; what it returns once per call (a generator) it is asked for anew.
 """
 
@@ -16,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from edgepress.data import Batch, Data, DataOptions, Split
+from edgepress.data._labels import checked, joined
 from edgepress.errors import BadInput, UnknownName
 from edgepress.preprocess import Preprocess
 from edgepress.user_file import call, find_function
@@ -106,7 +109,9 @@ def _batch(raw: Any, where: str) -> Batch:
         raise BadInput(f"A batch is (x,) or (x, y), not {_what(raw)}.", where=where)
     if not batch.inputs or any(len(array) != len(batch) for array in batch.inputs):
         raise BadInput("The inputs of the batch differ in length.", where=where)
-    return batch if batch.labels is None else Batch(batch.inputs, _labels(batch.labels, len(batch), where))
+    if batch.labels is None:
+        return batch
+    return Batch(batch.inputs, checked(batch.labels, len(batch), where, "The y of a batch"))
 
 
 def _array(value: Any, where: str) -> np.ndarray:
@@ -119,16 +124,6 @@ def _array(value: Any, where: str) -> np.ndarray:
     if not np.isfinite(array).all():
         raise BadInput("The x of a batch holds NaN or infinite values.", where=where, hint="mend the data")
     return array.astype(np.float32)
-
-
-def _labels(value: Any, count: int, where: str) -> np.ndarray:
-    labels = _numpy(value, where)
-    if labels.shape != (count,) or not np.issubdtype(labels.dtype, np.integer):
-        raise BadInput(
-            f"The y of a batch of {count} is {labels.dtype} {labels.shape}: it takes one integer a sample.",
-            where=where,
-        )
-    return labels.astype(np.int64)
 
 
 def _numpy(value: Any, where: str) -> np.ndarray:
@@ -184,4 +179,4 @@ def _joined(first: Batch, second: Batch, where: str) -> Batch:
     inputs = tuple(np.concatenate(pair) for pair in zip(first.inputs, second.inputs, strict=True))
     if first.labels is None or second.labels is None:
         return Batch(inputs)
-    return Batch(inputs, np.concatenate([first.labels, second.labels]))
+    return Batch(inputs, joined(first.labels, second.labels, where))

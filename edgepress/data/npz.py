@@ -1,7 +1,9 @@
 """`npz:FILE`: arrays that NumPy saved: `x` and `y`, or `x_train`, `y_train`, `x_test`, `y_test`; labels may be absent.
 
 uint8 N x height x width (x 1 or 3 channels, RGB) are pictures and go through the network's preprocessing.
-Floating-point arrays are what the network takes already (pictures N x channels x height x width).
+Floating-point arrays are what the network takes already (pictures N x channels x height x width). Labels are one
+integer a sample, or for each pixel of the network's output (N x height x width), or boxes (N x most x 5 or 6: see
+`edgepress.data.Batch`) in pixels of its input.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from PIL import Image
 
 from edgepress.data import Data, DataOptions
 from edgepress.data._indexed import IndexedData, Splits, divided, given
+from edgepress.data._labels import checked, joined
 from edgepress.data._pictures import PictureData
 from edgepress.errors import BadInput
 from edgepress.files import existing_file
@@ -39,12 +42,12 @@ def open_source(location: str, options: DataOptions) -> Data:
         train, test = arrays["x_train"], arrays["x_test"]
         if train.shape[1:] != test.shape[1:] or train.dtype != test.dtype:
             raise _unfit(path, f"x_train is {_text(train)} but x_test is {_text(test)}")
-        parts = [
+        first, second = (
             _checked_labels(arrays.get(f"y_{part}"), len(x) if x.ndim else 0, path)
             for part, x in (("train", train), ("test", test))
-        ]
+        )
         samples = np.concatenate([train, test])
-        labels = None if parts[0] is None or parts[1] is None else np.concatenate(parts)  # type: ignore[arg-type]
+        labels = None if first is None or second is None else joined(first, second, str(path))
         splits = given(len(train), len(test), options)
     else:
         raise _unfit(path, f"its arrays are called {', '.join(sorted(arrays)) or '(none)'}")
@@ -112,11 +115,10 @@ def _checked_labels(labels: np.ndarray | None, count: int, path: Path) -> np.nda
         raise _unfit(path, "it has no samples")
     if labels is None:
         return None
-    if labels.shape not in ((count,), (count, 1)) or not np.issubdtype(labels.dtype, np.integer):
-        raise _unfit(path, f"y is {_text(labels)} for {count} samples: it takes one integer a sample")
-    if labels.min() < 0:
-        raise _unfit(path, f"y holds the negative label {labels.min()}")
-    return labels.reshape(count).astype(np.int64)
+    found = checked(labels, count, str(path), f"In {path.name!r} y")
+    if found.ndim < 3 and found.min() < 0:
+        raise _unfit(path, f"y holds the negative label {found.min()}")
+    return found
 
 
 def _unfit(path: Path, what: str) -> BadInput:

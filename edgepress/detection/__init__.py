@@ -7,12 +7,22 @@ without the background. A `Reading` says how the outputs are to be read, and tra
 from __future__ import annotations
 
 from edgepress.detection._anchored import Anchored, Level, anchors
-from edgepress.detection._boxes import MOST_GROWTH, Detections, clipped, decoded, overlaps, suppressed
+from edgepress.detection._boxes import (
+    MOST_GROWTH,
+    Detections,
+    areas,
+    clipped,
+    decoded,
+    intersections,
+    overlaps,
+    suppressed,
+)
 from edgepress.detection._gridded import Gridded
+from edgepress.detection._listed import Listed
 from edgepress.detection._regions import Regions
-from edgepress.detection._selection import Selection
+from edgepress.detection._selection import Measure, Selection
 
-Reading = Anchored | Gridded | Regions
+Reading = Anchored | Gridded | Listed | Regions
 
 __all__ = [
     "MOST_GROWTH",
@@ -20,12 +30,16 @@ __all__ = [
     "Detections",
     "Gridded",
     "Level",
+    "Listed",
+    "Measure",
     "Reading",
     "Regions",
     "Selection",
     "anchors",
+    "areas",
     "clipped",
     "decoded",
+    "intersections",
     "overlaps",
     "suppressed",
 ]

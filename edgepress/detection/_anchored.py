@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
+from annotated_types import Gt, Le, MaxLen
 
 from edgepress.detection._boxes import Detections, decoded
-from edgepress.detection._selection import Selection, sigmoid, softmax
+from edgepress.detection._selection import Measure, Selection, sigmoid, softmax
+
+Count = Annotated[int, Gt(0), Le(4096)]
+"""Places a side: a manifest that asks for more is not of a picture."""
 
 
 @dataclass(frozen=True)
@@ -17,10 +21,10 @@ class Level:
     """The anchors of one map of features: at each of `rows` x `columns` places, `step` pixels apart (down, across),
     one of each of the `shapes` (width, height), its centre `offset` steps behind the place's corner."""
 
-    rows: int
-    columns: int
+    rows: Count
+    columns: Count
     step: tuple[float, float]
-    shapes: tuple[tuple[float, float], ...]
+    shapes: Annotated[tuple[tuple[float, float], ...], MaxLen(64)]
     offset: float = 0.5
 
     def boxes(self) -> np.ndarray:
@@ -50,6 +54,7 @@ class Anchored:
     weights: tuple[float, float, float, float] = (10.0, 10.0, 5.0, 5.0)
     scoring: Literal["softmax", "sigmoid"] = "softmax"
     select: Selection = Selection()
+    measure: Measure = "coco"
     kind: Literal["anchored"] = "anchored"
 
     def decode(self, outputs: Sequence[np.ndarray]) -> list[Detections]:

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from edgepress.detection._boxes import MOST_GROWTH, Detections
-from edgepress.detection._selection import Selection, sigmoid, softmax
+from edgepress.detection._selection import Measure, Selection, sigmoid, softmax
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +24,7 @@ class Gridded:
     shapes: tuple[tuple[tuple[float, float], ...], ...]
     scoring: Literal["softmax", "sigmoid"] = "sigmoid"
     select: Selection = Selection(score=0.005, overlap=0.45)
+    measure: Measure = "coco"
     kind: Literal["gridded"] = "gridded"
 
     def decode(self, outputs: Sequence[np.ndarray]) -> list[Detections]:

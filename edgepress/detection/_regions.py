@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from edgepress.detection._boxes import Detections, decoded
-from edgepress.detection._selection import Selection, softmax
+from edgepress.detection._selection import Measure, Selection, softmax
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +20,7 @@ class Regions:
     size: tuple[int, int]
     weights: tuple[float, float, float, float] = (10.0, 10.0, 5.0, 5.0)
     select: Selection = Selection()
+    measure: Measure = "coco"
     kind: Literal["regions"] = "regions"
 
     def decode(self, outputs: Sequence[np.ndarray]) -> list[Detections]:

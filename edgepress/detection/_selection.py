@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 from annotated_types import Ge, Gt, Le
 
 from edgepress.detection._boxes import Detections, clipped, suppressed
 
+Measure = Literal["coco", "voc", "voc11"]
+"""Which mean average precision: COCO's over overlaps of 0.5 to 0.95, or VOC's at 0.5, over all points or eleven."""
 Share = Annotated[float, Ge(0), Le(1)]
 
 

@@ -14,7 +14,7 @@ import tiny_networks
 import torch
 
 from edgepress import cost
-from edgepress.accuracy import accuracy_on
+from edgepress.accuracy import score_on
 from edgepress.compress import ChannelScan, _batch_norm, scan_channels
 from edgepress.compress.prune_channels import plan_exactly, prunable, rewrite
 from edgepress.data import Batch
@@ -70,7 +70,7 @@ def test_a_trial_is_what_pruning_makes() -> None:
     assert trial is not None
     measured = cost.measure(pruned)
     assert (trial.macs, trial.parameters) == (measured.macs, measured.parameters)
-    assert trial.accuracy == accuracy_on(pruned.run, batches, "patches")
+    assert trial.accuracy == score_on(pruned.run, batches, "patches")
 
 
 def test_the_drops_are_from_the_network_whose_norms_are_measured_alike() -> None:

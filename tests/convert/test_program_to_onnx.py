@@ -364,3 +364,20 @@ def test_symmetric_activations_of_real_networks(network: str, least_db: float, t
     )
     assert comparison.sqnr_db > least_db
     assert comparison.top1_agreement > 93
+
+
+@pytest.mark.parametrize(("dim", "descending"), [(1, True), (-1, False)])
+def test_a_stable_sort_puts_the_first_of_equal_values_first(
+    dim: int, descending: bool, tmp_path: Path
+) -> None:
+    class Sorted(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            found = torch.sort(x.round(), dim=dim, descending=descending, stable=True)
+            return found[0], found[1]
+
+    program = Program.capture(Sorted(), (torch.zeros(2, 5, 7),))
+    artifact = convert.to(program, "onnx", tmp_path / "model.onnx")
+    with runtime.open(artifact) as runner:
+        inputs = program.signature.example(3)
+        for want, have in zip(program.run(*inputs), runner.run(*inputs), strict=True):
+            assert (want == have).all()

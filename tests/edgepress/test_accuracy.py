@@ -52,16 +52,15 @@ def test_nan_is_never_right_by_chance(tmp_path: Path) -> None:
 
 def test_limit_and_progress(tmp_path: Path) -> None:
     told: list[tuple[int, int | None]] = []
-    data = scores(tmp_path, [[1.0, 0]] * 10, [0] * 5 + [1] * 5)
+    data = scores(tmp_path, [[1.0, 0]] * 200, [0] * 150 + [1] * 50)
     found = evaluate(
         identity,
         data,
         None,
-        limit=5,
-        batch_size=2,
+        limit=150,
         progress=lambda _, done, total: told.append((done, total)),
     )
-    assert (found.top1, found.samples) == (100.0, 5)
+    assert (found.top1, found.samples) == (100.0, 150)
     assert told[-1] == (3, 3)
 
 
