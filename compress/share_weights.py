@@ -13,6 +13,8 @@ from edgepress import graph
 from edgepress.compress import _batch_norm
 from edgepress.compress._sharing.choice import MOST_BITS, Sharable, Sharing, fewest_values, within
 from edgepress.compress._sharing.codebook import Initialisation
+from edgepress.compress._sharing.effect import measured_effects
+from edgepress.compress._sharing.fit import fitted
 from edgepress.compress._sharing.inputs import Inputs, correct_biases, read_inputs
 from edgepress.compress._sharing.keep import shared_weights, still_shared
 from edgepress.compress._sharing.report import results, summary
@@ -28,6 +30,9 @@ __all__ = ["ShareWeights", "shared"]
 SKIPPED = "a rule leaves it alone, or all of it is zero"
 STANDARD_BITS = 5
 """What Deep Compression takes for fully connected layers: 32 values."""
+
+EFFECT_SAMPLES = 32
+"""On which the layers are weighed against each other."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +50,12 @@ class ShareWeights(Stage):
 
     initialisation: where k-means begins: linear, density or random as in the paper, or optimal (dynamic programming).
     weigh_by_inputs: with data, an error counts as much as the inputs that it is multiplied by.
+    weigh_by_effect: with data and a size, a layer's noise counts as much as is heard of it in the network's outputs,
+        which takes a pass over 32 samples for each layer.
     correct_means: with data, what outputs lose on average is made up for in biases and batch-norm statistics.
+    fit_outputs: with data, the shared values are fitted layer by layer to what each gave before, from what it reads
+        then: refitted by least squares, and each weight's value chosen with a view on the output (Frantar et al., 2022,
+        GPTQ). In the same bytes, a decibel or two less noise; seconds to minutes.
     samples, batch_size: how much data that uses.
 
     Convert to .epz for the small file. Training after this stage trains the shared values (fine_tune, distill) and keeps
@@ -61,7 +71,9 @@ class ShareWeights(Stage):
     sqnr_db: Annotated[float, Gt(0)] | None = None
     initialisation: Initialisation = "optimal"
     weigh_by_inputs: bool = True
+    weigh_by_effect: bool = True
     correct_means: bool = True
+    fit_outputs: bool = True
     samples: Annotated[int, Ge(1)] = 256
     batch_size: Annotated[int, Ge(1)] = 32
 
@@ -100,9 +112,17 @@ class ShareWeights(Stage):
             )
             for layer, weight in wanted.items()
         ]
-        chosen = self._chosen(layers, sum(weight.nbytes for weight in wanted.values()), context)
-        shared = self._shared(program, chosen, inputs)
-        if self.correct_means and context.data is not None and _batch_norm.is_needed(shared):
+        stored_bytes = sum(weight.nbytes for weight in wanted.values())
+        planned = self._chosen(program, layers, stored_bytes, context)
+        shared, chosen = self._shared(program, planned, inputs, context)
+        # What was fitted gives the mean and variance that its batch norm knows, but for what cannot be had.
+        is_fitted = self.fit_outputs and context.data is not None
+        if (
+            self.correct_means
+            and not is_fitted
+            and context.data is not None
+            and _batch_norm.is_needed(shared)
+        ):
             shared = _batch_norm.reestimated(shared, self._batches(program, context.data))
         context.announce(summary(chosen))
         left = {layer.name: SKIPPED for layer in weights.layers if layer not in wanted}
@@ -121,9 +141,13 @@ class ShareWeights(Stage):
         return read_inputs(program.graph_module(), layers, batches, program.signature)
 
     def _shared(
-        self, program: Program, chosen: Mapping[Sharable, Sharing], inputs: Mapping[str, Inputs]
-    ) -> Program:
-        """The network with these values, and biases that keep the mean of what they make."""
+        self,
+        program: Program,
+        chosen: Mapping[Sharable, Sharing],
+        inputs: Mapping[str, Inputs],
+        context: Context,
+    ) -> tuple[Program, Mapping[Sharable, Sharing]]:
+        """The network with these values, or those fitted in their place, and biases that keep the mean of what they make."""
         graph_module = program.graph_module()
         stored = {**program.exported.state_dict, **program.exported.constants}
         lost = dict[str, torch.Tensor]()
@@ -134,18 +158,34 @@ class ShareWeights(Stage):
                 lost[name] = layer.layer.rows(change).sum((1, 2))
             graph.set_constant(graph_module, name, values.to(stored[name].dtype))
         correct_biases(graph_module, lost)
-        return program.replace(graph_module)
+        if self.fit_outputs and context.data is not None:
+            batches = self._batches(program, context.data)
+            teacher = program.graph_module()
+            chosen = fitted(graph_module, teacher, chosen, batches, correct_means=self.correct_means)
+        return program.replace(graph_module), chosen
 
-    def _chosen(self, layers: list[Sharable], stored_bytes: int, context: Context) -> dict[Sharable, Sharing]:
+    def _chosen(
+        self, program: Program, layers: list[Sharable], stored_bytes: int, context: Context
+    ) -> dict[Sharable, Sharing]:
         own = {layer: self._of(layer.layer, context)._alone(layer, context.seed) for layer in layers}
         fixed = {layer: sharing for layer, sharing in own.items() if sharing is not None}
         left = [layer for layer in layers if layer not in fixed]
         if left:
             assert self.size is not None, "without a size every layer is decided alone"
             taken = sum(sharing.coded_bytes for sharing in fixed.values())
-            within_size = within(left, self.size * stored_bytes - taken)
+            effects = self._effects(program, left, context)
+            within_size = within(left, self.size * stored_bytes - taken, effects)
             fixed |= dict(zip(left, within_size, strict=True))
         return {layer: fixed[layer] for layer in layers}
+
+    def _effects(self, program: Program, layers: list[Sharable], context: Context) -> list[float]:
+        """How much the noise of each of these layers counts beside that of the others."""
+        if context.data is None or not self.weigh_by_effect:
+            return [1.0] * len(layers)
+        batches = context.data.batches(
+            "calibrate", program.preprocess, batch_size=self.batch_size, limit=EFFECT_SAMPLES
+        )
+        return measured_effects(program.graph_module(), layers, batches)
 
     def _of(self, layer: Layer, context: Context) -> ShareWeights:
         options = context.rules.apply(self, layer.name, layer.type)

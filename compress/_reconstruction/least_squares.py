@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import torch
 
+CONJUGATE_STEPS = 60
+"""Each finds the best along one more direction: from weights that are nearly right, more change nothing."""
+
 
 class LeastSquares:
     """Finds the weights (groups x inputs x outputs) that make `targets` of `inputs`, with an intercept or without.
@@ -58,6 +61,22 @@ class LeastSquares:
         penalty = penalty.clamp_min(1e-200)
         identity = torch.eye(gram.shape[-1], dtype=torch.float64)
         weights: torch.Tensor = torch.linalg.solve(gram + penalty * identity, cross + penalty * old)
+        return weights
+
+    def solve_kept(self, old: torch.Tensor, kept: torch.Tensor, ridge: float) -> torch.Tensor:
+        """As `solve`, for weights that are zero wherever `kept` is false, as `old` is: by conjugate gradients."""
+        gram, cross, _ = self._centred()
+        penalty = (ridge * gram.diagonal(dim1=1, dim2=2).mean(1)[:, None, None]).clamp_min(1e-200)
+        weights = old.clone()
+        left = (cross - gram @ weights) * kept
+        way, size = left.clone(), left.square().sum(1, keepdim=True)
+        for _ in range(CONJUGATE_STEPS):
+            turned = (gram @ way + penalty * way) * kept
+            length = size / (way * turned).sum(1, keepdim=True).clamp_min(1e-300)
+            weights += length * way
+            left -= length * turned
+            before, size = size, left.square().sum(1, keepdim=True)
+            way = left + size / before.clamp_min(1e-300) * way
         return weights
 
     def error(self, weights: torch.Tensor) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -24,11 +25,13 @@ T = TypeVar("T")
 @dataclass(frozen=True)
 class Sharing:
     """The values of a layer's weights. `noise` is the share of the output's energy that is lost, where inputs are
-    uncorrelated; `coded_bytes` what weights, zeros among them, and codebook take behind an entropy coder."""
+    uncorrelated (or measured, once fitted); `coded_bytes` what weights, zeros among them, and codebook take behind an
+    entropy coder. `most_values` is what was asked for, where it was a number of values."""
 
     codebook: Codebook
     noise: float
     coded_bytes: float
+    most_values: int | None = None
 
     @property
     def bits(self) -> int:
@@ -52,7 +55,8 @@ class Sharable:
 
     def with_bits(self, bits: int, initialisation: Initialisation, seed: int) -> Sharing:
         """At most 2**bits values besides zero."""
-        return self._sharing(self._points.of_size(2**bits, initialisation, seed))
+        made = self._sharing(self._points.of_size(2**bits, initialisation, seed))
+        return dataclasses.replace(made, most_values=2**bits)
 
     def at_price(self, price: float) -> Sharing:
         """What is best where a bit costs `price` of the output's noise, in its energy's share for each weight."""
@@ -76,13 +80,16 @@ def fewest_values(layer: Sharable, sqnr_db: float) -> Sharing:
     return _dearest(layer.at_price, lambda sharing: sharing.noise <= most)
 
 
-def within(layers: Sequence[Sharable], most_bytes: float) -> list[Sharing]:
-    """Values for all layers that take at most so many bytes together, with the least noise summed over the layers:
-    the same price for a bit in each of them. Raises BudgetMissed."""
+def within(layers: Sequence[Sharable], most_bytes: float, effects: Sequence[float]) -> list[Sharing]:
+    """Values for all layers that take at most so many bytes together, with the least noise summed over the layers,
+    each times its effect: the same price for a bit in each of them. Raises BudgetMissed."""
 
     def at_price(price: float) -> list[Sharing]:
         # A price of the noise itself, which is a share of the layer's energy whatever its size.
-        return [layer.at_price(price * layer.weight.size) for layer in layers]
+        return [
+            layer.at_price(price * layer.weight.size / effect)
+            for layer, effect in zip(layers, effects, strict=True)
+        ]
 
     def size(chosen: Sequence[Sharing]) -> float:
         return sum(sharing.coded_bytes for sharing in chosen)
