@@ -53,9 +53,9 @@ class ShareWeights(Stage):
     weigh_by_effect: with data and a size, a layer's noise counts as much as is heard of it in the network's outputs,
         which takes a pass over 32 samples for each layer.
     correct_means: with data, what outputs lose on average is made up for in biases and batch-norm statistics.
-    fit_outputs: with data, the shared values are fitted layer by layer to what each gave before, from what it reads
-        then: refitted by least squares, and each weight's value chosen with a view on the output (Frantar et al., 2022,
-        GPTQ). In the same bytes, a decibel or two less noise; seconds to minutes.
+    fit_outputs: with data and optimal codebooks, the shared values are fitted layer by layer to what each gave before,
+        from what it reads then: refitted by least squares, and each weight's value chosen with a view on the output
+        (Frantar et al., 2022, GPTQ). In the same bytes, a decibel or two less noise; seconds to minutes.
     samples, batch_size: how much data that uses.
 
     Convert to .epz for the small file. Training after this stage trains the shared values (fine_tune, distill) and keeps
@@ -116,20 +116,18 @@ class ShareWeights(Stage):
         planned = self._chosen(program, layers, stored_bytes, context)
         shared, chosen = self._shared(program, planned, inputs, context)
         # What was fitted gives the mean and variance that its batch norm knows, but for what cannot be had.
-        is_fitted = self.fit_outputs and context.data is not None
-        if (
-            self.correct_means
-            and not is_fitted
-            and context.data is not None
-            and _batch_norm.is_needed(shared)
-        ):
-            shared = _batch_norm.reestimated(shared, self._batches(program, context.data))
+        data = None if self._fits(context) else context.data
+        if self.correct_means and data is not None and _batch_norm.is_needed(shared):
+            shared = _batch_norm.reestimated(shared, self._batches(program, data))
         context.announce(summary(chosen))
         left = {layer.name: SKIPPED for layer in weights.layers if layer not in wanted}
         return Outcome(shared, results(chosen, {**weights.reasons, **left}))
 
     def _batches(self, program: Program, data: Data) -> Iterator[Batch]:
         return data.batches("calibrate", program.preprocess, batch_size=self.batch_size, limit=self.samples)
+
+    def _fits(self, context: Context) -> bool:
+        return self.fit_outputs and self.initialisation == "optimal" and context.data is not None
 
     def _inputs(
         self, program: Program, layers: Mapping[Layer, torch.Tensor], context: Context
@@ -158,8 +156,8 @@ class ShareWeights(Stage):
                 lost[name] = layer.layer.rows(change).sum((1, 2))
             graph.set_constant(graph_module, name, values.to(stored[name].dtype))
         correct_biases(graph_module, lost)
-        if self.fit_outputs and context.data is not None:
-            batches = self._batches(program, context.data)
+        if self._fits(context):
+            batches = self._batches(program, context.required_data())
             teacher = program.graph_module()
             chosen = fitted(graph_module, teacher, chosen, batches, correct_means=self.correct_means)
         return program.replace(graph_module), chosen

@@ -11,8 +11,8 @@ from typing import Literal
 import torch
 from torch.fx import GraphModule, Node
 
-from edgepress.compress._low_bit.form import WeightForm, beside, call_behind, mean_of, straight_through
-from edgepress.compress._quantization.weights import QuantizedWeight
+from edgepress.compress._low_bit.form import WeightForm, call_behind, mean_of, straight_through
+from edgepress.compress._quantization.weights import QuantizedWeight, beside
 
 BinaryMethod = Literal["xnor", "bi_real"]
 

@@ -41,11 +41,6 @@ def call_behind(
         return graph_module.graph.call_function(function, (weight, *tensors, *constants))
 
 
-def beside(scales: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """One number for each output channel in a shape that multiplies the weight."""
-    return scales.view(-1, *[1] * (weight.dim() - 1))
-
-
 def mean_of(magnitudes: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
     """The mean in each output channel of those that are chosen (bool); 0 where none is."""
     rows, mask = magnitudes.flatten(1), chosen.flatten(1)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch.fx import GraphModule, Node
 
-from edgepress.compress._low_bit.form import WeightForm, beside
+from edgepress.compress._low_bit.form import WeightForm
 from edgepress.compress._quantization.ranges import SMALLEST_SCALE
-from edgepress.compress._quantization.weights import QuantizedWeight
+from edgepress.compress._quantization.weights import QuantizedWeight, beside
 from edgepress.compress._sparse.zeros import parameters
 from edgepress.compress._training.hook import TrainingHook
 from edgepress.trainable import Trainable

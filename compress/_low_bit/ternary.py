@@ -11,8 +11,8 @@ from torch.autograd.function import once_differentiable
 from torch.fx import GraphModule, Node
 
 from edgepress import graph
-from edgepress.compress._low_bit.form import WeightForm, beside, call_behind, mean_of, straight_through
-from edgepress.compress._quantization.weights import QuantizedWeight
+from edgepress.compress._low_bit.form import WeightForm, call_behind, mean_of, straight_through
+from edgepress.compress._quantization.weights import QuantizedWeight, beside
 
 TernaryMethod = Literal["twn", "ttq"]
 

@@ -10,7 +10,7 @@ import torch
 from torch.fx import GraphModule, Node
 
 from edgepress import graph
-from edgepress.compress._low_bit.form import WeightForm, beside, call_behind
+from edgepress.compress._low_bit.form import WeightForm, call_behind
 from edgepress.compress._quantization.few_bits import range_of_step
 from edgepress.compress._quantization.insert import insert_pairs, insert_weights
 from edgepress.compress._quantization.layer import Layer
@@ -21,6 +21,7 @@ from edgepress.compress._quantization.weights import (
     BIAS_LIMIT,
     QuantizedWeight,
     WeightOptions,
+    beside,
     nearest,
     weight_scales,
 )

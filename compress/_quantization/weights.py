@@ -59,7 +59,7 @@ class QuantizedWeight:
 
     def restored(self) -> torch.Tensor:
         """The float64 weight that the integers stand for."""
-        return self.values * _beside(self.scales.double(), self.values)
+        return self.values * beside(self.scales.double(), self.values)
 
 
 def quantize_weight(
@@ -71,7 +71,7 @@ def quantize_weight(
 
 def nearest(weight: torch.Tensor, scales: torch.Tensor, limit: int) -> QuantizedWeight:
     """Every weight becomes the integer next to it."""
-    integers = (weight.detach().double() / _beside(scales.double(), weight)).round()
+    integers = (weight.detach().double() / beside(scales.double(), weight)).round()
     return QuantizedWeight(integers.clamp(-limit, limit).to(torch.int8), scales, limit)
 
 
@@ -145,6 +145,6 @@ def _largest_pair(weight: torch.Tensor) -> torch.Tensor:
     return torch.maximum(positive.amax(1), negative.amax(1))
 
 
-def _beside(scales: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+def beside(scales: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     """One number for each output channel in a shape that multiplies the weight."""
     return scales.view(-1, *[1] * (weight.dim() - 1))
