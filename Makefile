@@ -7,7 +7,7 @@ export OMP_NUM_THREADS ?= 1
 FOLDERS = compress convert runtime models benchmarks
 READY = $(VENV)/.ready
 
-.PHONY: demo test test-all check bench wheel-test clean
+.PHONY: demo test test-all check bench docs wheel-test clean
 
 demo: $(READY)
 	$(BIN)/edgepress demo -o demo
@@ -25,6 +25,10 @@ check: $(READY) .typing
 
 bench: $(READY)
 	failed=0; for suite in benchmarks/suites/[!_]*.py; do $(BIN)/python $$suite || failed=1; done; exit $$failed
+
+docs: $(READY)
+	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict -q -d build/site
 
 wheel-test: $(READY)
 	rm -rf build dist && $(BIN)/python -m build --outdir dist .
