@@ -10,6 +10,7 @@ from annotated_types import Ge, Gt, Le
 from torch.nn import functional
 
 from edgepress import graph
+from edgepress.compress._training.classification import cross_entropy
 from edgepress.compress._training.loop import Loss, Tensors, TrainingStage, train
 from edgepress.errors import BadOption
 from edgepress.program import Program
@@ -49,7 +50,7 @@ class Distill(TrainingStage):
             )
             if labels is None:
                 return soft
-            return self.soft_share * soft + (1 - self.soft_share) * functional.cross_entropy(logits, labels)
+            return self.soft_share * soft + (1 - self.soft_share) * cross_entropy(logits, labels)
 
         return loss
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch.nn import functional
 
+from edgepress.compress._training.classification import cross_entropy
 from edgepress.compress._training.loop import Loss, Tensors, TrainingStage, train
 from edgepress.errors import BadInput
 from edgepress.program import Program
@@ -15,7 +15,7 @@ from edgepress.stage import Context, Outcome
 
 @dataclass(frozen=True, kw_only=True)
 class FineTune(TrainingStage):
-    """Supervised training with cross-entropy on the network's first output."""
+    """Supervised training with cross-entropy on the network's first output: a class for each sample, or for each pixel."""
 
     shorthand = "epochs"
     needs_labels = True
@@ -30,6 +30,6 @@ def supervised(context: Context) -> Loss:
     def loss(inputs: Tensors, logits: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:
         if labels is None:
             raise BadInput("Some batches have no labels.", where=context.required_data().name)
-        return functional.cross_entropy(logits, labels)
+        return cross_entropy(logits, labels)
 
     return loss

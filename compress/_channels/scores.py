@@ -15,7 +15,7 @@ from edgepress.compress._channels.group import Group, Role, Slices
 from edgepress.compress._channels.importance import CRITERIA, Criterion
 from edgepress.compress._channels.labels import Binding, Labelling
 from edgepress.compress._channels.structure import Structure, bundles_of_classes
-from edgepress.compress._training.classification import check_scores
+from edgepress.compress._training.classification import check_scores, cross_entropy
 from edgepress.data import Batch
 from edgepress.errors import BadInput, UnsupportedModel
 
@@ -131,11 +131,14 @@ def _shown(group: Group, classes: np.ndarray, seen: Seen) -> Group:
 
 
 def _loss_of(data_name: str) -> Callable[[torch.Tensor, Batch], torch.Tensor]:
-    """Cross-entropy with the labels; where there are none, with what the network itself says."""
+    """Cross-entropy with the labels; where there are none, or boxes, with what the network itself says."""
 
     def loss(output: torch.Tensor, batch: Batch) -> torch.Tensor:
-        labels = output.argmax(1) if batch.labels is None else torch.from_numpy(batch.labels)
+        if batch.labels is None or batch.labels.dtype == np.float32:
+            labels = output.argmax(1)
+        else:
+            labels = torch.from_numpy(batch.labels)
         check_scores(output, labels, data_name)
-        return torch.nn.functional.cross_entropy(output, labels)
+        return cross_entropy(output, labels)
 
     return loss

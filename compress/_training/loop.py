@@ -200,7 +200,7 @@ class _Loop:
                 total += self.loss(inputs, logits, labels).item() * len(logits)
                 if labels is not None:
                     correct += int((logits.argmax(1) == labels).sum())
-                    labelled += len(labels)
+                    labelled += labels.numel()
         total, correct, labelled = self.processes.total((total, correct, labelled))
         return total / self.held_out, 100 * correct / labelled if labelled else None
 

@@ -11,6 +11,8 @@ from edgepress.artifact import Artifact
 from edgepress.cli import run
 from edgepress.detection import Gridded
 from edgepress.program import Program
+from edgepress.result import RunResult
+from edgepress.scoring import MeanOverlap
 
 USER_FILE = """
 import numpy as np
@@ -32,6 +34,16 @@ class Detector(torch.nn.Module):
 
 def network():
     return Detector(), (torch.zeros(2, 3, 16, 16),)
+
+def segmenter():
+    layers = torch.nn.Conv2d(1, 16, 3, padding=1), torch.nn.ReLU(), torch.nn.Conv2d(16, 2, 1)
+    return torch.nn.Sequential(*layers), (torch.zeros(2, 1, 8, 8),)
+
+def segment():
+    x = np.random.default_rng(0).standard_normal((32, 1, 8, 8)).astype(np.float32)
+    y = (x[:, 0] > 0).astype(np.int64)
+    y[:, 0] = 255
+    return [(x, y)]
 
 def detect():
     x = np.zeros((4, 3, 16, 16), np.float32)
@@ -72,3 +84,24 @@ def test_how_boxes_are_read_travels_to_the_last_file(mine: Path, capsys: pytest.
     # Three of four objects found and one box in the wrong place, all of one score, the wrong one last.
     assert figures["map_reference"] == figures["map_candidate"] == pytest.approx(75)
     assert figures["map_drop"] == 0
+
+
+def test_a_network_that_segments_is_trained_and_judged_by_its_overlap(
+    mine: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trained = ["--fine-tune", "epochs=20,learning_rate=0.2,batch_size=4"]
+    assert run(["compress", "mine.py:segmenter", "--data", "mine.py:segment", *trained, "-o", "out"]) == 0
+    assert "mIoU, %" in capsys.readouterr().out
+    result = RunResult.load(mine / "out")
+    assert isinstance(result.compressed.accuracy, MeanOverlap)
+    assert isinstance(result.original.accuracy, MeanOverlap)
+    # Where a pixel is above zero is learned to all but a few of them near zero.
+    assert result.compressed.accuracy.miou > 90 > result.original.accuracy.miou
+
+
+def test_boxes_are_not_trained_on_and_the_message_says_what_to_do(
+    mine: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trained = ["--fine-tune", "epochs=1"]
+    assert run(["compress", "mine.py:network", "--data", "mine.py:detect", *trained, "-o", "out"]) == 2
+    assert "boxes, and no stage trains on these" in capsys.readouterr().err
