@@ -165,7 +165,11 @@ def append(path: Path, measurements: Iterable[Measurement]) -> None:
             stream.write(lines)
             os.fsync(stream.fileno())
     except OSError as error:
-        raise BadInput(f"Cannot write {path.name}: {error.strerror}.", where=str(path.absolute())) from None
+        raise BadInput(
+            f"Cannot write {path.name}: {error.strerror}.",
+            where=str(path.absolute()),
+            hint="free space, or another folder (-o)",
+        ) from None
 
 
 def read(path: Path) -> list[Measurement]:

@@ -114,7 +114,11 @@ def check(program: Program, recipe: Recipe, data: Data | None, stopwatch: Stopwa
                     hint="--data folder:DIR, or another",
                 )
             if data.count(split) == 0:
-                raise BadInput(f"The data holds nothing to {split} with.", where=data.name)
+                raise BadInput(
+                    f"The data holds nothing to {split} with.",
+                    where=data.name,
+                    hint='give that split samples: a function may return {"train": ..., "evaluate": ...}',
+                )
         if stage.requires_labels() and data is not None:
             _check_labelled(stage, program, data)
         stage.check(program)

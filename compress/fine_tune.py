@@ -29,7 +29,11 @@ def supervised(context: Context) -> Loss:
 
     def loss(inputs: Tensors, logits: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:
         if labels is None:
-            raise BadInput("Some batches have no labels.", where=context.required_data().name)
+            raise BadInput(
+                "Some batches have no labels.",
+                where=context.required_data().name,
+                hint="label them, or distill, which needs no labels",
+            )
         return cross_entropy(logits, labels)
 
     return loss

@@ -61,7 +61,8 @@ class LowRank(Stage):
             )
         if not _layers(program.graph_module(), Rules(), self):
             raise UnsupportedModel(
-                "No layer is worth two: none has more than a few channels in one group and a weight of its own."
+                "No layer is worth two: none has more than a few channels in one group and a weight of its own.",
+                hint="a smaller round_to, or --prune",
             )
 
     def apply(self, program: Program, context: Context) -> Outcome:

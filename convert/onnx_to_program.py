@@ -36,7 +36,11 @@ class OnnxToProgram(Reader):
         """Raises BadInput for a file that is no model, UnsupportedModel for what cannot be captured."""
         model = prepared(onnx_model.load(path))
         if not model.inputs:
-            raise BadInput("The model has no inputs.", where=str(path))
+            raise BadInput(
+                "The model has no inputs.",
+                where=str(path),
+                hint="export it with its inputs, not folded into constants",
+            )
         network = Network(model, _fixed_batch(model))
         examples = tuple(
             torch.from_numpy(np.zeros((2, *self._sample_shape(given, path)), given.dtype))
@@ -57,7 +61,11 @@ class OnnxToProgram(Reader):
 
     def _sample_shape(self, given: onnx_model.Input, path: Path) -> tuple[int, ...]:
         if not given.shape:
-            raise UnsupportedModel(f"The input {given.name!r} has no batch axis.", where=str(path))
+            raise UnsupportedModel(
+                f"The input {given.name!r} has no batch axis.",
+                where=str(path),
+                hint="export it with inputs whose first axis counts samples",
+            )
         if self.shape is not None and len(self.shape) == len(given.shape) - 1:
             return self.shape
         free = [axis for axis, size in enumerate(given.shape) if axis and size is None]

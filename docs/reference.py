@@ -34,10 +34,22 @@ def pages() -> Pages:
     made |= {f"commands/{name}.md": _command(name) for name in plugins.names("edgepress.cli")}
     for section, title in SECTIONS.items():
         made[f"{section}/index.md"] = _index(section, title, made)
+    made["messages.md"] = _messages()
     made["index.md"] = "# Reference\n\n" + "".join(
         f"- [{title}]({section}/index.md)\n" for section, title in SECTIONS.items()
     )
+    made["index.md"] += "- [Every error message](messages.md)\n"
     return made
+
+
+def _messages() -> str:
+    sys.path.append(str(Path(__file__).parent))
+    try:
+        import messages
+    finally:
+        sys.path.pop()
+    page: str = messages.page()
+    return page
 
 
 def _stage(name: str) -> str:

@@ -83,7 +83,11 @@ def score_on(
     iterator = iter(batches)
     first = next(iterator, None)
     if first is None:
-        raise BadInput("There is nothing to evaluate on.", where=f"data {data_name}")
+        raise BadInput(
+            "There is nothing to evaluate on.",
+            where=f"data {data_name}",
+            hint="data with samples to evaluate with; --train-share divides it",
+        )
     tally = _tally(first.labels, reading, data_name)
     for batch in itertools.chain([first], iterator):
         if batch.labels is None:
@@ -129,7 +133,10 @@ def _ranks(scores: np.ndarray, labels: np.ndarray, name: str) -> np.ndarray:
     if scores.shape[2:] == (1,) * (scores.ndim - 2):
         scores = scores.reshape(len(scores), -1)
     if scores.ndim != 2 or not scores.size:
-        raise BadInput(f"Accuracy needs scores of samples x classes, but the output is {scores.shape}.")
+        raise BadInput(
+            f"Accuracy needs scores of samples x classes, but the output is {scores.shape}.",
+            hint="let the network's first output be the scores of the classes",
+        )
     classes = scores.shape[1]
     if labels.min() < 0 or labels.max() >= classes:
         wrong = int(labels.max() if labels.max() >= classes else labels.min())

@@ -69,7 +69,11 @@ def members(exported: ExportedProgram, name: str, metadata: Mapping[str, str]) -
     try:
         torch.export.save(exported, buffer, extra_files=dict(metadata))
     except Exception as error:  # the serializer's asserts and type errors alike
-        raise UnsupportedModel(f"PyTorch cannot save this network: {error}", where=name) from error
+        raise UnsupportedModel(
+            f"PyTorch cannot save this network: {error}",
+            where=name,
+            hint="PyTorch's message says what; report it with the network if it is a plain one",
+        ) from error
     raw = _raw_members(buffer)
     try:
         return _rebuilt({**raw, PROGRAM: _scrubbed(raw[PROGRAM]), **FIXED})

@@ -19,7 +19,11 @@ def replacing(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
     except OSError as error:
-        raise BadInput(f"Cannot write {path.name}: {error.strerror}.", where=str(path.parent)) from None
+        raise BadInput(
+            f"Cannot write {path.name}: {error.strerror}.",
+            where=str(path.parent),
+            hint="free space and permission to write, or another folder (-o)",
+        ) from None
     os.close(handle)
     temporary = Path(name)
     try:
@@ -28,7 +32,9 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     except OSError as error:
         raise BadInput(
-            f"Cannot write {path.name}: {error.strerror or error}.", where=str(path.parent)
+            f"Cannot write {path.name}: {error.strerror or error}.",
+            where=str(path.parent),
+            hint="free space and permission to write, or another folder (-o)",
         ) from None
     finally:
         temporary.unlink(missing_ok=True)
@@ -65,7 +71,9 @@ def check_writable(folder: Path) -> None:
         nearest = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
         writable = nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)
     except OSError as error:
-        raise BadInput(f"No files can be written here: {error.strerror}.", where=str(folder)) from None
+        raise BadInput(
+            f"No files can be written here: {error.strerror}.", where=str(folder), hint="another folder (-o)"
+        ) from None
     if not writable:
         kind = "it is read-only" if nearest.is_dir() else "it is a file, not a folder"
         raise BadInput(

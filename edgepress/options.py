@@ -26,7 +26,11 @@ T = TypeVar("T")
 def build(cls: type[T], values: Mapping[str, Any], *, where: str = "") -> T:
     """An instance of the dataclass `cls` from `values`, each converted to its field's type and checked."""
     if not isinstance(values, Mapping):
-        raise BadOption(f"Options are written key: value, not {values!r}.", where=where or cls.__name__)
+        raise BadOption(
+            f"Options are written key: value, not {values!r}.",
+            where=where or cls.__name__,
+            hint="in a recipe: `- stage: {option: value}`",
+        )
     known = {field.name: field for field in dataclasses.fields(cls) if field.init}  # type: ignore[arg-type]
     for key in values:
         if key not in known:
@@ -36,7 +40,9 @@ def build(cls: type[T], values: Mapping[str, Any], *, where: str = "") -> T:
         return TypeAdapter(cls).validate_python(given)
     except ValidationError as error:
         raise BadOption(
-            "; ".join(_explain(detail) for detail in error.errors()), where=where or cls.__name__
+            "; ".join(_explain(detail) for detail in error.errors()),
+            where=where or cls.__name__,
+            hint="edgepress stages NAME lists a stage's options and what they take",
         ) from None
 
 
@@ -47,18 +53,30 @@ def parse(text: str, *, where: str = "", shorthand: str = "") -> dict[str, Value
     for part in re.split(r",(?![^\[]*\])", text) if text else ():
         key, equals, value = part.partition("=")
         if not equals and not shorthand:
-            raise BadOption(f"{part!r} is not of the form key=value.", where=where or text)
+            raise BadOption(
+                f"{part!r} is not of the form key=value.",
+                where=where or text,
+                hint="KEY=VALUE, several with commas: macs=0.5,criterion=taylor",
+            )
         name, raw = (key.strip(), value) if equals else (shorthand, part)
         try:
             value = read_yaml(raw)
         except yaml.YAMLError:
-            raise BadOption(f"The value of {name!r} cannot be read: {raw!r}.", where=where or text) from None
+            raise BadOption(
+                f"The value of {name!r} cannot be read: {raw!r}.",
+                where=where or text,
+                hint="a number, a word, or YAML as [1,2]",
+            ) from None
         *groups, last = name.split(".")
         group = values
         for one in groups:
             inner = group.setdefault(one, {})
             if not isinstance(inner, dict):
-                raise BadOption(f"{name!r} is given, and so is {one!r} as a whole.", where=where or text)
+                raise BadOption(
+                    f"{name!r} is given, and so is {one!r} as a whole.",
+                    where=where or text,
+                    hint="give one of them",
+                )
             group = inner
         group[last] = value
     return values

@@ -114,7 +114,11 @@ class Program:
         """Write the `.pt2` archive, whole or not at all."""
         path = Path(path)
         if path.suffix != f".{PROGRAM_FORMAT}":
-            raise BadInput(f"A program is saved as .{PROGRAM_FORMAT}, not {path.suffix!r}.", where=str(path))
+            raise BadInput(
+                f"A program is saved as .{PROGRAM_FORMAT}, not {path.suffix!r}.",
+                where=str(path),
+                hint="a path that ends in .pt2",
+            )
         with replacing(path) as temporary:
             archive.save(self.exported, temporary, {PROGRAM_METADATA: encode(self.manifest())})
         return Artifact.open(path)

@@ -37,13 +37,21 @@ class Recipe:
         try:
             content = options.read_yaml(found.read_text(encoding="utf-8"))
         except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise BadInput(f"The recipe is not valid YAML: {error}", where=str(found)) from None
+            raise BadInput(
+                f"The recipe is not valid YAML: {error}",
+                where=str(found),
+                hint="mend the line; edgepress compress ... --save-recipe prints one that is",
+            ) from None
         return cls.from_mapping(content or {}, where=str(found))
 
     @classmethod
     def from_mapping(cls, content: Any, *, where: str = "recipe") -> Recipe:
         if not isinstance(content, Mapping):
-            raise BadOption("A recipe is a mapping with the keys 'stages' and 'rules'.", where=where)
+            raise BadOption(
+                "A recipe is a mapping with the keys 'stages' and 'rules'.",
+                where=where,
+                hint="edgepress compress ... --save-recipe prints one",
+            )
         for key in content:
             if key not in KEYS:
                 raise UnknownName("recipe key", str(key), KEYS, where=where)

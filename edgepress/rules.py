@@ -32,7 +32,11 @@ class Rule:
 
     def __post_init__(self) -> None:
         if bool(self.layer) == bool(self.type):
-            raise BadOption("A rule names either a layer or a type.", where=f"rule {self}")
+            raise BadOption(
+                "A rule names either a layer or a type.",
+                where=f"rule {self}",
+                hint="{layer: features.0.*, ...} or {type: conv2d, ...}",
+            )
 
     def matches(self, layer: str, type: str) -> bool:
         return fnmatchcase(layer, self.layer) if self.layer else type == self.type

@@ -68,7 +68,10 @@ class Signature:
 
     def check_inputs(self, arrays: Sequence[np.ndarray]) -> None:
         if len(arrays) != len(self.inputs):
-            raise BadInput(f"The network takes {len(self.inputs)} inputs, but got {len(arrays)}.")
+            raise BadInput(
+                f"The network takes {len(self.inputs)} inputs, but got {len(arrays)}.",
+                hint="one array for each input, in calling order",
+            )
         for spec, array in zip(self.inputs, arrays, strict=True):
             spec.check(array)
 

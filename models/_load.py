@@ -64,7 +64,11 @@ def from_zoo(name: str, build: Callable[..., torch.nn.Module], card: Card, reque
         implied = {"in_channels": shape[0], "size": shape[-1]}
         values = {key: value for key, value in implied.items() if key in known} | values
         if "size" in known and shape[1] != shape[2]:
-            raise BadInput(f"{name} takes square pictures, not {_text(shape)}.", where="--input")
+            raise BadInput(
+                f"{name} takes square pictures, not {_text(shape)}.",
+                where="--input",
+                hint="--input with equal sides, as 3x224x224",
+            )
         examples = (torch.zeros(2, *shape),)
     settled = _checked_options(name, build, values)
     network = build(**settled)

@@ -75,6 +75,7 @@ def open(artifact: Artifact | str | Path, target: Target | str = Target(), threa
         raise UnsupportedTarget(
             f"No runner loads .{artifact.format} files{'' if target.device.here else ' on other devices'}.",
             where=str(artifact.path),
+            hint="edgepress doctor lists the runners and what they load",
         )
     if not target.device.here:
         from edgepress.runtime.remote import RemoteRunner

@@ -77,7 +77,10 @@ class _Tally:
     def add(self, expected: tuple[np.ndarray, ...], got: tuple[np.ndarray, ...]) -> None:
         shapes = [tuple(array.shape for array in arrays) for arrays in (expected, got)]
         if shapes[0] != shapes[1]:
-            raise VerificationFailed(f"The outputs have the shapes {shapes[1]} instead of {shapes[0]}.")
+            raise VerificationFailed(
+                f"The outputs have the shapes {shapes[1]} instead of {shapes[0]}.",
+                hint="compare a file with the network it was made from",
+            )
         self.outputs = self.outputs or [_OutputTally() for _ in expected]
         for output, want, have in zip(self.outputs, expected, got, strict=True):
             output.add(want.astype(np.float64), have.astype(np.float64))
@@ -108,7 +111,10 @@ class _OutputTally:
 
     def add(self, want: np.ndarray, have: np.ndarray) -> None:
         if not np.isfinite(have).all():
-            raise VerificationFailed("The outputs hold values that are not finite.")
+            raise VerificationFailed(
+                "The outputs hold values that are not finite.",
+                hint="look for the layer: edgepress verify REFERENCE FILE --layers",
+            )
         self.signal += float(np.square(want).sum())
         self.noise += float(np.square(have - want).sum())
         self.largest = max(self.largest, float(np.abs(want).max(initial=0)))

@@ -31,7 +31,11 @@ class Target:
         """Raises UnknownName or BadOption for what is no target. That the runner is one is asked when it is used."""
         place, mark, runner = text.partition(RUNNER)
         if mark and not runner:
-            raise BadOption(f"{text!r} names no runner after the {RUNNER}.", where=f"--on {text}")
+            raise BadOption(
+                f"{text!r} names no runner after the {RUNNER}.",
+                where=f"--on {text}",
+                hint="cpu#onnxruntime, or leave out the sign",
+            )
         if place.startswith("cpu:") and not mark:
             place, _, runner = place.partition(":")
         known = devices.named()

@@ -136,6 +136,7 @@ class TensorRtRunner(Runner):
             raise DeviceFailed(
                 f"TensorRT cannot prepare to execute: {nvidia.last_words(self._logger)}.",
                 where=str(self.artifact.path),
+                hint="build the engine again on this machine: edgepress convert MODEL --to tensorrt",
             )
         signature = self.artifact.manifest.signature
         names, _ = signature.distinct_names()
@@ -168,6 +169,7 @@ class TensorRtRunner(Runner):
             raise DeviceFailed(
                 f"TensorRT failed to execute: {nvidia.last_words(self._logger)}.",
                 where=str(self.artifact.path),
+                hint="nvidia-smi shows whether the GPU is well and has memory left",
             )
         called(cuda.cudaStreamSynchronize(self._stream))
 

@@ -135,16 +135,22 @@ def classes_kept(structure: Structure, removed: Mapping[str, Sequence[int]]) -> 
         classes = layers[name].outputs
         count = output_count(layers[name].node)
         if any(not 0 <= channel < count for channel in channels):
-            raise BadOption(f"The layer has channels 0 to {count - 1}.", where=name)
+            raise BadOption(
+                f"The layer has channels 0 to {count - 1}.", where=name, hint="name channels that it has"
+            )
         for number in [] if classes is None else classes[list(channels)].tolist():
             if number in structure.labelling.reasons:
                 raise UnsupportedModel(
-                    f"These channels must stay: {structure.labelling.reasons[number]}.", where=name
+                    f"These channels must stay: {structure.labelling.reasons[number]}.",
+                    where=name,
+                    hint="leave the layer out of the plan",
                 )
             kept[number] = False
         if classes is None and channels:
             raise UnsupportedModel(
-                f"These channels must stay: {layers[name].why_without_channels}.", where=name
+                f"These channels must stay: {layers[name].why_without_channels}.",
+                where=name,
+                hint="leave the layer out of the plan",
             )
     _check_not_empty(structure, kept)
     return kept
@@ -156,7 +162,9 @@ def _check_not_empty(structure: Structure, kept: np.ndarray) -> None:
         for classes in (layer.outputs, layer.inputs):
             if classes is not None and counts[structure.axis(classes)] == 0:
                 raise BadOption(
-                    "That would remove every channel that the layer makes or reads.", where=layer.name
+                    "That would remove every channel that the layer makes or reads.",
+                    where=layer.name,
+                    hint="leave it at least one",
                 )
 
 
@@ -182,6 +190,7 @@ def _nothing_to_remove(reasons: Mapping[str, str]) -> UnsupportedModel:
     return UnsupportedModel(
         "No channel of this network can be removed.",
         where="\n         ".join(lines) or "it has no layers with weights",
+        hint="--stage prune_weights makes zeros in it, --quantize int8 smaller weights",
     )
 
 

@@ -118,7 +118,11 @@ def _averaged(
             total += seen.samples * criterion.score(_shown(group, classes, seen))
         count += seen.samples
     if not count:
-        raise BadInput("There are no samples to calibrate with.", where=samples.name)
+        raise BadInput(
+            "There are no samples to calibrate with.",
+            where=samples.name,
+            hint="data with samples to train or calibrate with",
+        )
     return [total / count for total in totals]
 
 

@@ -132,7 +132,9 @@ def _read(program: Program, data: Data, how: ChannelScan, split: Split) -> list[
 
 def _check_labelled(batches: Sequence[Batch], name: str, split: Split) -> None:
     if not batches:
-        raise BadInput(f"The data holds nothing to {split} with.", where=f"data {name}")
+        raise BadInput(
+            f"The data holds nothing to {split} with.", where=f"data {name}", hint="data with that split"
+        )
     if batches[0].labels is None:
         raise BadInput(
             "A sensitivity scan needs labels, and this data has none.",

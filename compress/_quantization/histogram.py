@@ -40,7 +40,10 @@ class Histogram:
         values = as_it_lies(values)
         low, high = (float(extreme) for extreme in torch.aminmax(values))
         if not math.isfinite(low) or not math.isfinite(high):
-            raise BadInput("The values are not finite (NaN or infinity).")
+            raise BadInput(
+                "The values are not finite (NaN or infinity).",
+                hint="look for NaN in the data, and for a layer that overflows: edgepress verify --layers",
+            )
         self.minimum, self.maximum = min(self.minimum, low), max(self.maximum, high)
         self.average_minimum = _moved(self.average_minimum, low)
         self.average_maximum = _moved(self.average_maximum, high)

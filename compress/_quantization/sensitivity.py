@@ -48,7 +48,9 @@ def scan_quantization(
         scan.add(batch)
     context.progress("quantizing alone", total, total)
     if not scan.original:
-        raise BadInput(f"The data holds nothing to {split} with.", where=f"data {data.name}")
+        raise BadInput(
+            f"The data holds nothing to {split} with.", where=f"data {data.name}", hint="data with that split"
+        )
     return QuantizationSensitivity(
         data=data.name,
         split=split,

@@ -151,7 +151,11 @@ class _Loop:
         self.steps_per_epoch = math.ceil((count - self.held_out) / options.batch_size)
         self.steps = self.steps_per_epoch * options.epochs
         if count - self.held_out < 2:
-            raise BadInput(f"There are only {count} samples to train on.", where=self.data.name)
+            raise BadInput(
+                f"There are only {count} samples to train on.",
+                where=self.data.name,
+                hint="more data, or a smaller holdout",
+            )
 
     def epoch(self, number: int, forward: torch.nn.Module, training: Training) -> float:
         """One pass over the training samples; the mean loss. `forward` is what to call in place of the module."""

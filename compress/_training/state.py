@@ -110,7 +110,10 @@ def _optimizer(module: torch.nn.Module, options: TrainingStage) -> torch.optim.O
     """Weight decay acts on weights of two or more axes, not on biases and batch-norm (He et al. 2019)."""
     parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
     if not parameters:
-        raise UnsupportedModel("The network has no weights to train.")
+        raise UnsupportedModel(
+            "The network has no weights to train.",
+            hint="a network with parameters that take gradients: nothing frozen or quantized",
+        )
     groups = [
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": options.weight_decay},
         {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},

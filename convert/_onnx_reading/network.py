@@ -73,7 +73,10 @@ class Network(nn.Module):
 
     def _value(self, values: Mapping[str, Value | None], name: str) -> Value | None:
         if name and name not in values:
-            raise UnsupportedModel(f"Nothing makes the value {name!r}: it is an output that cannot be read.")
+            raise UnsupportedModel(
+                f"Nothing makes the value {name!r}: it is an output that cannot be read.",
+                hint="export the model anew: the file's graph is incomplete",
+            )
         return values[name] if name else None
 
     def _tensor(self, path: str) -> torch.Tensor:
@@ -170,7 +173,8 @@ def _descend(module: nn.Module, path: str) -> nn.Module:
         module = getattr(module, word)
         if not isinstance(module, nn.Module):
             raise UnsupportedModel(
-                f"Two tensors of the file have names that get in each other's way: {path}."
+                f"Two tensors of the file have names that get in each other's way: {path}.",
+                hint="rename one of them where the file was made",
             )
     return module
 

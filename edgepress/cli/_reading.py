@@ -33,7 +33,11 @@ def load(
         return models.load(text, input_shape=input_shape, preprocess=preprocess, **given)
     for option, value in {"--weights": given.get("weights"), "--set": given.get("options")}.items():
         if value:
-            raise BadOption(f"{path.name} holds a whole network: {option} has no effect on it.", where=text)
+            raise BadOption(
+                f"{path.name} holds a whole network: {option} has no effect on it.",
+                where=text,
+                hint="leave it out",
+            )
     options: dict[str, Any] = {} if input_shape is None else {"shape": list(input_shape)}
     program = convert.read(path, options, preprocess)
     _check_same(program, path)

@@ -114,7 +114,11 @@ def command(
     with progress_bar() as progress:
         verdict = _compare(first, second, Target.parse(target), data.open(), extent, progress)
     if max_drop is not None and verdict.drop is None:
-        raise UsageError("--max-drop compares accuracies, and this data has no labels.", where=str(data.text))
+        raise UsageError(
+            "--max-drop compares accuracies, and this data has no labels.",
+            where=str(data.text),
+            hint="data with labels, or leave out --max-drop",
+        )
     error = verdict.error(max_drop, candidate)
     second.verified(_record(verdict, first, second, passed=error is None))
     _show(verdict, as_json, passed=error is None)

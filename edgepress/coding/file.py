@@ -129,7 +129,10 @@ def encode(
     try:
         _check_bounds(index, len(content))
     except Refused as error:
-        raise UnsupportedModel(f"A network with {error} cannot be stored as .{CODED_FORMAT}.") from None
+        raise UnsupportedModel(
+            f"A network with {error} cannot be stored as .{CODED_FORMAT}.",
+            hint="keep the .pt2, which holds any network",
+        ) from None
     return content
 
 

@@ -43,6 +43,7 @@ def joined(first: np.ndarray, second: np.ndarray, where: str) -> np.ndarray:
         raise BadInput(
             f"The labels of different batches differ in shape: {first.shape[1:]} and {second.shape[1:]}.",
             where=where,
+            hint="labels of one shape: pad them",
         )
     return np.concatenate([first, second])
 
@@ -59,7 +60,11 @@ def class_count(labels: np.ndarray, no_class: int) -> int | None:
 def _boxes(pictures: Sequence[np.ndarray], count: int, where: str, what: str) -> np.ndarray:
     """float32 count x most x 6."""
     if len(pictures) != count:
-        raise BadInput(f"{what} has boxes of {len(pictures)} pictures for {count} samples.", where=where)
+        raise BadInput(
+            f"{what} has boxes of {len(pictures)} pictures for {count} samples.",
+            where=where,
+            hint="one list of boxes for each picture",
+        )
     most = max((len(boxes) for boxes in pictures), default=0)
     found = np.full((count, most, FIELDS), 0, np.float32)
     found[:, :, 0] = -1

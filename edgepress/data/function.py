@@ -106,9 +106,15 @@ def _batch(raw: Any, where: str) -> Batch:
     elif isinstance(raw, (tuple, list)) and len(raw) in (1, 2):
         batch = Batch((_array(raw[0], where),), raw[1] if len(raw) == 2 else None)
     else:
-        raise BadInput(f"A batch is (x,) or (x, y), not {_what(raw)}.", where=where)
+        raise BadInput(
+            f"A batch is (x,) or (x, y), not {_what(raw)}.",
+            where=where,
+            hint="yield (x, y), each an array or a tensor with the samples first; x may be a tuple of inputs",
+        )
     if not batch.inputs or any(len(array) != len(batch) for array in batch.inputs):
-        raise BadInput("The inputs of the batch differ in length.", where=where)
+        raise BadInput(
+            "The inputs of the batch differ in length.", where=where, hint="as many samples in every input"
+        )
     if batch.labels is None:
         return batch
     return Batch(batch.inputs, checked(batch.labels, len(batch), where, "The y of a batch"))
@@ -118,7 +124,11 @@ def _array(value: Any, where: str) -> np.ndarray:
     """A NumPy array; a tensor of any framework with `.numpy()` is converted, double precision made single."""
     array = _numpy(value, where)
     if array.ndim == 0 or not (np.issubdtype(array.dtype, np.number) or array.dtype == bool):
-        raise BadInput(f"The x of a batch is {_what(value)}, not an array of numbers.", where=where)
+        raise BadInput(
+            f"The x of a batch is {_what(value)}, not an array of numbers.",
+            where=where,
+            hint="an array or a tensor",
+        )
     if not np.issubdtype(array.dtype, np.floating):
         return array
     if not np.isfinite(array).all():
@@ -132,7 +142,11 @@ def _numpy(value: Any, where: str) -> np.ndarray:
             value = value.detach().cpu()
         return np.asarray(value.numpy() if hasattr(value, "numpy") else value)
     except Exception as error:  # ragged lists, sparse tensors, objects that only look like arrays
-        raise BadInput(f"A batch holds what is no array: {error}", where=where) from None
+        raise BadInput(
+            f"A batch holds what is no array: {error}",
+            where=where,
+            hint="arrays, tensors, or lists of numbers of one length",
+        ) from None
 
 
 def _what(value: Any) -> str:

@@ -156,9 +156,15 @@ class Transport(ABC):
             )
         if answer.code == NOT_FOUND:
             return DeviceFailed(
-                f"There is no {what}, or what it starts, on the device: {answer.said}.", where=self.name
+                f"There is no {what}, or what it starts, on the device: {answer.said}.",
+                where=self.name,
+                hint="install it there, or add the folder that holds it to the PATH of a login without a terminal",
             )
-        return DeviceFailed(f"{what} failed on the device: {answer.said}.", where=self.name)
+        return DeviceFailed(
+            f"{what} failed on the device: {answer.said}.",
+            where=self.name,
+            hint="what the device said tells why",
+        )
 
     def _ended(
         self, program: Sequence[str], given: IO[bytes] | int, output: IO[bytes], seconds: float
@@ -170,7 +176,9 @@ class Transport(ABC):
                 code = process.wait(seconds)
             except subprocess.TimeoutExpired:
                 raise DeviceFailed(
-                    f"The device did not answer within {seconds:g} s.", where=f"{self.name}: {program[0]}"
+                    f"The device did not answer within {seconds:g} s.",
+                    where=f"{self.name}: {program[0]}",
+                    hint="look whether it is on and idle; the same command with --resume goes on",
                 ) from None
             finally:
                 end(process)

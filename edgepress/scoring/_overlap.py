@@ -63,6 +63,10 @@ class OverlapTally:
         right = np.diag(self.counts)
         union = self.counts.sum(0) + self.counts.sum(1) - right
         if not union.any():
-            raise BadInput("No pixel of the labels has a class.", where=f"data {self.data_name}")
+            raise BadInput(
+                "No pixel of the labels has a class.",
+                where=f"data {self.data_name}",
+                hint="labels below the number of classes; others are not counted",
+            )
         miou = 100 * float(np.mean(right[union > 0] / union[union > 0]))
         return MeanOverlap(miou, 100 * float(right.sum() / self.counts.sum()), self.samples)

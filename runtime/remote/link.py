@@ -167,7 +167,9 @@ class Link:
         said = self._errors.read().decode(errors="replace")
         if self._silent:
             return DeviceFailed(
-                f"The device said nothing for {SILENCE_SECONDS:g} s.", where=self.target.place
+                f"The device said nothing for {SILENCE_SECONDS:g} s.",
+                where=self.target.place,
+                hint="look whether it is on and reachable; the same command with --resume goes on",
             )
         if failure := self.transport.lost(code, said):
             return failure
@@ -188,7 +190,9 @@ class Link:
             name = signal.Signals(code - KILLED).name
         except ValueError:
             return DeviceFailed(
-                f"The agent on the device ended: {last_line(said, described(code))}.", where=self.target.place
+                f"The agent on the device ended: {last_line(said, described(code))}.",
+                where=self.target.place,
+                hint="edgepress devices show NAME tells what the device has; the same command with --resume goes on",
             )
         hint = "a device that runs out of memory kills so" if name == "SIGKILL" else ""
         return DeviceFailed(
@@ -200,7 +204,11 @@ class Link:
         kind = getattr(errors, told["kind"], None)
         where = ": ".join(filter(None, (self.target.place, told["where"])))
         if kind is None or kind is errors.UnknownName:
-            return DeviceFailed(f"The runtime on the device failed: {told['what']}.", where=where)
+            return DeviceFailed(
+                f"The runtime on the device failed: {told['what']}.",
+                where=where,
+                hint="another runner (TARGET#RUNNER), or the same file here: edgepress verify",
+            )
         error = kind(told["what"], where=where, hint=told["hint"])
         assert isinstance(error, EdgepressError), "the agent tells the names of our errors"
         return error
