@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from torch.fx import Node
 
 from edgepress.convert._tflite.calls import Call
@@ -99,11 +100,19 @@ def attention(call: Call, draft: Draft) -> Value:
 
 def _summand(draft: Draft, mask: Node) -> Value:
     """The mask as numbers to add: of truth values, nothing where true and the lowest number where false."""
-    allowed = draft.array(mask)
-    if allowed is None or allowed.dtype != np.bool_:
+    if mask.meta["val"].dtype != torch.bool:
         return read(draft, mask)
-    summand = np.where(allowed, 0, np.finfo(np.float32).min).astype(np.float32)
-    return Value(draft.constant(summand, str(mask.target)), plain(summand.ndim))
+    allowed, lowest = draft.array(mask), np.finfo(np.float32).min
+    if allowed is not None:
+        summand = np.where(allowed, 0, lowest).astype(np.float32)
+        return Value(draft.constant(summand, str(mask.target)), plain(summand.ndim))
+    # What is computed when the file runs is 1 where true: from it 1, and that times the highest number.
+    value = read(draft, mask)
+    shape, one, highest = value.tensor.shape, np.float32(1), np.float32(-lowest)
+    below = draft.compute(Op.SUB, [value.tensor, draft.constant(np.array(one))], shape, options("SubOptions"))
+    return value.holding(
+        draft.compute(Op.MUL, [below, draft.constant(np.array(highest))], shape, options("MulOptions"))
+    )
 
 
 def _product(draft: Draft, left: Value, right: Value) -> Value:
