@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import typing
+from pathlib import Path
 
 import pytest
 
@@ -25,6 +26,13 @@ def test_every_form_has_an_answer_and_every_refusal_a_reason(format: str) -> Non
         taken.say.endswith(".") for taken in (*fit.forms.values(), fit.groups) if taken.how == "nothing"
     )
     assert all(getattr(fit, field.name) != "" for field in dataclasses.fields(Fit))
+
+
+def test_the_page_of_the_documentation_is_this_table() -> None:
+    from edgepress.cli.forms import page
+
+    written = Path(__file__).parents[2] / "docs" / "quantized.md"
+    assert written.read_text(encoding="utf-8") == page(), "edgepress forms --markdown > docs/quantized.md"
 
 
 def test_a_refusal_names_form_reason_and_the_formats_that_take_it() -> None:
