@@ -79,9 +79,9 @@ def lower(
 
 @dataclass(frozen=True)
 class Stored:
-    """How integer weights lie in the file where their layer computes in float: as `floats`; as integers that are
-    `widened` before; or as integers that the kernel will `read`, which makes its input integers, too. `packed`: those
-    of 4 bits two in a byte."""
+    """How integer weights lie in the file where their layer computes in float: as `floats`; as integers that will be
+    `widened` before, once the list of operations is finished; or as integers that the kernel will `read`, which makes its
+    input integers, too. `packed`: those of 4 bits two in a byte."""
 
     weights: Literal["floats", "widened", "read"]
     packed: bool
@@ -178,6 +178,12 @@ class Draft:
         value = self._call.node.meta["val"]
         found: torch.dtype = (value[0] if isinstance(value, (list, tuple)) else value).dtype
         return found
+
+    def code_type(self) -> np.dtype[Any]:
+        """The type of the integers that the current call computes in."""
+        assert self._call is not None
+        code = self._call.quantization
+        return np.dtype(np.int8) if code is None else code.dtype
 
     def combine(self, code: int, left: Tensor, right: Tensor) -> Tensor:
         """One of COMBINING, entry by entry, in the shape of the first; the second is broadcast to it."""

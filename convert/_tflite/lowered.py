@@ -35,7 +35,7 @@ from edgepress.convert._tflite.quantize import as_float, requantized
 from edgepress.convert._tflite.shuffles import without_shuffles
 from edgepress.convert._tflite.simplify import simplified
 from edgepress.convert._tflite.spelling import WITHIN, spell_out
-from edgepress.convert._tflite.tidy import tidied
+from edgepress.convert._tflite.tidy import tidied, with_widened_weights
 from edgepress.convert._unsupported import UnsupportedOperator
 from edgepress.errors import UnsupportedModel
 from edgepress.graph import DEQUANTIZE_CHANNELS, WEIGHTED, op_name
@@ -44,6 +44,19 @@ from edgepress.signature import TensorSpec
 
 Io = Literal["float32", "int8"]
 KNOWN = LOWERINGS.keys() | {DEQUANTIZE_CHANNELS}
+NOT_OF_16_BITS = (
+    "hardswish",
+    "hardsigmoid",
+    "sigmoid",
+    "tanh",
+    "silu",
+    "softmax",
+    "log_softmax",
+    "gelu",
+    "elu",
+    "prelu",
+)
+"""Operators whose kernels have no int16, or one fixed scale for it."""
 DTYPES = ("float32", "int32", "int64", "uint8", "bool")
 
 
@@ -67,7 +80,8 @@ def lowered(
     nodes = _pytree.tree_leaves(results)
     for node, spec in zip(nodes, program.signature.outputs, strict=True):
         draft.model.outputs.append((spec.name, _output(draft, node, spec, io, images)))
-    return tidied(with_split_convolutions(tidied(without_shuffles(draft.model))))
+    model = tidied(with_split_convolutions(tidied(without_shuffles(draft.model))))
+    return with_widened_weights(model) if draft.stored.weights == "widened" else model
 
 
 def holds_images(program: Program) -> bool:
@@ -116,6 +130,8 @@ def _lower(call: Call, draft: Draft) -> None:
 def _fits_int8(call: Call, draft: Draft) -> bool:
     """Whether everything the call needs to compute in int8 is there: codes of its inputs, weight and result."""
     if call.quantization is None or not takes_int8(call):
+        return False
+    if call.quantization.dtype == np.int16 and op_name(call.node).rstrip("_") in NOT_OF_16_BITS:
         return False
     if call.target in WEIGHTED and call.arguments["weight"].target is not DEQUANTIZE_CHANNELS:
         return False

@@ -128,10 +128,10 @@ WHOLE_TYPES: dict[torch.dtype, type[np.generic]] = {torch.int32: np.int32, torch
 
 
 def quantized_constant(draft: Draft, array: np.ndarray, name: str = "") -> Tensor:
-    """A float constant as int8, symmetric, its largest entry at 127."""
-    largest = float(np.abs(array).max(initial=0.0)) or 1.0
-    integers = np.clip(np.round(array / (largest / 127)), -127, 127).astype(np.int8)
-    return draft.constant(integers, name, per_tensor(largest / 127, 0))
+    """A float constant as the call's integers, symmetric, its largest entry at the end of their range."""
+    dtype = draft.code_type()
+    scale = (float(np.abs(array).max(initial=0.0)) or 1.0) / np.iinfo(dtype).max
+    return draft.constant(np.round(array / scale).astype(dtype), name, per_tensor(scale, 0, dtype.type))
 
 
 def weight_of(draft: Draft, call: Call) -> Weight | None:
@@ -181,7 +181,7 @@ def stored(draft: Draft, weight: Weight) -> Tensor:
     """A weight that is multiplied with floats, as `Stored` says."""
     if weight.scales is None or draft.stored.weights == "floats":
         return draft.constant(weight.real(), weight.name)
-    return _integers(draft, weight) if draft.stored.weights == "read" else widened(draft, weight)
+    return _integers(draft, weight)
 
 
 def widened(draft: Draft, weight: Weight) -> Tensor:

@@ -42,10 +42,28 @@ def with_half_weights(model: Model) -> Model:
     return model
 
 
+def with_widened_weights(model: Model) -> Model:
+    """Integer weights of layers that read floats go through a DEQUANTIZE, which runs once."""
+    widened: dict[Tensor, Tensor] = {}
+    before: list[Operation] = []
+    for operation in model.operations:
+        if operation.code in WEIGHTED and operation.inputs[0].dtype == np.float32:
+            weight = operation.inputs[1]
+            if weight.quantization is not None and weight not in widened:
+                widened[weight] = _widened(weight, before)
+            operation.inputs[1] = widened.get(weight, weight)
+    model.operations[:0] = before
+    return model
+
+
 def _halved(tensor: Tensor, before: list[Operation]) -> Tensor:
     assert tensor.data is not None
-    stored = Tensor(tensor.name, tensor.shape, np.dtype(np.float16), tensor.data.astype(np.float16))
-    widened = Tensor(f"{tensor.name}/dequantize", tensor.shape, np.dtype(np.float32))
+    half = Tensor(tensor.name, tensor.shape, np.dtype(np.float16), tensor.data.astype(np.float16))
+    return _widened(half, before)
+
+
+def _widened(stored: Tensor, before: list[Operation]) -> Tensor:
+    widened = Tensor(f"{stored.name}/dequantize", stored.shape, np.dtype(np.float32))
     before.append(Operation(Op.DEQUANTIZE, [stored], [widened], options("DequantizeOptions")))
     return widened
 

@@ -61,12 +61,37 @@ def test_scales_lie_about_zero(original: Program) -> None:
     assert {tuple(node.args[2:]) for node in pairs} == {(0, -32768, 32767, torch.int16)}
 
 
-def test_what_has_no_form_of_16_bits_stays_in_float() -> None:
+@pytest.mark.tflite
+def test_what_has_no_form_of_16_bits_stays_in_float(tmp_path: Path) -> None:
     torch.manual_seed(0)
     layers = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Hardswish(), nn.Conv2d(8, 4, 3))
     program = Program.capture(layers, (torch.zeros(2, 3, tiny_networks.SIZE, tiny_networks.SIZE),))
-    (left,) = quantized(program, "w8a16").history.steps[-1].results["left_in_float"]  # type: ignore[misc]
+    made = quantized(program, "w8a16")
+    (left,) = made.history.steps[-1].results["left_in_float"]  # type: ignore[misc]
     assert left == {"layer": "1", "type": "hardswish", "reason": "it has no form of 16 bits"}
+    pytest.importorskip("ai_edge_litert")
+    with runtime.open(convert.to(made, "tflite", tmp_path / "model")) as runner:
+        agreement = compare(made.run, runner.run, [(DATA.pictures[:1],)])
+    assert agreement.sqnr_db > 60
+
+
+@pytest.mark.tflite
+def test_numbers_beside_16_bits_have_16_bits_as_well(tmp_path: Path) -> None:
+    class Scaled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = nn.Conv2d(3, 8, 3), nn.Conv2d(8, 4, 3)
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return self.second(self.first(images) * 0.7 + 0.3)
+
+    pytest.importorskip("ai_edge_litert")
+    torch.manual_seed(0)
+    program = Program.capture(Scaled(), (torch.zeros(2, 3, tiny_networks.SIZE, tiny_networks.SIZE),))
+    made = quantized(program, "w8a16")
+    with runtime.open(convert.to(made, "tflite", tmp_path / "model")) as runner:
+        agreement = compare(made.run, runner.run, [(DATA.pictures[:1],)])
+    assert agreement.sqnr_db > 60
 
 
 def test_one_layer_cannot_have_other_activations() -> None:

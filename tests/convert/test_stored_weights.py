@@ -193,6 +193,23 @@ def test_tflite_packs_four_bits_between_int8_activations(tmp_path: Path) -> None
 
 
 @pytest.mark.tflite
+def test_tflite_permutes_stored_weights_where_it_takes_shuffles_away(tmp_path: Path) -> None:
+    class Shuffled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = nn.Conv2d(4, 8, 1), nn.Conv2d(8, 6, 1)
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            mixed = torch.relu(self.first(images)).view(-1, 2, 4, 5, 5).transpose(1, 2).flatten(1, 2)
+            return self.second(mixed)
+
+    program = made(Shuffled, (2, 4, 5, 5), QuantizeWeights(bits=4, rounding="nearest"))
+    artifact = written(program, "tflite", tmp_path)
+    assert artifact.manifest.quality["transposes"] == 0
+    assert agreement_db(program, artifact) > 60
+
+
+@pytest.mark.tflite
 def test_tflite_stores_an_embedding_as_integers(tmp_path: Path) -> None:
     torch.manual_seed(0)
     program = Program.capture(nn.Embedding(64, 32), (torch.zeros(2, 3, dtype=torch.int64),))
