@@ -20,6 +20,7 @@ from edgepress.compress._channels.nodes import (
     shape_at_batch_one,
     succeed,
 )
+from edgepress.compress._channels.response_norm import neighbours_as_layers
 from edgepress.compress._channels.selections import select_before_reshaping
 from edgepress.errors import UnsupportedModel
 
@@ -32,6 +33,7 @@ VIEWS = frozenset({"slice", "select", "getitem", "unbind", "view", "alias", "det
 
 def normalise(graph_module: GraphModule) -> None:
     """Rewrite the graph in place. Raises UnsupportedModel when it writes into a part of a tensor used elsewhere."""
+    neighbours_as_layers(graph_module)
     for step in (
         _without_writes,
         _without_copies,

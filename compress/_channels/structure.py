@@ -15,6 +15,7 @@ from edgepress.compress._channels.labels import Binding, Labelling, Parts
 from edgepress.compress._channels.layers import Layer, layers_of
 from edgepress.compress._channels.nodes import RECURRENT, shape_at_batch_one
 from edgepress.compress._channels.normalise import normalise
+from edgepress.compress._channels.response_norm import neighbours_as_layers
 from edgepress.compress._channels.rules import label
 from edgepress.errors import UnsupportedModel
 from edgepress.program import Program
@@ -100,6 +101,7 @@ def read_structure(program: Program, parts: Parts = "auto") -> Structure:
         raise UnsupportedModel("A quantized network cannot be pruned.", hint="prune first, then quantize")
     program = prepared(program, parts)
     graph_module = program.graph_module()
+    neighbours_as_layers(graph_module)
     before = cost.measure(graph_module)
     normalise(graph_module)
     labelling = label(graph_module, parts)
