@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+
 import torch
 from torch import nn
 
@@ -69,6 +72,11 @@ class DenseNet(nn.Module):
         features = self.avgpool(self.relu(self.features(pictures)))
         logits: torch.Tensor = self.classifier(torch.flatten(features, 1))
         return logits
+
+    def renamed_state(self, state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """`state` under the names used here: torchvision's files say `norm.1` and `conv.2` where its module says
+        `norm1` and `conv2`."""
+        return {re.sub(r"\.(norm|conv)\.([12])\.", r".\1\2.", name): tensor for name, tensor in state.items()}
 
 
 class DenseBlock(nn.Module):

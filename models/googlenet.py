@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 
 import torch
 from torch import nn
@@ -91,6 +92,10 @@ class GoogLeNet(nn.Module):
                 features = (self.maxpool3 if name == "3b" else self.maxpool4)(features)
         logits: torch.Tensor = self.fc(self.dropout(torch.flatten(self.avgpool(features), 1)))
         return logits
+
+    def renamed_state(self, state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """`state` without the two classifiers that torchvision trains beside this one."""
+        return {name: tensor for name, tensor in state.items() if not name.startswith(("aux1.", "aux2."))}
 
 
 class Inception(nn.Module):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import nn
 
@@ -63,6 +65,10 @@ class InceptionV3(nn.Module):
             features = part(features)
         logits: torch.Tensor = self.fc(self.dropout(torch.flatten(self.avgpool(features), 1)))
         return logits
+
+    def renamed_state(self, state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """`state` without the classifier that torchvision trains beside this one."""
+        return {name: tensor for name, tensor in state.items() if not name.startswith("AuxLogits.")}
 
 
 class Convolution(nn.Module):
