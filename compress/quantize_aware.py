@@ -28,7 +28,7 @@ class QuantizeAware(QuantizedTraining):
     weight_bits, activation_bits: stored in bytes all the same (convert to .epz for files of as many bits). Few bits
         are for activations that are never negative, as behind a ReLU, and not averaged without a scale of its own; others
         keep 8. They end where int8 ends, which a backend with activations symmetric about
-        zero (TensorRT, ncnn) cannot follow: verification says so there.
+        zero (TensorRT, ncnn) cannot follow: ncnn's converter refuses them, of TensorRT's files verification says so.
     method: what weights are. lsq: integers with a learned step. dorefa: odd integers of 1 to 6 bits, evenly spaced in
         the tanh of the weight, with a scale that follows it (Zhou et al., 2016, DoReFa-Net); for 7 and 8 bits, lsq. A
         single bit is always DoReFa's, for integers would be zero.

@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from edgepress import options as option_values
 from edgepress import plugins
@@ -16,8 +18,8 @@ from edgepress.artifact import Artifact
 from edgepress.backend_fit import refuse_unfit
 from edgepress.convert._converter import Converter
 from edgepress.convert._reader import Reader
-from edgepress.convert._unsupported import UnsupportedOperator
-from edgepress.errors import UnknownName
+from edgepress.convert._unsupported import UnsupportedOperator, refusals
+from edgepress.errors import BackendMissing, EdgepressError, UnknownName, Unsupported
 from edgepress.files import existing_file, replacing
 from edgepress.history import Step, Value
 from edgepress.preprocess import Preprocess
@@ -28,6 +30,7 @@ __all__ = [
     "Reader",
     "UnsupportedOperator",
     "check",
+    "check_all",
     "find",
     "foresees",
     "formats",
@@ -102,17 +105,13 @@ def route(format: str) -> tuple[tuple[str, str], ...]:
 
 def to(program: Program, format: str, path: Path, options: Mapping[str, Value] | None = None) -> Artifact:
     """Convert `program` to `format` at `path`, with its manifest beside it. The `options` are the last edge's; what
-    lies between is not kept.
+    lies between is made once for all formats behind it, and kept as long as the program is.
 
     Raises UnsupportedModel before any work for what the format lacks, BackendMissing for a package.
     """
     refuse_unfit(program.quantized, format)
     *before, last = _converters(format, options)
-    with tempfile.TemporaryDirectory(prefix="edgepress-") as folder:
-        source: Program | Artifact = program
-        for converter in before:
-            source = _convert(converter, source, _between(converter, folder))
-        return _convert(last, source, path.with_suffix(f".{format}"))
+    return _convert(last, _on_the_way(program, before), path.with_suffix(f".{format}"))
 
 
 def check(
@@ -124,6 +123,26 @@ def check(
     """
     for converter, source in _asked(program, format, options, here):
         converter.check(source)
+
+
+def check_all(
+    program: Program,
+    wanted: Mapping[str, Mapping[str, Value] | None] | Iterable[str],
+    *,
+    here: bool = True,
+) -> None:
+    """`check` for each of the formats (with options, or without); what several of them lack is told at once."""
+    options = wanted if isinstance(wanted, Mapping) else dict.fromkeys(wanted)
+    refused: dict[str, EdgepressError] = {}
+    for format, given in options.items():
+        try:
+            check(program, format, given, here=here)
+        except (Unsupported, BackendMissing) as error:
+            refused[format] = error
+    if len(refused) == 1:
+        raise next(iter(refused.values()))
+    if refused:
+        raise refusals(refused)
 
 
 def unsupported(
@@ -153,17 +172,33 @@ def _asked(
     for converter in converters:
         converter.require() if here else converter.require_to_ask()
     last = max((place for place, converter in enumerate(converters) if converter.asks()), default=-1)
-    with tempfile.TemporaryDirectory(prefix="edgepress-") as folder:
-        source: Program | Artifact = program
-        for place, converter in enumerate(converters[: last + 1]):
-            yield converter, source
-            if place < last:
-                source = _convert(converter, source, _between(converter, folder))
+    for place, converter in enumerate(converters[: last + 1]):
+        yield converter, _on_the_way(program, converters[:place])
 
 
-def _between(converter: Converter[Any], folder: str) -> Path:
-    """Where an edge on the way to another format writes: not beside the user's files, whose names it would take."""
-    return Path(folder, f"model.{converter.edge()[1]}")
+@dataclass(frozen=True)
+class _Kept:
+    """A file on the way to another, and its folder, which goes with this: not beside the user's files, whose names it
+    would take."""
+
+    artifact: Artifact
+    folder: tempfile.TemporaryDirectory[str]
+
+
+_kept: WeakKeyDictionary[Program, dict[tuple[Converter[Any], ...], _Kept]] = WeakKeyDictionary()
+
+
+def _on_the_way(program: Program, edges: Sequence[Converter[Any]]) -> Program | Artifact:
+    """What the edges make of the program, one after the other."""
+    if not edges:
+        return program
+    kept = _kept.setdefault(program, {})
+    if (way := tuple(edges)) not in kept:
+        source = _on_the_way(program, edges[:-1])
+        folder = tempfile.TemporaryDirectory(prefix="edgepress-")
+        path = Path(folder.name, f"model.{edges[-1].edge()[1]}")
+        kept[way] = _Kept(_convert(edges[-1], source, path), folder)
+    return kept[way].artifact
 
 
 def _converters(format: str, options: Mapping[str, Value] | None) -> list[Converter[Any]]:

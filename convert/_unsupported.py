@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from torch.fx import Node
 
 from edgepress import graph
-from edgepress.errors import UnsupportedModel
+from edgepress.errors import BackendMissing, EdgepressError, Unsupported, UnsupportedModel
 
 MOST_NAMED = 20
 """More than a screen of layers tells nobody more."""
@@ -51,4 +51,21 @@ def refusal(format: str, found: Sequence[UnsupportedOperator]) -> UnsupportedMod
         f"{format} cannot run {len(found)} places of this network: {operators}.",
         where="\n         ".join(lines),
         hint=first.hint,
+    )
+
+
+def refusals(errors: Mapping[str, EdgepressError]) -> EdgepressError:
+    """One error for what several formats refuse: a network that one of them cannot express is the worse news."""
+    kind = (
+        UnsupportedModel if any(isinstance(each, Unsupported) for each in errors.values()) else BackendMissing
+    )
+    told = [
+        f"{format}: {error.what}" + (f"\n         {error.where}" if error.where else "")
+        for format, error in errors.items()
+    ]
+    hints = dict.fromkeys(error.hint for error in errors.values() if error.hint)
+    return kind(
+        f"{len(errors)} of the formats refuse this network: {', '.join(errors)}.",
+        where="\n         ".join(told),
+        hint="\n         ".join(hints),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -15,6 +15,7 @@ from edgepress.convert._mnn.between import keep_float_between
 from edgepress.convert._mnn.convert import converted, layers, quantized
 from edgepress.convert._mnn.int8 import compression_parameters, matched
 from edgepress.convert._onnx_writing.float_twin import float_twin
+from edgepress.convert._unsupported import UnsupportedOperator
 from edgepress.errors import BadOption, UnsupportedModel
 from edgepress.history import Value
 from edgepress.program import tool_versions
@@ -54,6 +55,11 @@ class OnnxToMnn(Converter[Artifact]):
                 hint="leave the option out",
             )
         super().check(source)
+
+    def unsupported(self, source: Artifact) -> Sequence[UnsupportedOperator]:
+        from edgepress.convert._mnn.preflight import unsupported
+
+        return unsupported(source.path)
 
     def write(self, source: Artifact, path: Path) -> Manifest:
         """Raises UnsupportedModel, with MNN's words, for what its converter lacks or crashes on."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import tempfile
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,6 +14,7 @@ from annotated_types import Gt, Le
 
 from edgepress.artifact import Artifact, Manifest
 from edgepress.convert._converter import Converter
+from edgepress.convert._unsupported import UnsupportedOperator
 from edgepress.errors import UnsupportedModel
 from edgepress.history import Value
 from edgepress.openvino_file import GRAPH, OPENVINO_FORMAT, WEIGHTS, openvino, reason, write
@@ -22,6 +25,10 @@ if TYPE_CHECKING:
 
 WEIGHTED = frozenset({"Convolution", "Deconvolution", "FullyConnected", "MatMul", "RNNSeq", "RNNCell"})
 """What OpenVINO's CPU plugin calls the layers that do the work."""
+
+WITHOUT_RULE = re.compile(r"No conversion rule found for operations: (.*)")
+OPERATOR = re.compile(r"\b(\w+)-\d+\b")
+"""How OpenVINO names the operators that it lacks: Det-18 is Det as of opset 18."""
 
 INTEGERS = frozenset({"i8", "u8"})
 
@@ -43,6 +50,16 @@ class OnnxToOpenvino(Converter[Artifact]):
     def extra(cls) -> str:
         return "openvino"
 
+    def unsupported(self, source: Artifact) -> Sequence[UnsupportedOperator]:
+        """By reading it, which is quick and names every operator without a rule."""
+        try:
+            self._model(source)
+        except RuntimeError as error:
+            if lacking := WITHOUT_RULE.search(str(error)):
+                return _places(source, OPERATOR.findall(lacking[1]))
+            raise _refused(source, error) from None
+        return ()
+
     def write(self, source: Artifact, path: Path) -> Manifest:
         """Raises UnsupportedModel, with OpenVINO's words, for what it cannot read."""
         model = self._read(source)
@@ -61,16 +78,36 @@ class OnnxToOpenvino(Converter[Artifact]):
 
     def _read(self, source: Artifact) -> Model:
         try:
-            model = openvino().Core().read_model(source.path)
-            shapes = [spec.with_batch(self.batch) for spec in source.manifest.signature.inputs]
-            model.reshape({place: list(shape) for place, shape in enumerate(shapes)})
+            return self._model(source)
         except RuntimeError as error:
-            raise UnsupportedModel(
-                f"OpenVINO cannot read this network: {reason(error)}.",
-                where=str(source.path),
-                hint="write the layer that it names with other operators, or run the ONNX file on ONNX Runtime",
-            ) from None
+            raise _refused(source, error) from None
+
+    def _model(self, source: Artifact) -> Model:
+        model = openvino().Core().read_model(source.path)
+        shapes = [spec.with_batch(self.batch) for spec in source.manifest.signature.inputs]
+        model.reshape({place: list(shape) for place, shape in enumerate(shapes)})
         return model
+
+
+def _refused(source: Artifact, error: RuntimeError) -> UnsupportedModel:
+    return UnsupportedModel(
+        f"OpenVINO cannot read this network: {reason(error)}.",
+        where=str(source.path),
+        hint="write the layer that it names with other operators, or run the ONNX file on ONNX Runtime",
+    )
+
+
+def _places(source: Artifact, kinds: Collection[str]) -> tuple[UnsupportedOperator, ...]:
+    import onnx
+
+    nodes = onnx.load(source.path, load_external_data=False).graph.node
+    return tuple(
+        UnsupportedOperator(
+            node.name.rpartition("/")[0], node.op_type, f"OpenVINO has no operator {node.op_type}."
+        )
+        for node in nodes
+        if node.op_type in kinds
+    )
 
 
 def _quality(model: Model) -> dict[str, Value]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from edgepress.convert._converter import Converter
 from edgepress.convert._coreml.convert import Weights, converted
 from edgepress.convert._coreml.weights import checked
 from edgepress.convert._file_size import refuse_large
+from edgepress.convert._unsupported import UnsupportedOperator
 from edgepress.coreml_file import COREML_FORMAT, write
 from edgepress.errors import BadOption
 from edgepress.program import Program, tool_versions
@@ -43,8 +45,13 @@ class ProgramToCoreml(Converter[Program]):
                 where="--to coreml",
                 hint="leave the option out",
             )
-        refuse_large(source)
         super().check(source)
+
+    def unsupported(self, source: Program) -> Sequence[UnsupportedOperator]:
+        from edgepress.convert._coreml.preflight import untranslated
+
+        refuse_large(source)
+        return untranslated(source)
 
     def write(self, source: Program, path: Path) -> Manifest:
         """Raises UnsupportedModel for what coremltools cannot express, VerificationFailed when what it stores is not
@@ -53,11 +60,10 @@ class ProgramToCoreml(Converter[Program]):
             package = converted(source, self.weights, Path(folder))
             quality = checked(package, source, self.weights)
             write(path, Path(folder))
-        small = "int8" if self.weights == "palette4" else self.weights
         return Manifest(
             format=COREML_FORMAT,
             signature=source.signature.with_batch(1),
-            precision="int8" if source.precision == "int8" else small,
+            precision="int8" if source.precision == "int8" else self.weights,
             preprocess=source.preprocess,
             labels=source.labels,
             tools=tool_versions("coremltools"),

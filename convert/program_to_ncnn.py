@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary
 from edgepress.artifact import Manifest
 from edgepress.convert._converter import Converter
 from edgepress.convert._file_size import refuse_large
+from edgepress.convert._ncnn.few_bits import read_few_bits
 from edgepress.convert._unsupported import UnsupportedOperator
 from edgepress.errors import BadOption, UnsupportedModel
 from edgepress.ncnn_file import NCNN_FORMAT, write
@@ -53,9 +54,11 @@ class ProgramToNcnn(Converter[Program]):
         super().check(source)
 
     def unsupported(self, source: Program) -> Sequence[UnsupportedOperator]:
-        """Only converting tells: what that gives is kept for `write`."""
+        """Beside activations of few bits, only converting tells: what that gives is kept for `write`."""
         refuse_large(source)
         _check_inputs(source.signature)
+        if few := read_few_bits(source):
+            return few
         waiting = _checked.setdefault(source, {})
         if self not in waiting:
             waiting[self] = self._converted(source)

@@ -33,7 +33,8 @@ PROGRAM_FORMATS = (PROGRAM_FORMAT, CODED_FORMAT)
 """The files that hold a whole Program, coded or not."""
 
 Layout = Literal["NCHW", "NHWC"]
-Precision = Literal["float32", "float16", "int8"]
+Precision = Literal["float32", "float16", "int8", "palette4"]
+"""palette4: weights of 16 values a tensor, computed with in half precision."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,7 @@ from edgepress.artifact import Precision
 from edgepress.layer_output import LayerOutput
 from edgepress.runtime._compare import decibel, limit_db
 
-CEILING_DB: dict[Precision, float] = {"float32": 144.0, "float16": 66.0, "int8": 48.0}
+CEILING_DB: dict[Precision, float] = {"float32": 144.0, "float16": 66.0, "int8": 48.0, "palette4": 24.0}
 """The SQNR that so many bits can give at most, 6.02 dB a bit: from there the first layer's drop is counted."""
 MOST_AXES = 5
 """Of tensors with more, the orders of the axes are too many to try."""

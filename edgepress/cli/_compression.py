@@ -89,8 +89,7 @@ class Compression:
         return self._stages(original, program, result, progress, announce)
 
     def _check_formats(self, program: Program) -> None:
-        for format in self.formats:
-            convert.check(program, format, here=False)
+        convert.check_all(program, self.formats, here=False)
 
     def _stages(
         self,

@@ -80,8 +80,7 @@ def convert_all(
     What any of the formats cannot express, and what is wrong with the data, is said before the first is written.
     """
     options = options or {}
-    for format in paths:
-        convert.check(program, format, options.get(format))
+    convert.check_all(program, {format: options.get(format) for format in paths})
     inputs = tuple(batches(program.signature, program.preprocess, data))
     for batch in inputs:
         program.signature.check_inputs(batch)

@@ -79,6 +79,7 @@ def test_palettes_hold_sixteen_values(tmp_path: Path) -> None:
     program = tiny_networks.capture(tiny_networks.Residual)
     artifact = convert.to(program, "coreml", tmp_path / "model.coreml", {"weights": "palette4"})
     assert "constexpr_lut_to_dense" in operators(artifact.path, tmp_path)
+    assert artifact.manifest.precision == "palette4"
     # 16 values for evenly spread weights: 24 dB, less what a batch-norm spreads them.
     assert 10 < float(str(artifact.manifest.quality["worst_weight_db"])) < 40
 

@@ -16,6 +16,7 @@ from torch import nn
 
 from edgepress import compress, convert, graph, runtime
 from edgepress.artifact import Artifact
+from edgepress.compress.quantize_aware import QuantizeAware
 from edgepress.compress.quantize_static import QuantizeStatic
 from edgepress.errors import BadInput, BadOption, UnsupportedModel
 from edgepress.program import Program
@@ -234,6 +235,18 @@ def test_layers_of_large_integers_do_not_overflow(tmp_path: Path) -> None:
     want = program.run(*inputs)[0]
     # Both clip what they read at its calibrated range, and the program what it gives, too; the rest is rounding.
     np.testing.assert_allclose(np.minimum(got, want.max()), want, rtol=0.03)
+
+
+def test_activations_of_few_bits_are_refused_by_the_layer_that_reads_them() -> None:
+    """Its verification would fail: the steps are not ncnn's, and nothing clips where they end."""
+    program = tiny_networks.capture(tiny_networks.Residual)
+    data = tiny_networks.Patches(64)
+    for bits in (4, 8):
+        stage = QuantizeAware(epochs=1, samples=64, activation_bits=bits, low_ends=True, teacher="none")
+        trained = compress.apply(program, Recipe((stage,)), data)
+        found = convert.unsupported(trained, "ncnn")
+        assert [place.layer for place in found] == ([] if bits == 8 else ["first", "second"])
+        assert all("activation_bits=8" in place.hint for place in found)
 
 
 def test_half_weights_are_for_float_networks() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -63,6 +65,28 @@ def test_every_layer_is_named_at_once(format: str) -> None:
         assert "test_unsupported.py" in place.line
 
 
+def lacking_in_onnx_files() -> Program:
+    """Two operators that ONNX has: MNN lacks one, OpenVINO the other."""
+    layers = OrderedDict(
+        stem=nn.Conv2d(3, 4, 1),
+        determinant=Around(lambda x: x + torch.linalg.det(x)[..., None, None]),
+        bits=Around(lambda x: torch.bitwise_and(x.to(torch.int32), 3).float()),
+        head=nn.Conv2d(4, 2, 1),
+    )
+    return Program.capture(nn.Sequential(layers), (torch.zeros(2, 3, 4, 4),))
+
+
+@pytest.mark.parametrize(("format", "module", "lacking"), [
+    pytest.param("mnn", "MNN", {"bits"}, marks=pytest.mark.mnn),
+    pytest.param("openvino", "openvino", {"determinant"}, marks=pytest.mark.openvino),
+    pytest.param("coreml", "coremltools", {"determinant"}, marks=pytest.mark.coreml),
+])  # fmt: skip
+def test_the_tools_own_lists_are_asked(format: str, module: str, lacking: set[str]) -> None:
+    pytest.importorskip(module, reason=f"needs the {format} extra")
+    assert convert.foresees(format)
+    assert {place.layer for place in convert.unsupported(lacking_in_onnx_files(), format)} == lacking
+
+
 def test_onnx_foresees_without_exporting(monkeypatch: pytest.MonkeyPatch) -> None:
     def export(*given: object, **options: object) -> None:
         raise AssertionError("exported")
@@ -71,6 +95,24 @@ def test_onnx_foresees_without_exporting(monkeypatch: pytest.MonkeyPatch) -> Non
     program = odd()
     assert len(convert.unsupported(program, "onnx")) == 2
     assert convert.unsupported(program, "onnx") is convert.unsupported(program, "onnx"), "asked once"
+
+
+@pytest.mark.mnn
+def test_what_lies_between_is_exported_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Asking, and writing both formats, takes one ONNX file."""
+    pytest.importorskip("MNN", reason="needs the mnn extra")
+    export, exported = torch.onnx.export, []
+
+    def counted(*given: Any, **options: Any) -> Any:
+        exported.append(given)
+        return export(*given, **options)
+
+    monkeypatch.setattr(torch.onnx, "export", counted)
+    program = Program.capture(nn.Sequential(nn.Conv2d(3, 4, 1)), (torch.zeros(2, 3, 4, 4),))
+    convert.check(program, "mnn")
+    for weights in ("float32", "float16"):
+        convert.to(program, "mnn", tmp_path / f"{weights}.mnn", {"weights": weights})
+    assert len(exported) == 1
 
 
 USES = {

@@ -44,6 +44,17 @@ def test_compress_refuses_before_any_stage(capsys: pytest.CaptureFixture[str]) -
     assert run([*compress, "--resume", "--for", "onnx"]) == UNSUPPORTED
 
 
+@pytest.mark.tflite
+def test_every_format_that_refuses_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    compress = ["compress", "mine.py:network", "--prune", "macs=0.6", "-o", "out"]
+    assert run([*compress, "--for", "onnx,epz,tflite"]) == UNSUPPORTED
+    told = capsys.readouterr().err
+    assert "2 of the formats refuse this network: onnx, tflite." in told
+    assert "onnx: ONNX has no operator for" in told
+    assert "\n         tflite: " in told
+    assert told.count("layer odd (special_bessel_j0)") == 2
+
+
 def test_inspect_prints_every_operator_by_format(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["inspect", "mine.py:network", "--to", "onnx"]) == 0
     lines = capsys.readouterr().out.splitlines()
