@@ -12,7 +12,17 @@ from pathlib import Path
 
 from edgepress.machine import Machine, text
 
-PACKAGES = ("edgepress", "numpy", "torch", "onnx", "onnxruntime", "ai-edge-litert")
+PACKAGES = (
+    "edgepress",
+    "numpy",
+    "torch",
+    "onnx",
+    "onnxruntime",
+    "ai-edge-litert",
+    "ncnn",
+    "MNN",
+    "openvino",
+)
 """The packages whose versions change a latency."""
 
 

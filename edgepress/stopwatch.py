@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from edgepress.progress import Progress, silent
 
@@ -36,13 +36,20 @@ class LayerShape:
 class LatencyRatio:
     """The latency of a network over that of the original, from interleaved runs, with its 95 % interval.
 
-    `original_ms` is the original's own median at batch 1.
+    `original_cost` is the original's own median at batch 1, in ms. Where the target is emulated and has no time,
+    instructions stand in place of it all.
     """
 
     value: float
     low: float
     high: float
-    original_ms: float
+    original_cost: float
+    unit: Literal["ms", "instructions"] = "ms"
+
+    @property
+    def quantity(self) -> str:
+        """What it is a ratio of, in words."""
+        return "latency" if self.unit == "ms" else "instructions"
 
 
 class Stopwatch(Protocol):
@@ -55,10 +62,10 @@ class Stopwatch(Protocol):
         """Raise UnknownName, BadOption, UnsupportedTarget, UnsupportedModel or BackendMissing when `program`
         cannot be timed there: called before any work."""
 
-    def layers_ms(
+    def layer_costs(
         self, layers: Sequence[LayerShape], target: str, progress: Progress = silent
     ) -> tuple[float, ...]:
-        """The latency of each layer alone, at batch 1; what was measured before need not be measured again."""
+        """The latency of each layer alone, at batch 1, in the unit of `ratio`; what was measured before need not be measured again."""
 
     def ratio(
         self, original: Program, program: Program, target: str, progress: Progress = silent

@@ -53,11 +53,11 @@ class Clocked(TargetStopwatch):
     layers: tuple[LayerShape, ...] = ()
     table_seconds = 0.0
 
-    def layers_ms(
+    def layer_costs(
         self, layers: Sequence[LayerShape], target: str, progress: Progress = silent
     ) -> tuple[float, ...]:
         started = time.perf_counter()
-        found = super().layers_ms(layers, target, progress)
+        found = super().layer_costs(layers, target, progress)
         self.layers, self.table_seconds = tuple(layers), time.perf_counter() - started
         return found
 
@@ -74,7 +74,7 @@ def main() -> bool:
                 stage = PruneChannels(latency=LatencyBudget(given.share, target))
                 pruned = compress.apply(program, Recipe((stage,)), progress=progress, stopwatch=stopwatch)
                 first_seconds = stopwatch.table_seconds
-                stopwatch.layers_ms(stopwatch.layers, target)
+                stopwatch.layer_costs(stopwatch.layers, target)
                 again = _ratio(program, pruned, target, Path(folder))
                 report = pruned.history.steps[-1].results["latency"]
                 rows.append(_row(name, target, report, again, (first_seconds, stopwatch.table_seconds)))

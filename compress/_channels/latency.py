@@ -43,34 +43,34 @@ class _Scaled:
 class RelativeLatency:
     """The latency over that of the original network, as a function of how many entries of each axis stay.
 
-    `before` is the network's as it is, measured as a whole; what fewer channels save is what `layers_ms` says
+    `before` is the network's as it is, measured as a whole; what fewer channels save is what `layer_costs` says
     of the layers, which are timed alone: so it is told by differences, and not by sums.
     """
 
     before: float
-    original_ms: float
-    layers_ms: Amount
+    original_cost: float
+    layer_costs: Amount
 
     def __call__(self, counts: np.ndarray) -> float:
-        saved_ms = self.layers_ms.before - self.layers_ms(counts)
-        return self.before - saved_ms / self.original_ms
+        saved = self.layer_costs.before - self.layer_costs(counts)
+        return self.before - saved / self.original_cost
 
     def slopes(self, counts: np.ndarray) -> np.ndarray:
         """How much it grows with one more entry on each axis."""
-        slopes: np.ndarray = self.layers_ms.slopes(counts) / self.original_ms
+        slopes: np.ndarray = self.layer_costs.slopes(counts) / self.original_cost
         return slopes
 
 
 Part = tuple[float, tuple[int, ...]]
-"""A factor in ms, and the one or two axes of the structure whose counts multiply it."""
+"""A factor in the stopwatch's unit, and the one or two axes of the structure whose counts multiply it."""
 
 
-def layers_ms(structure: Structure, stopwatch: Stopwatch, target: str, progress: Progress) -> Amount:
-    """What the changeable part of the layers with weights takes, in ms at batch 1."""
+def layer_costs(structure: Structure, stopwatch: Stopwatch, target: str, progress: Progress) -> Amount:
+    """What the changeable part of the layers with weights costs at batch 1, in the unit of the stopwatch."""
     layers = list(_layers(structure))
     grids = [[_resized(layer, *counts) for counts in _grid(layer)] for layer in layers]
     shapes = list(dict.fromkeys(shape for grid in grids for shape in grid))
-    measured = dict(zip(shapes, stopwatch.layers_ms(shapes, target, progress), strict=True))
+    measured = dict(zip(shapes, stopwatch.layer_costs(shapes, target, progress), strict=True))
     parts = [
         part
         for layer, grid in zip(layers, grids, strict=True)

@@ -33,10 +33,15 @@ class LatencyReport:
 
     def __str__(self) -> str:
         lines = [
-            f"latency on {self.budget.target}, round {number}: {timing.predicted:.3f} predicted, {_text(timing.measured)}"
+            f"{timing.measured.quantity} on {self.budget.target}, round {number}: {timing.predicted:.3f} predicted, {_text(timing.measured)}"
             for number, timing in enumerate(self.rounds, 1)
         ]
-        return "\n".join([*lines, f"latency {_text(self.timing.measured)}, budget {self.budget.share:g}"])
+        return "\n".join(
+            [
+                *lines,
+                f"{self.timing.measured.quantity} {_text(self.timing.measured)}, budget {self.budget.share:g}",
+            ]
+        )
 
     def results(self) -> Value:
         """As result.json has it; shares are of the original network's latency."""
@@ -44,7 +49,7 @@ class LatencyReport:
         return {
             "target": self.budget.target,
             "budget": self.budget.share,
-            "original_ms": measured.original_ms,
+            f"original_{measured.unit}": measured.original_cost,
             **_figures(self.timing),
             "rounds": [_figures(timing) for timing in self.rounds],
         }

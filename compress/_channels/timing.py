@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 
 from edgepress.compress._channels.budget import WAYS_OUT, Limit
-from edgepress.compress._channels.latency import RelativeLatency, layers_ms
+from edgepress.compress._channels.latency import RelativeLatency, layer_costs
 from edgepress.compress._channels.latency_budget import LatencyBudget
 from edgepress.compress._channels.latency_report import LatencyReport
 from edgepress.compress._channels.latency_rounds import Round, approach, best
@@ -36,18 +36,18 @@ def plan_within(
     start = stopwatch.ratio(context.original, program, target, context.progress)
     if start.value <= budget.share:
         raise already_met(str(budget))
-    layers = layers_ms(structure, stopwatch, target, context.progress)
-    latency = RelativeLatency(start.value, start.original_ms, layers)
+    layers = layer_costs(structure, stopwatch, target, context.progress)
+    latency = RelativeLatency(start.value, start.original_cost, layers)
 
     def plan_at(most: float) -> tuple[Plan, float]:
-        plan = plan_under(Limit(latency, most, f"the latency on {target}", is_firm=False))
+        plan = plan_under(Limit(latency, most, f"the {start.quantity} on {target}", is_firm=False))
         removed = {layer.name: layer.removed for layer in plan.layers}
         return plan, latency(structure.counts(classes_kept(structure, removed)))
 
     def measure(plan: Plan) -> LatencyRatio:
         measured = stopwatch.ratio(context.original, rewritten(plan), target, context.progress)
         context.announce(
-            f"latency on {target}: {measured.value:.3f} of the original's, budget {budget.share:g}"
+            f"{measured.quantity} on {target}: {measured.value:.3f} of the original's, budget {budget.share:g}"
         )
         return measured
 
@@ -64,7 +64,7 @@ def plan_within(
 def _missed(budget: LatencyBudget, rounds: Sequence[Round]) -> BudgetMissed:
     least = min((entry.timing.measured for entry in rounds), key=lambda measured: measured.value)
     return BudgetMissed(
-        f"The latency on {budget.target} was brought to {least.value:.3f} of the original's (measured in "
+        f"The {least.quantity} on {budget.target} was brought to {least.value:.3f} of the original's (measured in "
         f"{len(rounds)} rounds, {least.low:.3f} to {least.high:.3f}), and not to {budget.share:g}.",
         hint=WAYS_OUT,
     )

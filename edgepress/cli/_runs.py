@@ -60,6 +60,7 @@ def is_done(folder: Path) -> bool:
 
 def run(compression: Compression, model: ModelInput, *, resume: bool) -> RunResult:
     """Run it, or go on; where it is interrupted, say what was kept."""
+    from edgepress.errors import DeviceFailed
     from edgepress.result import RESULT_FILE
 
     folder = compression.folder
@@ -69,7 +70,7 @@ def run(compression: Compression, model: ModelInput, *, resume: bool) -> RunResu
                 if resume:
                     return compression.resume(progress, remark)
                 return compression.start(model.load(), progress, remark)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, DeviceFailed):
             if (folder / RESULT_FILE).exists():
                 remark(
                     f"What was finished is kept in {folder}; the same command with --resume goes on from it."

@@ -121,4 +121,4 @@ def _text(value: Any) -> str:
         return "not told"
     if isinstance(value, dict):
         return ", ".join(f"{key} {one}" for key, one in value.items())
-    return ", ".join(value) if isinstance(value, list) else str(value)
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

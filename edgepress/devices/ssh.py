@@ -127,7 +127,7 @@ class SshTransport(Transport):
         return self.device.host.strip("[]")
 
     def _ssh(self) -> list[str]:
-        options = {**OPTIONS, "ControlPath": str(Path(self._folder.name, "%C"))}
+        options = {**OPTIONS, "ControlPath": str(Path(self._folder.name, "c"))}
         if self.device.user:
             options["User"] = self.device.user
         if self.device.port:

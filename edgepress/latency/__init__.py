@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 
 from edgepress import benchmarks, convert, runtime
 from edgepress.artifact import PROGRAM_FORMATS, Artifact
-from edgepress.benchmarks import Protocol
+from edgepress.benchmarks import Measurement, Protocol
 from edgepress.errors import BadOption, UnknownName, UnsupportedTarget
 from edgepress.latency._device import check_device
 from edgepress.latency._layer_probe import probe
@@ -64,13 +64,13 @@ class TargetStopwatch:
         runtime.find(meant.runner).require() if meant.device.here else check_device(meant)
         convert.check(program, _format(meant.runner))
 
-    def layers_ms(
+    def layer_costs(
         self, layers: Sequence[LayerShape], target: str, progress: Progress = silent
     ) -> tuple[float, ...]:
         table = LayerTable.load(_parsed(target), self.threads)
         missing = [layer for layer in dict.fromkeys(layers) if layer not in table]
         for some in track(list(_groups(missing)), f"timing single layers on {target}", progress):
-            table.add(zip(some, self._measured_ms(some, target), strict=True))
+            table.add(zip(some, self._measured(some, target), strict=True))
             table.save()
         return tuple(table[layer] for layer in layers)
 
@@ -80,17 +80,22 @@ class TargetStopwatch:
         networks = [original] if program is original else [original, program]
         runners = [self._opened(self._artifact(network, target), target) for network in networks]
         measured = benchmarks.compare(runners, self.network_protocol, progress=progress)
-        found, original_ms = benchmarks.ratio(measured[0], measured[-1]), measured[0].median_ms
-        assert original_ms is not None, "a comparison that ends has samples"
-        return LatencyRatio(value=found.value, low=found.low, high=found.high, original_ms=original_ms)
+        found = benchmarks.ratio(measured[0], measured[-1])
+        return LatencyRatio(
+            value=found.value,
+            low=found.low,
+            high=found.high,
+            original_cost=_cost(measured[0]),
+            unit="instructions" if measured[0].emulated else "ms",
+        )
 
-    def _measured_ms(self, layers: Sequence[LayerShape], target: str) -> list[float]:
+    def _measured(self, layers: Sequence[LayerShape], target: str) -> list[float]:
         artifacts = [self._write_layer(layer, target) for layer in layers]
         runners = [self._opened(artifact, target) for artifact in artifacts]
         measured = benchmarks.compare(runners, self.layer_protocol)
         for artifact in artifacts:
             artifact.path.unlink()
-        return [measurement.median_ms or 0.0 for measurement in measured]
+        return [_cost(measurement) for measurement in measured]
 
     def _artifact(self, program: Program, target: str) -> Artifact:
         """The program's file for the target, written once as long as the program lives."""
@@ -117,6 +122,13 @@ class TargetStopwatch:
 
     def _opened(self, artifact: Artifact, target: str) -> Runner:
         return runtime.open(artifact, Target.parse(target), self.threads)
+
+
+def _cost(measured: Measurement) -> float:
+    """Its median, of whatever was taken."""
+    found = measured.median_instructions if measured.emulated else measured.median_ms
+    assert found is not None, "a comparison that ends has samples"
+    return found
 
 
 def _parsed(target: str) -> Target:

@@ -7,24 +7,19 @@ import importlib.metadata
 
 from edgepress import runtime
 from edgepress.benchmarks import Environment
-from edgepress.errors import BackendMissing, UnsupportedTarget
+from edgepress.errors import BackendMissing
 from edgepress.runtime import Target
 from edgepress.runtime.remote import Facts, Link
 
 
 def check_device(target: Target) -> None:
-    """Raise DeviceFailed unless another machine answers, BackendMissing unless it has the target's runtime, and
-    UnsupportedTarget where it has no time of its own."""
+    """Raise DeviceFailed unless another machine answers, BackendMissing unless it has the target's runtime."""
     facts = _facts(target)
     if target.runner not in facts.runners:
         raise BackendMissing(
             f"The device does not have {target.runner}.",
             where=target.place,
             hint=f"edgepress devices show {target.place} lists what it has",
-        )
-    if facts.emulated:
-        raise UnsupportedTarget(
-            "An emulated device has no latency.", where=str(target), hint="a budget of MACs, or a real device"
         )
 
 

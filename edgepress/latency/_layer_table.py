@@ -1,4 +1,4 @@
-"""The latencies of single layers that were ever measured, in one JSON file for each target and machine.
+"""What single layers cost that were ever measured, in one JSON file for each target and machine.
 
 The files lie in `latency` of the cache folder; what is missing there is measured again.
 """
@@ -24,11 +24,11 @@ from edgepress.stopwatch import LayerShape
 
 @dataclass(eq=False)
 class LayerTable:
-    """`latency_ms` by the text of a layer's shape. `conditions` is everything else that decides about it."""
+    """`costs`, in ms or counted instructions, by the text of a layer's shape. `conditions` is everything else that decides about it."""
 
     path: Path
     conditions: dict[str, str]
-    latency_ms: dict[str, float] = field(default_factory=dict)
+    costs: dict[str, float] = field(default_factory=dict)
 
     @classmethod
     def load(cls, target: Target, threads: int) -> LayerTable:
@@ -39,18 +39,18 @@ class LayerTable:
         return cls(path, conditions, _read(path, conditions))
 
     def __contains__(self, layer: LayerShape) -> bool:
-        return _key(layer) in self.latency_ms
+        return _key(layer) in self.costs
 
     def __getitem__(self, layer: LayerShape) -> float:
-        return self.latency_ms[_key(layer)]
+        return self.costs[_key(layer)]
 
     def add(self, measured: Iterable[tuple[LayerShape, float]]) -> None:
-        self.latency_ms.update({_key(layer): latency_ms for layer, latency_ms in measured})
+        self.costs.update({_key(layer): cost for layer, cost in measured})
 
     def save(self) -> None:
         """Write the file in one step, with what another process has added meanwhile."""
-        self.latency_ms = _read(self.path, self.conditions) | self.latency_ms
-        content = {"conditions": self.conditions, "latency_ms": self.latency_ms}
+        self.costs = _read(self.path, self.conditions) | self.costs
+        content = {"conditions": self.conditions, "costs": self.costs}
         with contextlib.suppress(BadInput):  # a cache that cannot be written costs time, and nothing else
             write_text(self.path, json.dumps(content, indent=1, sort_keys=True) + "\n")
 
@@ -62,7 +62,7 @@ def _read(path: Path, conditions: dict[str, str]) -> dict[str, float]:
             return {}
         return {
             str(key): float(value)
-            for key, value in content["latency_ms"].items()
+            for key, value in content["costs"].items()
             if math.isfinite(value) and value > 0
         }
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):

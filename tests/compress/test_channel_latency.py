@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from edgepress import compress, cost, models, options
-from edgepress.compress._channels.latency import RelativeLatency, layers_ms
+from edgepress.compress._channels.latency import RelativeLatency, layer_costs
 from edgepress.compress._channels.latency_rounds import TOLERANCE
 from edgepress.compress._channels.plan import classes_kept
 from edgepress.compress._channels.structure import Structure, read_structure
@@ -45,7 +45,7 @@ class Clockwork:
     def check(self, program: Program, target: str) -> None:
         pass
 
-    def layers_ms(
+    def layer_costs(
         self, layers: Sequence[LayerShape], target: str, progress: Progress = silent
     ) -> tuple[float, ...]:
         self.asked += layers
@@ -55,9 +55,9 @@ class Clockwork:
         self, original: Program, program: Program, target: str, progress: Progress = silent
     ) -> LatencyRatio:
         whole, left = (_network_ms(each) for each in (original, program))
-        original_ms = 1.1 * whole
-        value = 1 - self.gain * (whole - left) / original_ms
-        return LatencyRatio(value=value, low=0.99 * value, high=1.01 * value, original_ms=original_ms)
+        original_cost = 1.1 * whole
+        value = 1 - self.gain * (whole - left) / original_cost
+        return LatencyRatio(value=value, low=0.99 * value, high=1.01 * value, original_cost=original_cost)
 
 
 def _layer_ms(layer: LayerShape) -> float:
@@ -95,7 +95,7 @@ def context(program: Program, stopwatch: Clockwork, rules: Rules = Rules()) -> C
 
 
 def model(structure: Structure) -> RelativeLatency:
-    return RelativeLatency(1.0, 2.0, layers_ms(structure, Clockwork(), "clock", silent))
+    return RelativeLatency(1.0, 2.0, layer_costs(structure, Clockwork(), "clock", silent))
 
 
 @pytest.mark.parametrize("network", tiny_networks.NETWORKS)
@@ -116,10 +116,10 @@ def test_a_bilinear_clock_is_predicted_exactly() -> None:
     structure = read_structure(program)
     plan = PruneChannels(macs=0.6).plan(program, context(program, Clockwork()))
     kept = classes_kept(structure, {layer.name: layer.removed for layer in plan.layers})
-    layers = layers_ms(structure, Clockwork(), "clock", silent)
-    saved_ms = layers.before - layers(structure.counts(kept))
+    layers = layer_costs(structure, Clockwork(), "clock", silent)
+    saved = layers.before - layers(structure.counts(kept))
     really_saved_ms = _network_ms(program) - _network_ms(rewrite(program, plan))
-    assert saved_ms == pytest.approx(really_saved_ms, rel=1e-6)
+    assert saved == pytest.approx(really_saved_ms, rel=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -240,4 +240,4 @@ def test_a_real_runtime_is_timed_and_on_record(
     assert taken in report["rounds"]
     assert cost.measure(pruned).macs <= 0.3 * cost.measure(program).macs
     (table,) = (tmp_path / "latency").iterdir()
-    assert len(json.loads(table.read_text())["latency_ms"]) >= 4
+    assert len(json.loads(table.read_text())["costs"]) >= 4

@@ -35,7 +35,7 @@ def rounds(
 
     def measure(plan: Plan) -> LatencyRatio:
         value = truth(plan.macs_after / 1000) * (1 + noise * random.uniform(-1, 1))
-        return LatencyRatio(value=value, low=value, high=value, original_ms=1.0)
+        return LatencyRatio(value=value, low=value, high=value, original_cost=1.0)
 
     return approach(share, 1.0, plan_at, measure)
 

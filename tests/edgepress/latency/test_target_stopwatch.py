@@ -44,9 +44,9 @@ class Counting(TargetStopwatch):
         super().__init__(layer_protocol=QUICK, network_protocol=QUICK)
         self.measured: list[LayerShape] = []
 
-    def _measured_ms(self, layers: Sequence[LayerShape], target: str) -> list[float]:
+    def _measured(self, layers: Sequence[LayerShape], target: str) -> list[float]:
         self.measured += layers
-        return super()._measured_ms(layers, target)
+        return super()._measured(layers, target)
 
 
 @pytest.fixture
@@ -58,13 +58,13 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_layer_is_measured_once(cache: Path) -> None:
     layers = [convolution(4), convolution(8), convolution(4)]
     first, second, third = Counting(), Counting(), Counting()
-    measured = first.layers_ms(layers, TARGET)
+    measured = first.layer_costs(layers, TARGET)
     assert first.measured == layers[:2]
     assert all(math.isfinite(latency_ms) and latency_ms > 0 for latency_ms in measured)
     assert measured[0] == measured[2]
-    assert second.layers_ms(layers, TARGET) == measured
+    assert second.layer_costs(layers, TARGET) == measured
     assert second.measured == []
-    third.layers_ms([*layers, convolution(16)], TARGET)
+    third.layer_costs([*layers, convolution(16)], TARGET)
     assert third.measured == [convolution(16)]
     assert len(list(cache.iterdir())) == 1
 
@@ -77,37 +77,37 @@ def test_a_layer_is_measured_once(cache: Path) -> None:
         "[]",
         '{"conditions": 1}',
         "\x00\xff",
-        '{"conditions": {}, "latency_ms": {"x": -1}}',
+        '{"conditions": {}, "costs": {"x": -1}}',
         "[" * 100_000,
     ],
 )
 def test_a_broken_table_is_measured_anew(cache: Path, damage: str) -> None:
-    Counting().layers_ms([convolution(4)], TARGET)
+    Counting().layer_costs([convolution(4)], TARGET)
     (table,) = cache.iterdir()
     table.write_text(damage, encoding="latin-1")
     again = Counting()
-    again.layers_ms([convolution(4)], TARGET)
+    again.layer_costs([convolution(4)], TARGET)
     assert again.measured == [convolution(4)]
-    assert len(json.loads(table.read_text())["latency_ms"]) == 1
+    assert len(json.loads(table.read_text())["costs"]) == 1
 
 
 def test_times_that_are_none_are_measured_anew(cache: Path) -> None:
-    Counting().layers_ms([convolution(4), convolution(8)], TARGET)
+    Counting().layer_costs([convolution(4), convolution(8)], TARGET)
     (table,) = cache.iterdir()
     content = json.loads(table.read_text())
-    for key, wrong in zip(sorted(content["latency_ms"]), (float("nan"), -1.0), strict=True):
-        content["latency_ms"][key] = wrong
+    for key, wrong in zip(sorted(content["costs"]), (float("nan"), -1.0), strict=True):
+        content["costs"][key] = wrong
     table.write_text(json.dumps(content))
     again = Counting()
-    again.layers_ms([convolution(4), convolution(8)], TARGET)
+    again.layer_costs([convolution(4), convolution(8)], TARGET)
     assert len(again.measured) == 2
 
 
 def test_a_table_of_other_conditions_is_another_table(cache: Path) -> None:
-    Counting().layers_ms([convolution(4)], TARGET)
+    Counting().layer_costs([convolution(4)], TARGET)
     two = Counting()
     two.threads = 2
-    two.layers_ms([convolution(4)], TARGET)
+    two.layer_costs([convolution(4)], TARGET)
     assert two.measured == [convolution(4)]
     assert len(list(cache.iterdir())) == 2
 
@@ -117,7 +117,7 @@ def test_a_cache_that_cannot_be_written_only_costs_time(
 ) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("EDGEPRESS_CACHE", str(tmp_path / "file"))
-    assert Counting().layers_ms([convolution(4)], TARGET)[0] > 0
+    assert Counting().layer_costs([convolution(4)], TARGET)[0] > 0
 
 
 def test_the_cache_is_where_the_system_wants_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,7 +161,7 @@ def test_a_network_beside_itself_and_beside_another(cache: Path) -> None:
     assert (alone.value, alone.low, alone.high) == (1, 1, 1)
     both = stopwatch.ratio(one, other, "cpu:litert")
     assert 0 < both.low <= both.high
-    assert both.original_ms > 0
+    assert both.original_cost > 0
     assert not cache.exists()
 
 
