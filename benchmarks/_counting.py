@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 
 import numpy as np
 
 from edgepress.benchmarks._environment import Environment
-from edgepress.benchmarks._measurement import Measurement, subject
+from edgepress.benchmarks._measurement import Measurement, environment_of, subject
 from edgepress.benchmarks._protocol import Protocol, arrays_for
 from edgepress.instructions import InstructionCounter
 from edgepress.progress import Progress, silent, track
@@ -28,38 +29,39 @@ def count(
     Counts do not depend on what else the machine does: so nobody takes turns. DeviceFailed where nobody counts,
     otherwise as `compare`.
     """
-    counter, environment = InstructionCounter(), Environment.read()
-    try:
-        return [
-            _counted(runner, counter, environment, protocol, arrays_for(runner, protocol, inputs))
-            for runner in track(runners, "counting instructions", progress)
-        ]
-    finally:
-        counter.close()
+    here = Environment.read()
+    return [
+        _counted(runner, here, protocol, arrays_for(runner, protocol, inputs))
+        for runner in track(runners, "counting instructions", progress)
+    ]
 
 
 def _counted(
-    runner: Runner,
-    counter: InstructionCounter,
-    environment: Environment,
-    protocol: Protocol,
-    arrays: Sequence[np.ndarray],
+    runner: Runner, here: Environment, protocol: Protocol, arrays: Sequence[np.ndarray]
 ) -> Measurement:
-    counts = []
     with runner:
         runner.load_inputs(arrays)
         for _ in range(WARMUP_RUNS):
             runner.invoke()
-        for _ in range(protocol.counted_runs):
-            before = counter.read()
-            runner.invoke()
-            counts.append(counter.read() - before)
-        told = subject(runner)
-    return Measurement(
-        **told,
-        batch=len(arrays[0]),
-        warmup_runs=WARMUP_RUNS,
-        instructions=tuple(counts),
-        emulated=True,
-        environment=environment,
-    )
+        return Measurement(
+            **subject(runner),
+            batch=len(arrays[0]),
+            warmup_runs=WARMUP_RUNS,
+            instructions=_instructions(runner, protocol.counted_runs),
+            emulated=True,
+            environment=environment_of(runner, here),
+        )
+
+
+def _instructions(runner: Runner, runs: int) -> tuple[int, ...]:
+    """Of each of so many invocations, in the process that executes them."""
+    if (there := runner.turn(runs)) is not None:
+        return there.instructions
+    with contextlib.closing(InstructionCounter()) as counter:
+        return tuple(_of_one(runner, counter) for _ in range(runs))
+
+
+def _of_one(runner: Runner, counter: InstructionCounter) -> int:
+    before = counter.read()
+    runner.invoke()
+    return counter.read() - before

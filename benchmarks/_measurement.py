@@ -153,6 +153,11 @@ def subject(runner: Runner) -> dict[str, Any]:
     }
 
 
+def environment_of(runner: Runner, here: Environment) -> Environment:
+    """Of an open runner: that of the machine where it executes, which is `here` unless the runner says otherwise."""
+    return here if runner.environment is None else Environment(**runner.environment)
+
+
 def append(path: Path, measurements: Iterable[Measurement]) -> None:
     """Add one line each to the file, in a single write, so that a killed run leaves whole lines."""
     from pydantic import TypeAdapter

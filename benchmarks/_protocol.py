@@ -7,7 +7,7 @@ import math
 import statistics
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Annotated
@@ -17,12 +17,12 @@ import numpy as np
 from edgepress.benchmarks import _warnings
 from edgepress.benchmarks._elsewhere import compare_elsewhere
 from edgepress.benchmarks._environment import Environment
-from edgepress.benchmarks._measurement import Measurement, subject
+from edgepress.benchmarks._measurement import Measurement, environment_of, subject
 from edgepress.benchmarks._memory import PeakMemory
 from edgepress.bounds import Ge, Gt
 from edgepress.errors import BadInput
 from edgepress.progress import Progress, silent, track
-from edgepress.runtime import LayerTime, Runner
+from edgepress.runtime import LayerTime, Runner, Turn
 
 STABLE_WINDOW = 5
 STABLE_WITHIN = 0.02
@@ -77,8 +77,7 @@ def compare(
     measured: dict[int, Measurement] = {}
     for places in by_device(runners):
         group = [runners[place] for place in places]
-        compare_group = _compare_here if group[0].target.device.here else compare_elsewhere
-        measured |= zip(places, compare_group(group, protocol, inputs, progress), strict=True)
+        measured |= zip(places, _way(group[0])(group, protocol, inputs, progress), strict=True)
     return [measured[place] for place in range(len(runners))]
 
 
@@ -87,8 +86,25 @@ def by_device(runners: Sequence[Runner]) -> list[list[int]]:
     groups: dict[object, list[int]] = {}
     for place, runner in enumerate(runners):
         device = runner.target.device
-        groups.setdefault("here" if device.here else (device, runner.target.python), []).append(place)
+        there = (device, runner.target.python, _is_driven_from_here(runner))
+        groups.setdefault("here" if device.here else there, []).append(place)
     return list(groups.values())
+
+
+def _way(runner: Runner) -> Callable[..., list[Measurement]]:
+    """How the runners of its device are measured."""
+    if not _is_driven_from_here(runner):
+        return compare_elsewhere
+    device = runner.target.device
+    if device.here or not device.launcher().emulated:
+        return _compare_here
+    from edgepress.benchmarks._counting import count
+
+    return count
+
+
+def _is_driven_from_here(runner: Runner) -> bool:
+    return isinstance(runner.target.device, type(runner).devices)
 
 
 def _compare_here(
@@ -97,12 +113,13 @@ def _compare_here(
     inputs: Sequence[np.ndarray] | None,
     progress: Progress,
 ) -> list[Measurement]:
-    environment = Environment.read()
+    here = Environment.read()
     with ExitStack() as stack:
         entrants = []
         for runner in track(runners, "warming up", progress):
             entrants.append(_opened(runner, stack, protocol, inputs))
             _warm_up(entrants[-1], protocol)
+        environments = [environment_of(runner, here) for runner in runners]
         with _no_garbage_collection():
             deadline = time.perf_counter() + 2 * protocol.max_seconds * len(entrants)
             for round_index in track(range(protocol.rounds), "measuring", progress):
@@ -114,7 +131,7 @@ def _compare_here(
     comparison = uuid.uuid4().hex if len(entrants) > 1 else ""
     return [
         entrant.measurement(environment, comparison, protocol, times)
-        for entrant, times in zip(entrants, layers, strict=True)
+        for entrant, environment, times in zip(entrants, environments, layers, strict=True)
     ]
 
 
@@ -133,7 +150,7 @@ class _Entrant:
     runs_per_turn: int = 1
     turns: int = 0
     latency_ms: list[float] = field(default_factory=list)
-    cpu_ns: int = 0
+    cpu_ms: float = 0.0
 
     def profile(self, runs: int) -> tuple[LayerTime, ...]:
         return self.runner.profile(runs) if runs else ()
@@ -142,7 +159,7 @@ class _Entrant:
         self, environment: Environment, comparison: str, protocol: Protocol, layers: tuple[LayerTime, ...]
     ) -> Measurement:
         latency_ms = tuple(self.latency_ms)
-        cpu_ms = self.cpu_ns / NS_PER_MS / len(latency_ms)
+        cpu_ms = self.cpu_ms / len(latency_ms)
         unsettled = [] if self.settled else [f"Not settled after {self.warmup_runs} warm-up runs."]
         return Measurement(
             **subject(self.runner),
@@ -177,8 +194,10 @@ def _opened(
     started = time.perf_counter_ns()
     stack.enter_context(runner)
     load_ms = (time.perf_counter_ns() - started) / NS_PER_MS
+    if runner.load_ms is not None:
+        load_ms = runner.load_ms
     runner.load_inputs(arrays)
-    return _Entrant(runner, len(arrays[0]), load_ms, _invoke_ms(runner), memory)
+    return _Entrant(runner, len(arrays[0]), load_ms, _turn(runner, 1).latency_ms[0], memory)
 
 
 def arrays_for(
@@ -209,13 +228,14 @@ def _warm_up(entrant: _Entrant, protocol: Protocol) -> None:
     times: list[float] = []
     deadline = time.perf_counter() + protocol.max_seconds
     while len(times) < protocol.max_warmup_runs and time.perf_counter() < deadline:
-        times.append(_invoke_ms(entrant.runner))
+        last = _turn(entrant.runner, 1)
+        times += last.latency_ms
         if len(times) >= protocol.min_warmup_runs and _is_stable(times):
             entrant.settled = True
             break
     entrant.warmup_runs += len(times)
     entrant.runs_per_turn = _runs_per_turn(statistics.median(times[-STABLE_WINDOW:]), protocol)
-    entrant.peak_memory_mb = entrant.memory.rise_mb()
+    entrant.peak_memory_mb = last.peak_memory_mb or entrant.memory.rise_mb()
 
 
 def _is_stable(times: list[float]) -> bool:
@@ -241,11 +261,21 @@ def _order(round_index: int, count: int) -> list[int]:
 def _take_turn(entrant: _Entrant) -> None:
     """One run off the clock, because the runner before has filled the caches with its own; then the timed ones."""
     entrant.runner.invoke()
-    cpu_started = time.process_time_ns()
-    times = [_invoke_ms(entrant.runner) for _ in range(entrant.runs_per_turn)]
-    entrant.cpu_ns += time.process_time_ns() - cpu_started
-    entrant.latency_ms.extend(times)
+    turn = _turn(entrant.runner, entrant.runs_per_turn)
+    entrant.cpu_ms += turn.cpu_ms or 0.0
+    entrant.latency_ms.extend(turn.latency_ms)
     entrant.turns += 1
+
+
+def _turn(runner: Runner, runs: int) -> Turn:
+    """Invoke so often, on the clock of the process that executes."""
+    there = runner.turn(runs)
+    if there is not None:
+        return there
+    cpu_started = time.process_time_ns()
+    times = tuple(_invoke_ms(runner) for _ in range(runs))
+    cpu_ms = (time.process_time_ns() - cpu_started) / NS_PER_MS
+    return Turn(latency_ms=times, cpu_ms=cpu_ms, instructions=(), peak_memory_mb=None)
 
 
 def _invoke_ms(runner: Runner) -> float:

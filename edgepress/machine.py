@@ -87,6 +87,11 @@ def _processor(cpuinfo: str, root: Path) -> str:
     )
 
 
+def processor_name(cpuinfo: str) -> str:
+    """The processor by the text of /proc/cpuinfo alone."""
+    return _first(cpuinfo, "model name") or _first(cpuinfo, "Hardware") or _arm_core(cpuinfo)
+
+
 def _arm_core(cpuinfo: str) -> str:
     """What a processor without a name says of its cores: `implementer 0x41, part 0xd0b`."""
     implementer, part = _first(cpuinfo, "CPU implementer"), _first(cpuinfo, "CPU part")

@@ -10,7 +10,7 @@ from edgepress.artifact import Artifact
 from edgepress.errors import UnsupportedTarget
 from edgepress.runtime._compare import Comparison, compare, limit_db
 from edgepress.runtime._layers import LayerComparison, LayerReport, compare_layers
-from edgepress.runtime._runner import LayerTime, Runner
+from edgepress.runtime._runner import LayerTime, Runner, Turn
 from edgepress.runtime._target import Target
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "LayerTime",
     "Runner",
     "Target",
+    "Turn",
     "compare",
     "compare_layers",
     "find",
@@ -64,6 +65,8 @@ def open(artifact: Artifact | str | Path, target: Target | str = Target(), threa
     if not isinstance(target, Target):
         target = Target.parse(target)
     able = runners_of(artifact.format, portable=not target.device.here)
+    if target.runner and _is_driven_from_here(target, artifact.format):
+        return _here(target.runner, artifact, target, threads)
     if target.runner and target.runner not in able:
         find(target.runner)
         raise UnsupportedTarget(
@@ -82,6 +85,12 @@ def open(artifact: Artifact | str | Path, target: Target | str = Target(), threa
 
         return RemoteRunner(artifact, target, threads, (target.runner,) if target.runner else able)
     return _here(target.runner or able[0], artifact, target, threads)
+
+
+def _is_driven_from_here(target: Target, format: str) -> bool:
+    """Whether its runner needs no agent there."""
+    found = find(target.runner)
+    return format in found.formats and isinstance(target.device, found.devices)
 
 
 def _here(name: str, artifact: Artifact, target: Target, threads: int) -> Runner:

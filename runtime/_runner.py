@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -29,6 +29,17 @@ class LayerTime:
     latency_ms: float
 
 
+@dataclass(frozen=True, kw_only=True)
+class Turn:
+    """Some invocations in a process other than ours, as it measured them: each one's time and the processor time of all
+    (none where it is emulated), each one's instructions (where they are counted), and its peak memory so far."""
+
+    latency_ms: tuple[float, ...]
+    cpu_ms: float | None
+    instructions: tuple[int, ...]
+    peak_memory_mb: float | None
+
+
 class Runner(ABC):
     """A context manager around one loaded artifact.
 
@@ -45,6 +56,8 @@ class Runner(ABC):
     extra: ClassVar[str] = ""
     devices: ClassVar[tuple[type[Device], ...]] = (Cpu,)
     portable: ClassVar[bool] = True
+    load_ms: float | None = None
+    environment: Mapping[str, Any] | None = None
     for_reference: ClassVar[bool] = False
 
     def __init__(self, artifact: Artifact, target: Target = Target(), threads: int = 1) -> None:
@@ -88,6 +101,14 @@ class Runner(ABC):
     @abstractmethod
     def read_outputs(self) -> tuple[np.ndarray, ...]:
         """The outputs of the last `invoke`, in the signature's layout and dtype, as copies."""
+
+    def turn(self, runs: int) -> Turn | None:
+        """Invoke so often in the runner's own process; None where that is ours, in which whoever measures invokes.
+
+        Such a runner also sets, as it opens, `load_ms` and `environment`: how long that took there, and the fields of
+        an Environment of edgepress.benchmarks.
+        """
+        return None
 
     def profile(self, runs: int) -> tuple[LayerTime, ...]:
         """Times of each operator over `runs` invocations; empty when this runtime does not tell."""

@@ -91,11 +91,15 @@ def clean(target: str) -> None:
 @command.command()
 @click.argument("kind")
 def setup(kind: str) -> None:
-    """Make on this machine what devices of KIND need of it, as the emulated one that qemu runs."""
-    from edgepress import devices
+    """Make on this machine what devices of KIND need of it: qemu, the emulated one; or native, the program that runs
+    .ncnn files on boards and phones without Python (TARGET#ncnn_native)."""
+    from edgepress import devices, native
 
     with progress_bar() as progress:
-        devices.find(kind).setup(progress)
+        if kind == "native":
+            native.make(progress)
+        else:
+            devices.find(kind).setup(progress)
 
 
 def _facts(target: Target) -> dict[str, Any]:

@@ -22,8 +22,8 @@ class Device(ABC):
     """
 
     here: ClassVar[bool] = False
-    syntax: ClassVar[str]
-    """How it is written, for messages: `ssh://[USER@]HOST[:PORT]`."""
+    syntax: ClassVar[str] = "any"
+    """How it is written, for messages: `ssh://[USER@]HOST[:PORT]`; here, what a Runner says that executes on all kinds."""
 
     @classmethod
     @abstractmethod

@@ -39,4 +39,6 @@ class Qemu(Device):
         """Raises also DeviceFailed, where the emulated processor is not what its profile says."""
         profile, found = PROFILES[self.profile], require()
         check(found, profile)
-        return Launcher(prefix=found.prefix(profile), python=found.python(profile), emulated=True)
+        return Launcher(
+            prefix=found.prefix(profile), python=found.python(profile), processor="aarch64", emulated=True
+        )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -26,7 +26,7 @@ class RemoteRunner(Runner):
     """One artifact on the first of the `runners` that the target's device has. `invoke` takes the way there and back:
     what is timed is timed there, by `compare` of edgepress.benchmarks."""
 
-    formats = ()
+    formats: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, artifact: Artifact, target: Target, threads: int, runners: Sequence[str]) -> None:
         super().__init__(artifact, target, threads)

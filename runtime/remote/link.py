@@ -17,11 +17,13 @@ from typing import Any
 
 import numpy as np
 
-from edgepress import errors
+from edgepress import errors, native
 from edgepress.artifact import Artifact
-from edgepress.devices import CANNOT_EXECUTE, NOT_FOUND, Answer
+from edgepress.devices import CANNOT_EXECUTE, NOT_FOUND, Answer, Launcher
 from edgepress.errors import BackendMissing, DeviceFailed, EdgepressError
+from edgepress.files import sha256
 from edgepress.isolation import described, end, last_line
+from edgepress.machine import processor_name
 from edgepress.progress import Progress, silent
 from edgepress.runtime._target import Target
 from edgepress.runtime.remote.bundle import bundle
@@ -41,6 +43,12 @@ MOST_GREETING_LINES, MOST_LINE_BYTES = 1000, 1 << 16
 KILLED = 128
 """What a shell adds to the number of the signal that ended a program."""
 
+NATIVE = "ncnn_native"
+"""The name of the runner that the native program is."""
+
+OF_MACHINE = ("processor", "system", "virtual_machine", "governor", "clock_mhz", "temperature_c", "throttled")
+"""The fields of a Machine that an Environment has too."""
+
 SHELL = '"$@"; exit $?'
 """Between us and the agent: it turns the end by a signal into an exit code, which every transport passes on."""
 
@@ -56,14 +64,14 @@ class Facts:
 
 
 class Link:
-    """An agent on the target's device, from entering the `with` to leaving it.
+    """An agent on the target's device, from entering the `with` to leaving it; where `native`, the native runner.
 
     Raises DeviceFailed where the device or the way to it fails, BackendMissing where something is missing there, and
     what the called method raises there.
     """
 
-    def __init__(self, target: Target) -> None:
-        self.target = target
+    def __init__(self, target: Target, *, native: bool = False) -> None:
+        self.target, self.native = target, native
         self._silent = False
 
     def __enter__(self) -> Link:
@@ -71,14 +79,14 @@ class Link:
             launcher = self.target.device.launcher()
             self.transport = stack.enter_context(self.target.device.transport())
             self.python = self.target.python or launcher.python
-            agent = self._placed(bundle(), bundle().name)
+            agent = self._native(launcher) if self.native else self._agent()
             self._errors = stack.enter_context(tempfile.TemporaryFile())
-            program = ["sh", "-c", SHELL, "sh", *launcher.command(self.python, "-B", agent)]
+            program = ["sh", "-c", SHELL, "sh", *launcher.command(*agent)]
             self._process = self.transport.start(program, self._errors)
             stack.callback(self._end)
             self._await()
             told, _ = self.call("hello")
-            self.facts = Facts(told["environment"], tuple(told["runners"]), launcher.emulated)
+            self.facts = self._facts(told, launcher)
             self._stack = stack.pop_all()
         return self
 
@@ -86,6 +94,35 @@ class Link:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stack.close()
+
+    def _agent(self) -> tuple[str, ...]:
+        return (self.python, "-B", self._placed(bundle(), bundle().name))
+
+    def _native(self, launcher: Launcher) -> tuple[str, ...]:
+        """The program for the device's processor, which needs nothing there."""
+        processor = launcher.processor or self.transport.check(["uname", "-m"]).decode().strip()
+        program = native.require(processor)
+        path = self._placed(program, f"{sha256(program)}.native")
+        self.transport.check(["chmod", "755", path])
+        return (path,)
+
+    def _facts(self, told: Mapping[str, Any], launcher: Launcher) -> Facts:
+        """What the agent says itself; of the native runner, which knows little, what the device's files say."""
+        if not self.native:
+            return Facts(told["environment"], tuple(told["runners"]), launcher.emulated)
+        environment = {
+            "machine": told["machine"],
+            "processor": processor_name(told["cpuinfo"]),
+            "usable_cores": told["cores"],
+            "memory_mb": told["memory_mb"],
+            "system": told["kernel"],
+            "python": "",
+            "packages": {"ncnn": told["ncnn"]},
+        }
+        if not launcher.emulated:
+            machine = self.transport.facts()
+            environment |= {name: getattr(machine, name) for name in OF_MACHINE}
+        return Facts(environment, (NATIVE,), launcher.emulated)
 
     def call(
         self, name: str, *arrays: np.ndarray, progress: Progress = silent, **options: Any
