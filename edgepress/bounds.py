@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 try:
-    from annotated_types import Ge, Gt, Lt, MinLen
+    from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen
 except ImportError:  # a device, which has NumPy and a runtime, and for which any function of one value does
-    Ge = Gt = Lt = MinLen = repr  # type: ignore[assignment,misc]
+    Ge = Gt = Le = Lt = MaxLen = MinLen = repr  # type: ignore[assignment,misc]
 
-__all__ = ["Ge", "Gt", "Lt", "MinLen"]
+__all__ = ["Ge", "Gt", "Le", "Lt", "MaxLen", "MinLen"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import shutil
 from collections.abc import Callable, Iterable
@@ -26,6 +25,8 @@ def make_once(folder: Path, what: str, is_made: Callable[[], bool], fill: Callab
     `fill` is given where to put everything, in the folder beside, which takes the name when that returns; what a killed
     run left there is cleared away first. Raises what `fill` raises, and BackendMissing where nothing can be written; `what` is for that message.
     """
+    import fcntl  # not on Windows, where nothing is made but everything is imported
+
     unfinished = folder.with_name(folder.name + ".unfinished")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)

@@ -12,6 +12,7 @@ import numpy as np
 from edgepress import native
 from edgepress.artifact import Artifact
 from edgepress.devices import Device
+from edgepress.errors import BackendMissing
 from edgepress.layer_output import LayerOutput
 from edgepress.ncnn_file import NCNN_FORMAT
 from edgepress.runtime._runner import LayerTime, Runner, Turn
@@ -38,6 +39,9 @@ class NcnnNativeRunner(RemoteRunner):
     @classmethod
     def require(cls) -> None:
         """For this machine; for another, `open` asks, when it is known."""
+        here = f"{platform.system()} on {platform.machine()}"
+        if here not in {f"Linux on {processor}" for processor in native.PROCESSORS}:
+            raise BackendMissing(f"The native runner is not built for {here}.", hint="the runner ncnn")
         native.require(platform.machine())
 
     def __enter__(self) -> Runner:

@@ -62,7 +62,7 @@ def command(environment: str | None, formats: str | None, as_json: bool) -> None
 
 
 def _findings() -> list[Finding]:
-    from edgepress import environments, plugins, runtime
+    from edgepress import emulation, environments, plugins, runtime
     from edgepress.benchmarks import report
     from edgepress.unavailable import SYSTEMS
 
@@ -74,6 +74,7 @@ def _findings() -> list[Finding]:
     for name in environments.names():
         tool = environments.find(name)
         found.append(_finding("environment", name, tool.require, detail=", ".join(tool.requirements)))
+    found.append(_finding("device", "qemu", emulation.require, detail=", ".join(emulation.PROFILES)))
     for kind, name, packages, extra in (
         ("data", "digits", ("sklearn",), "digits"),
         ("report", "html", report.PACKAGES, report.EXTRA),
@@ -95,14 +96,14 @@ def _converter(start: str, end: str) -> Finding:
 
 
 def _finding(
-    kind: str, name: str, require: Callable[[], None], packages: tuple[str, ...] = (), detail: str = ""
+    kind: str, name: str, require: Callable[[], object], packages: tuple[str, ...] = (), detail: str = ""
 ) -> Finding:
     """What `require` raises, or the `detail`, or the versions of the packages."""
-    from edgepress.errors import BackendMissing
+    from edgepress.errors import BackendMissing, UnsupportedTarget
 
     try:
         require()
-    except BackendMissing as error:
+    except (BackendMissing, UnsupportedTarget) as error:
         return Finding(kind, name, "missing", error.hint)
     return Finding(kind, name, "ready", detail or ", ".join(_versions(packages)))
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import numpy as np
-from annotated_types import Gt, Le, MaxLen
 
+from edgepress.bounds import Gt, Le, MaxLen
 from edgepress.detection._boxes import Detections, decoded
 from edgepress.detection._selection import Measure, Selection, sigmoid, softmax
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import numpy as np
-from annotated_types import Ge, Gt, Le
 
+from edgepress.bounds import Ge, Gt, Le
 from edgepress.detection._boxes import Detections, clipped, suppressed
 
 Measure = Literal["coco", "voc", "voc11"]
