@@ -21,7 +21,7 @@ def limits(
 
     BadOption where all of them hold already.
     """
-    whole = (structure.macs.before, structure.parameters.before)
+    whole = (structure.given_macs, structure.parameters.before)
     if original is not program:
         measured = cost.measure(original)
         whole = (measured.macs, measured.parameters)

@@ -111,7 +111,7 @@ def plan_for(structure: Structure, kept: np.ndarray, reasons: Mapping[str, str])
     counts = structure.counts(kept)
     return Plan(
         layers=layers,
-        macs=structure.macs.before,
+        macs=structure.given_macs,
         macs_after=round(structure.macs(counts)),
         parameters=structure.parameters.before,
         parameters_after=round(structure.parameters(counts)),

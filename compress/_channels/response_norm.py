@@ -18,23 +18,24 @@ aten = torch.ops.aten
 RESHAPES = ("view", "reshape", "unsqueeze", "squeeze", "alias")
 
 
-def neighbours_as_layers(graph_module: GraphModule) -> None:
-    """Rewrite every mean over neighbouring channels in place; numerically nothing changes but for the order of sums."""
-    for node in list(graph.operators(graph_module)):
-        if graph.op_name(node) == "avg_pool3d":
-            _rewrite(graph_module, node)
+def neighbours_as_layers(graph_module: GraphModule) -> bool:
+    """Rewrite every mean over neighbouring channels in place, and say whether there was one; numerically nothing changes
+    but for the order of sums."""
+    pools = [node for node in graph.operators(graph_module) if graph.op_name(node) == "avg_pool3d"]
+    rewritten = [_rewrite(graph_module, node) for node in pools]
     graph_module.graph.eliminate_dead_code()
+    return any(rewritten)
 
 
-def _rewrite(graph_module: GraphModule, pool: Node) -> None:
+def _rewrite(graph_module: GraphModule, pool: Node) -> bool:
     arguments = graph.arguments(pool)
     count, padded = arguments["kernel_size"][0], arguments["self"]
     before = _zeros_before(padded, count)
     if before is None or not _is_over_channels(arguments):
-        return
+        return False
     source, end = _squeezed(padded.args[0]), _end(pool)  # type: ignore[arg-type]
     if source is None or end is None or shape_at_batch_one(source) != shape_at_batch_one(end):
-        return
+        return False
     channels = shape_at_batch_one(source)[1]
     distance = torch.arange(channels) - torch.arange(channels)[:, None] + before
     band = ((distance >= 0) & (distance < count)).to(pool.meta["val"].dtype) / count
@@ -46,6 +47,7 @@ def _rewrite(graph_module: GraphModule, pool: Node) -> None:
         layer = graph_module.graph.call_function(aten.conv2d.default, (source, weight))
     succeed(layer, end)
     end.replace_all_uses_with(layer)
+    return True
 
 
 def _zeros_before(padded: object, count: int) -> int | None:

@@ -157,7 +157,7 @@ def _untried(
         question=question,
         original=bench.accuracy(bench.program.graph_module()),
         reference=bench.settled_accuracy(bench.program.graph_module()),
-        macs=structure.macs.before,
+        macs=structure.given_macs,
         parameters=structure.parameters.before,
         parts=tuple(parts),
     )

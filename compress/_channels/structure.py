@@ -60,7 +60,8 @@ class Structure:
     """A network labelled for `parts`. `members[axis, class]`: how often the class occurs on that axis of a tensor.
 
     `macs`, `parameters` and `weight_bytes` are equal to what edgepress.cost measures on the rewritten network;
-    only the constant orders of channel shuffles (8 bytes a channel) may come or go besides.
+    only the constant orders of channel shuffles (8 bytes a channel) may come or go besides. `given_macs` are those
+    of the network as it was; before anything goes, `macs` has in addition what its form for pruning adds.
     """
 
     labelling: Labelling
@@ -68,6 +69,7 @@ class Structure:
     layers: tuple[Layer, ...]
     members: np.ndarray
     axis_of: dict[bytes, int]
+    given_macs: int
     macs: Amount
     parameters: Amount
     weight_bytes: Amount
@@ -101,8 +103,9 @@ def read_structure(program: Program, parts: Parts = "auto") -> Structure:
         raise UnsupportedModel("A quantized network cannot be pruned.", hint="prune first, then quantize")
     program = prepared(program, parts)
     graph_module = program.graph_module()
-    neighbours_as_layers(graph_module)
-    before = cost.measure(graph_module)
+    given = before = cost.measure(graph_module)
+    if neighbours_as_layers(graph_module):
+        before = cost.measure(graph_module)
     normalise(graph_module)
     labelling = label(graph_module, parts)
     axis_of = {classes.tobytes(): number for number, classes in enumerate(_distinct(_axes(labelling)))}
@@ -118,6 +121,7 @@ def read_structure(program: Program, parts: Parts = "auto") -> Structure:
         layers=tuple(layers_of(labelling)),
         members=members,
         axis_of=axis_of,
+        given_macs=given.macs,
         macs=_amount(before.macs, whole, list(_products(labelling, stored, axis_of))),
         parameters=_amount(before.parameters, whole, [stored[name] for name in stored if name in owned]),
         weight_bytes=_amount(before.weight_bytes, whole, list(_in_bytes(labelling, stored))),

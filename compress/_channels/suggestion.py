@@ -29,11 +29,11 @@ def equal_drops(program: Program, found: Sensitivity, macs: float) -> Recipe:
     No group loses more than the largest ratio tried on it. Raises BudgetMissed when that is not enough.
     """
     structure = read_structure(program)
-    most = macs * structure.macs.before
+    most = macs * structure.given_macs
     low, high = 0.0, max((found.drop(trial) for part in found.parts for trial in part.trials), default=0.0)
     if (least := _macs(structure, _ratios(found, high))) > most:
         raise BudgetMissed(
-            f"With the ratios of this scan {least / structure.macs.before:.3f} of the multiply-accumulates stays, "
+            f"With the ratios of this scan {least / structure.given_macs:.3f} of the multiply-accumulates stays, "
             f"not {macs}.",
             hint="scan larger ratios (--ratios), or a larger macs",
         )

@@ -8,12 +8,13 @@ import torch
 from planted_channels import assert_dead_channels_go
 from torch import nn
 
-from edgepress import cost, graph
+from edgepress import compress, cost, graph
 from edgepress.compress._channels.plan import reasons_to_stay
 from edgepress.compress._channels.response_norm import neighbours_as_layers
 from edgepress.compress._channels.structure import read_structure
-from edgepress.compress.prune_channels import plan_exactly, rewrite
+from edgepress.compress.prune_channels import PruneChannels, plan_exactly, rewrite
 from edgepress.program import Program
+from edgepress.recipe import Recipe
 
 
 def captured(size: int) -> Program:
@@ -70,3 +71,10 @@ def test_a_channel_that_goes_leaves_its_neighbours_where_they_were() -> None:
     np.testing.assert_allclose(
         pruned.run(inputs)[0], program.replace(module).run(inputs)[0], rtol=1e-5, atol=1e-6
     )
+
+
+def test_a_budget_is_a_share_of_the_network_as_it_was() -> None:
+    """The convolutions over neighbours are part of what stays, not of what there was."""
+    program = captured(5)
+    pruned = compress.apply(program, Recipe((PruneChannels(macs=0.5, round_to=1),)))
+    assert 0.4 < cost.measure(pruned).macs / cost.measure(program).macs <= 0.5
