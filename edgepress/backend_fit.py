@@ -103,7 +103,7 @@ FITS: Mapping[str, Fit] = MappingProxyType(
                 INTEGERS,
                 Taken("integers", "Reference kernels, slower than float: for hardware that has 16 x 8 bits."),
                 INTEGERS,
-                Taken("floats", "It widens weights once, when the file is loaded; convolutions can then be slower than with float weights."),
+                Taken("floats", "It widens weights once, when the file is loaded."),
             ),
             groups=Taken("nothing", NO_GROUPS),
             four_bits="packed; those of depthwise layers in bytes where activations are dynamic",
