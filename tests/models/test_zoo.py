@@ -13,6 +13,7 @@ from small_zoo import CLASSIFIERS, QUICK
 
 from edgepress import models
 from edgepress.errors import BadOption, UnknownName
+from edgepress.models import nasnet, shufflenet_v1, squeezenet
 from edgepress.program import Program
 
 SIDE = 32
@@ -147,3 +148,28 @@ def test_padding_shortcut_takes_every_second_pixel_between_zeros() -> None:
     assert torch.equal(output[:, 8:24], features[:, :, ::2, ::2])
     assert not output[:, :8].any()
     assert not output[:, 24:].any()
+
+
+def test_a_shuffle_takes_channels_from_its_groups_in_turn() -> None:
+    channels = torch.arange(6).view(1, 6, 1, 1)
+    assert shufflenet_v1.shuffle(channels, 3).flatten().tolist() == [0, 2, 4, 1, 3, 5]
+
+
+@pytest.mark.parametrize("side", [6, 7])
+@pytest.mark.parametrize("is_mean", [True, False])
+def test_nasnet_halves_as_its_authors_framework_does(side: int, is_mean: bool) -> None:
+    """Same size as half rounded up; of an even side the window over the last pixels hangs out, of an odd one both do."""
+    features = torch.rand(1, 2, side, side)
+    around = (0, 1, 0, 1) if side % 2 == 0 else (1, 1, 1, 1)
+    outside = torch.nn.functional.pad(features, around, value=float("nan"))
+    windows = outside.unfold(2, 3, 2).unfold(3, 3, 2).flatten(-2)
+    expected = windows.nanmean(-1) if is_mean else windows.nan_to_num(-1.0).amax(-1)
+    torch.testing.assert_close(nasnet.Pool(2, is_mean=is_mean)(features), expected)
+    padded = nasnet.Padding(3)(features)
+    assert torch.equal(padded, torch.nn.functional.pad(features, around))
+
+
+def test_a_bypass_adds_the_input_of_a_fire_module() -> None:
+    fire = models.find("squeezenet1_1")(bypass="simple").features[4].eval()
+    features = torch.rand(1, 128, 4, 4)
+    torch.testing.assert_close(fire(features), squeezenet.Fire.forward(fire, features) + features)
