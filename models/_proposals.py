@@ -24,6 +24,9 @@ USUAL_SIDE, USUAL_LEVEL = 224.0, 4.0
 """A region as large as pictures of ImageNet is read from the map of 1/16 the size (Lin et al., 2017)."""
 TINY = 1e-6
 """Keeps a region without area from the logarithm, and one of just the usual side on its level."""
+BEHIND = -1e6
+"""Where the regions that went are ranked, in their order: below all logits, which no rounding makes equal then, as it
+would chances."""
 UNWEIGHTED, WEIGHTED = (1.0, 1.0, 1.0, 1.0), (10.0, 10.0, 5.0, 5.0)
 """What offsets of proposals, and of the boxes made of them, are divided by."""
 
@@ -53,7 +56,7 @@ def sorted_places(scores: torch.Tensor, count: int) -> tuple[torch.Tensor, torch
 
 
 def unrivalled(boxes: torch.Tensor) -> torch.Tensor:
-    """1 for each box of N x n x 4, the best first, that no better one overlaps too far, else 0: N x n."""
+    """Whether no better one overlaps each box of N x n x 4, the best first, too far: N x n."""
     low = torch.maximum(boxes[:, :, None, :2], boxes[:, None, :, :2])
     high = torch.minimum(boxes[:, :, None, 2:], boxes[:, None, :, 2:])
     sides = (high - low).clamp(min=0.0)
@@ -63,7 +66,7 @@ def unrivalled(boxes: torch.Tensor) -> torch.Tensor:
     # Without a division, which a box without area would break.
     is_rival = (shared > OVERLAP * union).to(boxes.dtype)
     better = torch.ones(boxes.shape[1], boxes.shape[1], device=boxes.device).triu(1)
-    return 1.0 - (is_rival * better).amax(dim=1)
+    return (is_rival * better).amax(dim=1) == 0.0
 
 
 class Proposals(nn.Module):
@@ -84,7 +87,9 @@ class Proposals(nn.Module):
             chosen_anchors = chosen(anchors.expand(places.shape[0], -1, -1), places)
             boxes = decode(chosen(level_offsets, places), chosen_anchors, UNWEIGHTED, self.size)
             found.append(boxes)
-            ranks.append(torch.sigmoid(scores) * unrivalled(boxes))
+            ranks.append(
+                torch.where(unrivalled(boxes), scores, BEHIND - torch.arange(float(scores.shape[1])))
+            )
         _, places = sorted_places(torch.cat(ranks, dim=1), self.count)
         return chosen(torch.cat(found, dim=1), places)
 

@@ -104,4 +104,4 @@ def test_of_equal_scores_the_first_comes_first() -> None:
 @pytest.mark.parametrize("shift", [1.0, 5.0])
 def test_a_rival_overlaps_by_more_than_the_limit(shift: float) -> None:
     boxes = torch.tensor([[[0.0, 0.0, 10.0, 10.0], [shift, 0.0, 10.0 + shift, 10.0]]])
-    assert _proposals.unrivalled(boxes).tolist() == [[1.0, 0.0 if shift == 1 else 1.0]]
+    assert _proposals.unrivalled(boxes).tolist() == [[True, shift != 1]]
