@@ -87,7 +87,12 @@ def inline(figure: Figure, name: str, description: str) -> str:
 
 def standalone(figure: Figure, name: str, description: str) -> str:
     """The same as a file of its own, on white. Call it inside of `chart`."""
-    text = inline(figure, name, description)
+    return on_white(inline(figure, name, description))
+
+
+def on_white(svg: str) -> str:
+    """A chart of the page as a file of its own, in the page's light colours."""
+    text = svg
     for variable, colour in _light_colours().items():
         text = text.replace(f"var({variable})", colour)
     spaces = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 from edgepress import __version__, plugins
 from edgepress.benchmarks import _numbers as numbers
 from edgepress.benchmarks._run_folder import RunFolder
+from edgepress.errors import BadInput
 from edgepress.files import write_text
 
 if TYPE_CHECKING:
     from jinja2 import Environment as Templates
 
-REPORT_FILE = "report.html"
+REPORT_FILE, PICTURE_FILE = "report.html", "report.svg"
 SHORT_HASH = 12
 PACKAGES, EXTRA = ("jinja2", "matplotlib"), "report"
 """What writing a report imports, and the extra of ours that installs it."""
@@ -33,6 +34,26 @@ def write(folder: Path) -> Path:
     template = _templates().get_template("report.html")
     path = run.folder / REPORT_FILE
     write_text(path, template.render(page=page(run), version=__version__))
+    return path
+
+
+def picture(folder: Path) -> Path:
+    """Write the chart of accuracy against latency beside the report, as `report.svg`. Raises what `write` raises,
+    BadInput where no latency or no accuracy was measured."""
+    plugins.require(*PACKAGES, extra=EXTRA)
+    from edgepress.benchmarks._page import page
+    from edgepress.benchmarks._svg import on_white
+
+    run = RunFolder.read(Path(folder))
+    chart = page(run).charts.get("pareto", "")
+    if not chart:
+        raise BadInput(
+            "No chart has accuracy beside latency.",
+            where=str(folder),
+            hint="edgepress benchmark with --data that has labels",
+        )
+    path = run.folder / PICTURE_FILE
+    write_text(path, on_white(chart))
     return path
 
 

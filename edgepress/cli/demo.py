@@ -30,6 +30,7 @@ def command(folder: Path, as_json: bool) -> None:
     """
     from edgepress.artifact import encode
     from edgepress.benchmarks import Protocol
+    from edgepress.benchmarks.report import picture
     from edgepress.cli._compression import Compression
     from edgepress.cli._conversion import require_verified
     from edgepress.cli._road import Road, check_installed, show
@@ -47,6 +48,7 @@ def command(folder: Path, as_json: bool) -> None:
         click.echo(encode(finished.result))
     else:
         show(finished, road)
+        picture(folder)
     require_verified(finished.artifacts)
 
 

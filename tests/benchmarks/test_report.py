@@ -93,3 +93,12 @@ def test_measured_numbers_keep_all_their_digits(run_folder):
     for measurement in read(run_folder / MEASUREMENTS_FILE):
         assert f'<data value="{measurement.median_ms!r}">' in page
         assert f'<data value="{measurement.p90_ms!r}">' in page
+
+
+def test_the_picture_stands_by_itself(run_folder, tmp_path):
+    text = report.picture(run_folder).read_text()
+    assert text.startswith("<svg xmlns=")
+    assert "var(--" not in text
+    assert "top-1" in text
+    with pytest.raises(BadInput):
+        report.picture(tmp_path)
