@@ -37,6 +37,11 @@ FewBits = Annotated[int, Ge(1), Le(FULL)]
 Forms = Mapping[Layer, WeightForm]
 Own = TypeVar("Own", bound="QuantizedTraining")
 
+AS_FAST_AS_INT8 = (
+    "{} weights get few bits, which make files smaller (convert --to epz), not inference faster than int8's: "
+    "no runtime here multiplies bits."
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class QuantizedTraining(Distill):
@@ -85,6 +90,8 @@ class QuantizedTraining(Distill):
     def apply(self, program: Program, context: Context) -> Outcome:
         """Raises what quantize_static and training raise."""
         found, fake, bits = self.begin(program, context)
+        if fake.forms:
+            context.announce(AS_FAST_AS_INT8.format(len(fake.forms)))
         module = Trainable(found.graph_module)
         hook = Hooks((fake, self.hook(fake.forms)))
         results = train_module(module, program, self, context, self.loss(program, context), hook)

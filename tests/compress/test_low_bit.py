@@ -42,10 +42,8 @@ def residual() -> Program:
     return tiny_networks.capture(tiny_networks.Residual)
 
 
-def run(
-    program: Program, data: tiny_networks.Patches, *stages: QuantizedTraining, rules: tuple[Rule, ...] = ()
-) -> Program:
-    return compress.apply(program, Recipe(stages, Rules(rules)), data)
+def run(program: Program, data: tiny_networks.Patches, *stages: QuantizedTraining) -> Program:
+    return compress.apply(program, Recipe(stages), data)
 
 
 def integers(program: Program, layer: str) -> list[int]:
@@ -244,8 +242,13 @@ def test_a_shortcut_carries_eight_bits_where_activations_have_one(data: tiny_net
 def test_rules_and_low_ends_say_which_layers_keep_eight_bits(
     residual: Program, data: tiny_networks.Patches
 ) -> None:
-    rules = (Rule(layer="second", options={"int8": True}),)
-    made = run(residual, data, Binarize(low_ends=True, **QUICK), rules=rules)
+    rules, said = Rules((Rule(layer="second", options={"int8": True}),)), list[str]()
+    context = Context(original=residual, load_model=models.load, data=data, announce=said.append)
+    recipe = Recipe((Binarize(low_ends=True, **QUICK),), rules)
+    (finished,) = compress.stages(residual, recipe, context)
+    made = finished.program
+    assert "3 weights get few bits" in said[0]
+    assert "not inference faster" in said[0]
     bits = made.history.steps[-1].results["weight_bits"]
     assert bits == {"stem": 1, "first": 1, "second": 8, "head": 1}
     assert integers(made, "stem") == [-1, 1]
@@ -253,9 +256,9 @@ def test_rules_and_low_ends_say_which_layers_keep_eight_bits(
 
 
 def test_pruned_weights_stay_zero(residual: Program, data: tiny_networks.Patches) -> None:
+    pruned = compress.apply(residual, Recipe((PruneWeights(sparsity=0.5),)), data)
     for stage in (Binarize(**QUICK), QuantizeIncrementally(**QUICK)):
-        pruned = compress.apply(residual, Recipe((PruneWeights(sparsity=0.5),)), data)
-        made = compress.apply(residual, Recipe((PruneWeights(sparsity=0.5), stage)), data)
+        made = compress.apply(pruned, Recipe((stage,)), data)
         zero = pruned.exported.state_dict["first.weight"] == 0
         stored = made.exported.state_dict["first.weight"]
         assert zero.any()
