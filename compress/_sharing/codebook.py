@@ -75,7 +75,7 @@ class Points:
         if len(own) <= size:
             return self._codebook(own, np.searchsorted(self.values, own[1:]))
         centroids = self._settled(self._initial(size, initialisation, seed))
-        return self._codebook(_rounded(centroids), self._ends(centroids)[1:-1])
+        return self._codebook(rounded(centroids), self._ends(centroids)[1:-1])
 
     def at_price(self, price: float) -> Codebook:
         """The least of error + `price` x bits of the entries' codes and of the codebook, over all divisions into runs:
@@ -92,7 +92,7 @@ class Points:
         while borders[-1]:
             borders.append(int(begins[borders[-1]]))
         runs = ends[borders[::-1]]
-        return self._codebook(_rounded(self._centroids(runs)), runs[1:-1])
+        return self._codebook(rounded(self._centroids(runs)), runs[1:-1])
 
     def _codebook(self, values: np.ndarray, splits: np.ndarray) -> Codebook:
         """With one of the values for each run of points between `splits`."""
@@ -193,7 +193,8 @@ def _running(terms: np.ndarray) -> np.ndarray:
     return np.concatenate([[0.0], np.cumsum(terms)])
 
 
-def _rounded(values: np.ndarray) -> np.ndarray:
+def rounded(values: np.ndarray) -> np.ndarray:
+    """To SIGNIFICANT_BITS."""
     fraction, exponent = np.frexp(values)
     found: np.ndarray = np.ldexp(np.round(np.ldexp(fraction, SIGNIFICANT_BITS)), exponent - SIGNIFICANT_BITS)
     return found

@@ -21,7 +21,7 @@ from edgepress.compress._reconstruction.rows import add_rows, rows_wanted, sampl
 from edgepress.compress._reconstruction.targets import FITTED
 from edgepress.compress._reconstruction.walk import Walk, held_elements
 from edgepress.compress._sharing.choice import Sharable, Sharing
-from edgepress.compress._sharing.codebook import Codebook, Points
+from edgepress.compress._sharing.codebook import Codebook, Points, rounded
 from edgepress.compress._sharing.feedback import Entries, Order, assigned, coded_bits
 from edgepress.data import Batch
 
@@ -68,7 +68,8 @@ def fitted(
         graph.set_constant(student, layer.layer.weight, made.reshape(layer.weight.shape).float())
         if bias is not None:
             left = (system.target_mean - system.mean(made.mT)).flatten()
-            graph.set_constant(student, str(bias.target), left.float())
+            # As exact as the codebook is: where weights take five bits, biases of 32 are a thirtieth of the file.
+            graph.set_constant(student, str(bias.target), torch.from_numpy(rounded(left.numpy())).float())
     return {Sharable(layer.layer, _stored(student, layer), None): sharing for layer, sharing in found.items()}
 
 

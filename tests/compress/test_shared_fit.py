@@ -10,7 +10,7 @@ import torch
 from edgepress import compress
 from edgepress.compress._reconstruction.least_squares import LeastSquares
 from edgepress.compress._sharing.choice import Sharable
-from edgepress.compress._sharing.codebook import Points
+from edgepress.compress._sharing.codebook import Points, rounded
 from edgepress.compress._sharing.effect import measured_effects
 from edgepress.compress._sharing.feedback import Entries, Order, assigned, coded_bits
 from edgepress.compress._sparse.layers import read_weights
@@ -73,6 +73,11 @@ def test_values_asked_for_by_bits_stay_so_many_and_zeros_stay(data: Correlated) 
         before, now = pruned.exported.state_dict[name], after.exported.state_dict[name]
         assert now.unique().count_nonzero() <= 4
         assert not now[before == 0].any()
+    bias = after.exported.state_dict["stem.bias"].detach().double().numpy()
+    assert not np.array_equal(bias, pruned.exported.state_dict["stem.bias"].detach().numpy()), (
+        "it has taken over a mean"
+    )
+    assert np.array_equal(bias, rounded(bias)), "in two bytes"
 
 
 def test_feedback_leaves_less_error_than_the_nearest_values() -> None:
