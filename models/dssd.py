@@ -32,7 +32,7 @@ EXTRA, JOINED, PREDICTED = 1024, 512, 1024
         macs=45_712_340_160,
         dataset="PASCAL VOC 2007",
         map=78.6,
-        source="mAP of DSSD321 from the paper, table 3, with its 17,080 anchors; it gives no counts, and does not say "
+        source="mAP of DSSD321 from the paper, with its 17,080 anchors; it gives no counts, and does not say "
         "of which layers its extra maps are: here they are bottlenecks, and for the last a 3x3 convolution without padding",
         preprocess=Preprocess(size=(321, 321)),
     )

@@ -22,7 +22,7 @@ HIDDEN = 4096
 PADDING = 100
 """Around the first convolution, so that what is left of a small picture still fills the classifier's 7 x 7."""
 SOURCE = (
-    "mean IU on the validation set from the paper, table 3; 134 M parameters in table 1, which leaves out the "
+    "mean IU on the validation set from the paper, table 2; 134 M parameters in table 1, which leaves out the "
     "upsampling; the padding and cuts are those of the authors' Caffe models"
 )
 

@@ -12,7 +12,6 @@ from edgepress.models._resize import resized
 from edgepress.preprocess import Preprocess
 
 BINS = (1, 2, 3, 6)
-HIDDEN = 512
 
 
 @card(

@@ -26,8 +26,8 @@ POOLS = 4
         macs=263_616_200_704,
         dataset="NYUDv2",
         miou=43.6,
-        source="mean IoU from the paper, table 3 (ResNet-101); it gives no counts: Nekrasov et al. (2018, "
-        "arXiv:1810.03272, table 1) count 118 M parameters and 263 G multiply-adds at 512 x 512",
+        source="mean IoU from the paper (ResNet-101); it gives no counts: Nekrasov et al. (2018, "
+        "arXiv:1810.03272) count 118 M parameters and 263 G multiply-adds at 512 x 512",
         preprocess=Preprocess(size=(512, 512)),
     )
 )

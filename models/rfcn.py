@@ -34,7 +34,7 @@ PARTS = 7
         macs=82_111_985_664,
         dataset="PASCAL VOC 2007",
         map=79.5,
-        source="mAP of ResNet-101 trained at one scale from the paper, table 4; it gives no counts. A part is the mean of "
+        source="mAP of ResNet-101 trained at one scale from the paper; it gives no counts. A part is the mean of "
         "four interpolated points, where the authors' is that of all places in it",
         preprocess=Preprocess(size=(608, 608)),
     )

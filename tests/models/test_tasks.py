@@ -10,8 +10,11 @@ import small_tasks
 import torch
 
 from edgepress import cost, models
+from edgepress.detection import Gridded
+from edgepress.errors import BadInput
 from edgepress.models.bert import SelfAttention
 from edgepress.models.seq2seq import DecoderStep
+from edgepress.preprocess import Preprocess
 from edgepress.program import Program
 
 NAMES = tuple(name for name in models.names() if models.card_of(name).task != "classification")
@@ -109,3 +112,26 @@ def test_the_whole_network_is_captured(name: str) -> None:
     )
     measured = cost.measure(Program.capture(network.to_empty(device="cpu"), inputs))
     assert (measured.parameters, measured.macs) == (card.parameters, card.macs)
+
+
+def test_a_detector_is_loaded_for_the_size_that_is_asked_for() -> None:
+    program = models.load("yolov3_tiny", input_shape=(3, 64, 64), options={"width": 0.125, "classes": 2})
+    assert isinstance(program.reading, Gridded)
+    assert program.reading.size == (64, 64)
+    assert [spec.shape for spec in program.signature.outputs] == [(None, 21, 2, 2), (None, 21, 4, 4)]
+    (found,) = program.reading.decode(program.run(*program.signature.example()))
+    assert found.boxes.shape == (len(found), 4)
+    with pytest.raises(BadInput, match="square"):
+        models.load("yolov3_tiny", input_shape=(3, 64, 96))
+
+
+def test_a_network_of_sequences_takes_another_length_and_no_pictures() -> None:
+    options = {"vocabulary": 50, "embedding": 8, "hidden": 8}
+    program = models.load("gru_classifier", input_shape=(5,), options=options)
+    assert [(spec.shape, spec.dtype) for spec in program.signature.inputs] == [((None, 5), "int64")]
+    with pytest.raises(BadInput, match="takes no pictures"):
+        models.load("gru_classifier", preprocess=Preprocess())
+    with pytest.raises(BadInput, match="not 3x8x8"):
+        models.load("gru_classifier", input_shape=(3, 8, 8))
+    with pytest.raises(BadInput, match="annotations"):
+        models.load("seq2seq_step", input_shape=(1,))
