@@ -12,6 +12,11 @@ from typing import ClassVar
 
 from edgepress.devices import Device, Launcher
 
+EVIL_NAMES = (
+    "a b", "'; touch evil; '", '"$(touch evil)"', "`touch evil`", "-rf", "line\nbreak", "$HOME", "*", "é", "\\",
+)  # fmt: skip
+"""Words that are more than words to a shell that is given them as they are."""
+
 
 @dataclass(frozen=True)
 class Nearby(Device):
@@ -50,4 +55,13 @@ def script(path: Path, text: str) -> str:
     """A program in a file of a shell."""
     path.write_text(f"#!/bin/sh\n{text}\n")
     os.chmod(path, 0o755)
+    return str(path)
+
+
+def foreign_program(path: Path) -> str:
+    """This machine's `true`, said to be for a processor of 1990: the ELF header alone decides."""
+    content = bytearray(Path("/bin/true").read_bytes())
+    content[18:20] = (15).to_bytes(2, "little")
+    path.write_bytes(content)
+    path.chmod(0o755)
     return str(path)

@@ -93,6 +93,8 @@ class Link:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if kind is not None:
+            end(self._process)  # in the middle of a call it would not see that its input has ended
         self._stack.close()
 
     def _agent(self) -> tuple[str, ...]:

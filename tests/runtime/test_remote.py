@@ -156,13 +156,9 @@ def test_what_a_shell_prints_as_it_starts_does_not_matter(tmp_path: Path) -> Non
 def test_a_device_without_python_and_one_for_another_processor(tmp_path: Path) -> None:
     with pytest.raises(DeviceFailed, match="no .*/python, or what it starts, on the device"):
         Link(Target(nearby.Nearby(str(tmp_path / "python")))).__enter__()
-    foreign = tmp_path / "foreign"
-    content = bytearray(Path("/bin/true").read_bytes())
-    content[18:20] = (15).to_bytes(2, "little")
-    foreign.write_bytes(content)
-    foreign.chmod(0o755)
+    foreign = nearby.foreign_program(tmp_path / "foreign")
     with pytest.raises(DeviceFailed, match="made for another processor"):
-        Link(Target(nearby.Nearby(str(foreign)))).__enter__()
+        Link(Target(nearby.Nearby(foreign))).__enter__()
 
 
 def test_an_agent_that_is_killed_between_two_calls(artifact: Artifact, program: Program) -> None:

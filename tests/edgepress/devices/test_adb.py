@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import debian_programs
+import nearby
 import pytest
 import real_adbd
 import tiny_networks
@@ -23,18 +24,6 @@ from edgepress.errors import DeviceFailed
 
 pytestmark = pytest.mark.slow
 
-EVIL = [
-    "a b",
-    "'; touch evil; '",
-    '"$(touch evil)"',
-    "`touch evil`",
-    "-rf",
-    "line\nbreak",
-    "$HOME",
-    "*",
-    "é",
-    "\\",
-]
 DEVICE_FAILED = 7
 
 
@@ -54,7 +43,7 @@ def device(phone: real_adbd.Phone) -> Iterator[Transport]:
 
 
 def test_words_and_bytes_arrive_as_they_are(device: Transport) -> None:
-    assert device.check(["printf", "%s|", *EVIL]).decode() == "|".join([*EVIL, ""])
+    assert device.check(["printf", "%s|", *nearby.EVIL_NAMES]).decode() == "|".join([*nearby.EVIL_NAMES, ""])
     answer = device.run(["sh", "-c", "cat; echo oops >&2; exit 9"], sent=bytes(range(256)))
     assert (answer.code, answer.output, answer.errors) == (9, bytes(range(256)), "oops\n")
 
@@ -64,12 +53,12 @@ def test_files_of_any_name_go_there_and_back(
 ) -> None:
     source, back = tmp_path / "source", tmp_path / "back"
     source.write_bytes(os.urandom(1 << 20))
-    for name in EVIL:
+    for name in nearby.EVIL_NAMES:
         device.push(source, str(OURS / name))
         device.pull(str(OURS / name), back)
         assert back.read_bytes() == source.read_bytes()
     ours = phone.there / "edgepress" / "device"
-    assert {path.name for path in ours.iterdir()} == set(EVIL)
+    assert {path.name for path in ours.iterdir()} == set(nearby.EVIL_NAMES)
     device.clean()
     assert list(ours.parent.iterdir()) == []
 

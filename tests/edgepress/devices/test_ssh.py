@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import debian_programs
+import nearby
 import pytest
 import real_sshd
 from waiting import wait_for
@@ -16,19 +17,6 @@ from waiting import wait_for
 from edgepress.devices import Transport
 from edgepress.devices.ssh import Ssh
 from edgepress.errors import DeviceFailed
-
-EVIL = [
-    "a b",
-    "'; touch evil; '",
-    '"$(touch evil)"',
-    "`touch evil`",
-    "-rf",
-    "line\nbreak",
-    "$HOME",
-    "*",
-    "é",
-    "\\",
-]
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +36,7 @@ def device(board: real_sshd.Board) -> Iterator[Transport]:
 
 
 def test_words_arrive_as_they_are(device: Transport) -> None:
-    assert device.check(["printf", "%s|", *EVIL]).decode() == "|".join([*EVIL, ""])
+    assert device.check(["printf", "%s|", *nearby.EVIL_NAMES]).decode() == "|".join([*nearby.EVIL_NAMES, ""])
     answer = device.run(["sh", "-c", "cat; echo oops >&2; exit 9"], sent=bytes(range(256)))
     assert (answer.code, answer.output, answer.errors) == (9, bytes(range(256)), "oops\n")
 
@@ -58,11 +46,11 @@ def test_files_of_any_name_go_there_and_back(
 ) -> None:
     source, back, there = tmp_path / "source", tmp_path / "back", tmp_path / "there"
     source.write_bytes(os.urandom(1 << 20))
-    for name in EVIL:
+    for name in nearby.EVIL_NAMES:
         device.push(source, str(there / name))
         device.pull(str(there / name), back)
         assert back.read_bytes() == source.read_bytes()
-    assert {path.name for path in there.iterdir()} == set(EVIL)
+    assert {path.name for path in there.iterdir()} == set(nearby.EVIL_NAMES)
     assert not Path("evil").exists()
     assert not (Path.home() / "evil").exists()
 

@@ -6,24 +6,12 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import nearby
 import pytest
 
 from edgepress.devices import Transport
 from edgepress.devices._local import LocalTransport
 from edgepress.errors import BadInput, DeviceFailed
-
-EVIL = [
-    "a b",
-    "'; touch evil; '",
-    '"$(touch evil)"',
-    "`touch evil`",
-    "-rf",
-    "line\nbreak",
-    "$HOME",
-    "*",
-    "é",
-    "\\",
-]
 
 
 @pytest.fixture
@@ -40,7 +28,7 @@ class Cut(LocalTransport):
 
 
 def test_words_arrive_as_they_are(device: Transport) -> None:
-    assert device.check(["printf", "%s|", *EVIL]).decode() == "|".join([*EVIL, ""])
+    assert device.check(["printf", "%s|", *nearby.EVIL_NAMES]).decode() == "|".join([*nearby.EVIL_NAMES, ""])
 
 
 def test_an_answer_has_code_output_and_errors(device: Transport) -> None:
@@ -49,7 +37,7 @@ def test_an_answer_has_code_output_and_errors(device: Transport) -> None:
     assert answer.said == "oops (exit code 9)"
 
 
-@pytest.mark.parametrize("name", EVIL)
+@pytest.mark.parametrize("name", nearby.EVIL_NAMES)
 def test_files_of_any_name_go_there_and_back(device: Transport, tmp_path: Path, name: str) -> None:
     content = os.urandom(1 << 16)
     source, back = tmp_path / "source", tmp_path / "back"
@@ -99,14 +87,9 @@ def test_programs_that_fail(device: Transport, program: list[str], said: str) ->
 
 
 def test_a_program_for_another_processor(device: Transport, tmp_path: Path) -> None:
-    """The ELF header alone decides: this machine's `true`, said to be for a processor of 1990."""
-    foreign = tmp_path / "foreign"
-    content = bytearray(Path("/bin/true").read_bytes())
-    content[18:20] = (15).to_bytes(2, "little")
-    foreign.write_bytes(content)
-    foreign.chmod(0o755)
+    foreign = nearby.foreign_program(tmp_path / "foreign")
     with pytest.raises(DeviceFailed, match="is made for another processor"):
-        device.check(["sh", "-c", '"$1"', "sh", str(foreign)])
+        device.check(["sh", "-c", '"$1"', "sh", foreign])
 
 
 def test_a_device_that_does_not_answer(device: Transport) -> None:
