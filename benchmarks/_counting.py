@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from edgepress.runtime import Runner
 
 WARMUP_RUNS = 2
 """The first inference plans and allocates: ONNX Runtime's takes 15 % more instructions. The third is as all others."""
+
+ASKED = 5
+"""Calls that do nothing, the first of which also warms up what asking takes."""
 
 
 def count(
@@ -54,14 +57,15 @@ def _counted(
 
 
 def _instructions(runner: Runner, runs: int) -> tuple[int, ...]:
-    """Of each of so many invocations, in the process that executes them."""
+    """Of each of so many invocations, in the process that executes them, without those that asking takes."""
     if (there := runner.turn(runs)) is not None:
         return there.instructions
     with contextlib.closing(InstructionCounter()) as counter:
-        return tuple(_of_one(runner, counter) for _ in range(runs))
+        asking = min(_of(counter, lambda: None) for _ in range(ASKED))
+        return tuple(_of(counter, runner.invoke) - asking for _ in range(runs))
 
 
-def _of_one(runner: Runner, counter: InstructionCounter) -> int:
+def _of(counter: InstructionCounter, call: Callable[[], None]) -> int:
     before = counter.read()
-    runner.invoke()
+    call()
     return counter.read() - before

@@ -97,9 +97,12 @@ def setup(kind: str) -> None:
 
     with progress_bar() as progress:
         if kind == "native":
-            native.make(progress)
+            made = native.make(progress)
         else:
+            made = ()
             devices.find(kind).setup(progress)
+    for program in made:
+        click.echo(f"{program}: {program.stat().st_size:,} bytes")
 
 
 def _facts(target: Target) -> dict[str, Any]:

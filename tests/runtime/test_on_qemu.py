@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import emulated
 import numpy as np
 import pytest
+import real_sshd
 import tiny_networks
 
 from edgepress import benchmarks, compress, convert, runtime
 from edgepress.artifact import Artifact
 from edgepress.benchmarks import Protocol
 from edgepress.compress.quantize_static import QuantizeStatic
+from edgepress.devices import Launcher
+from edgepress.devices.qemu import Qemu
+from edgepress.devices.ssh import Ssh
 from edgepress.program import Program
 from edgepress.recipe import Recipe
+from edgepress.runtime import Target
 
 pytestmark = [pytest.mark.qemu, pytest.mark.slow]
 
@@ -26,6 +32,14 @@ hundreds of products."""
 
 MOST_SPREAD = 0.005
 """Of networks that take a million instructions or more: the interpreter around them adds some thousands, not always as many."""
+
+
+@dataclass(frozen=True)
+class EmulatedBoard(Ssh):
+    """An ARM64 board at the other end of SSH, as far as this machine can be one."""
+
+    def launcher(self) -> Launcher:
+        return Qemu("cortex-a76").launcher()
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -89,3 +103,21 @@ def test_instructions_are_repeatable_and_tell_which_processor_has_dot_products(
         assert one.environment.machine == "aarch64"
     ratios = [benchmarks.ratio(*measured[place : place + 2]).value for place in (0, 2)]
     assert ratios[0] < ratios[1]  # of int8 to float32: the A72 has no instruction for sums of int8 products
+
+
+def test_a_board_behind_ssh_answers_and_is_counted_as_the_one_here(
+    programs: dict[str, Program], tmp_path: Path
+) -> None:
+    board = real_sshd.board(tmp_path, fetch=True)
+    artifact = converted(programs, "int8", "onnx", tmp_path)
+    inputs = artifact.manifest.signature.example(2, seed=1)
+    with board.on_path():
+        there = runtime.open(artifact, Target(EmulatedBoard(real_sshd.NAME)))
+        with there:
+            (got,) = there.run(*inputs)
+        near, far = benchmarks.compare(
+            [runtime.open(artifact, "qemu:cortex-a76"), there], Protocol(batch=8, counted_runs=4)
+        )
+    np.testing.assert_array_equal(got, outputs(artifact, "cpu"))
+    assert (far.latency_ms, far.emulated) == ((), True)
+    assert benchmarks.ratio(near, far).value == pytest.approx(1, abs=MOST_SPREAD)
