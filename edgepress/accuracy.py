@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, Union
 
 import numpy as np
 
@@ -38,7 +38,7 @@ class Accuracy:
         return self.top1
 
 
-Score = Accuracy | MeanOverlap | MeanPrecision
+Score = Union[Accuracy, MeanOverlap, MeanPrecision]  # noqa: UP007  a device's Python may be 3.9
 """How right a network is; each has a `name`, the figure of that name in `percent`, and the number of `samples`."""
 
 

@@ -14,7 +14,7 @@ import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -85,7 +85,7 @@ class Program:
             _signature(exported),
             preprocess,
             tuple(labels),
-            reading=reading if isinstance(reading, Reading) else None,
+            reading=reading if isinstance(reading, get_args(Reading)) else None,
         )
 
     @classmethod

@@ -6,6 +6,8 @@ without the background. A `Reading` says how the outputs are to be read, and tra
 
 from __future__ import annotations
 
+from typing import Union
+
 from edgepress.detection._anchored import Anchored, Level, anchors
 from edgepress.detection._boxes import (
     MOST_GROWTH,
@@ -22,7 +24,7 @@ from edgepress.detection._listed import Listed
 from edgepress.detection._regions import Regions
 from edgepress.detection._selection import Measure, Selection
 
-Reading = Anchored | Gridded | Listed | Regions
+Reading = Union[Anchored, Gridded, Listed, Regions]  # noqa: UP007  a device's Python may be 3.9
 
 __all__ = [
     "MOST_GROWTH",

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import shutil
 import subprocess
 import sys
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import nearby
@@ -47,6 +49,40 @@ def test_its_syntax_is_that_of_python_3_9(file: Path) -> None:
     with zipfile.ZipFile(file) as archive:
         for name in archive.namelist():
             ast.parse(archive.read(name), name, feature_version=OLDEST)
+
+
+def test_no_type_is_joined_to_another_where_python_3_9_would_evaluate_it(file: Path) -> None:
+    """Annotations are not evaluated; `Number = int | float` is, and fails there."""
+    with zipfile.ZipFile(file) as archive:
+        for name in archive.namelist():
+            for node in _evaluated(ast.parse(archive.read(name))):
+                joined = isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr)
+                assert not (joined and _is_type(node.left) and _is_type(node.right)), (
+                    f"{name}:{node.lineno}: typing.Union in place of |"
+                )
+
+
+def _evaluated(tree: ast.AST) -> Iterator[ast.AST]:
+    """Every node that is executed: all but annotations."""
+    for name, value in ast.iter_fields(tree):
+        if name in ("annotation", "returns"):
+            continue
+        for node in value if isinstance(value, list) else [value]:
+            if isinstance(node, ast.AST):
+                yield node
+                yield from _evaluated(node)
+
+
+def _is_type(node: ast.AST) -> bool:
+    """By its looks: a name with a capital, one of Python's own, None, or one with brackets behind it."""
+    if isinstance(node, ast.Subscript):
+        return _is_type(node.value)
+    if isinstance(node, ast.BinOp):
+        return _is_type(node.left)
+    if isinstance(node, ast.Constant):
+        return node.value is None
+    name = node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")
+    return (name[:1].isupper() and not name.isupper()) or isinstance(getattr(builtins, name, None), type)
 
 
 def test_what_completes_python_3_9_does_as_3_10(file: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 import tiny_networks
 
 from edgepress import compress
+from edgepress.compress._channels.latency_budget import LatencyBudget
 from edgepress.compress.prune_channels import PruneChannels
 from edgepress.errors import BackendMissing
 from edgepress.latency import TargetStopwatch
@@ -26,7 +27,7 @@ def made() -> None:
 
 def test_a_network_is_pruned_to_a_share_of_its_instructions() -> None:
     program = tiny_networks.capture(tiny_networks.Residual)
-    recipe = Recipe((PruneChannels(latency=f"0.7@{TARGET}"),))
+    recipe = Recipe((PruneChannels(latency=LatencyBudget(0.7, TARGET)),))
     pruned = compress.apply(program, recipe, stopwatch=TargetStopwatch())
     told = pruned.history.steps[-1].results["latency"]
     assert told["original_instructions"] > 1e5
