@@ -40,15 +40,15 @@ HINTS = {
     "REMOTE HOST IDENTIFICATION HAS CHANGED": (
         "The device shows another host key than before: it may be another device.",
         "compare its key with the device's own (ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub there); "
-        "if it is right, ssh-keygen -R {host}",
+        "if it is right, ssh-keygen -R '{known}'",
     ),
     "Host key verification failed": (
         "The device's host key is not known here.",
-        "ssh {host} once by hand, and compare the fingerprint that it shows",
+        "ssh {way} once by hand, and compare the fingerprint that it shows",
     ),
     "Permission denied": (
         "The device does not let us in.",
-        "ssh-copy-id {host}, or an entry in ~/.ssh/config",
+        "ssh-copy-id {way}, or an entry in ~/.ssh/config",
     ),
     "Could not resolve hostname": ("There is no host of this name.", "check the name, or give its address"),
     "Connection refused": ("Nothing answers SSH there.", "is sshd running, and is it this port?"),
@@ -83,6 +83,17 @@ class Ssh(Device):
     def destination(self) -> str:
         return f"{self.user}@{self.host}" if self.user else self.host
 
+    @property
+    def way(self) -> str:
+        """The words behind ssh, for a person."""
+        return f"-p {self.port} {self.destination}" if self.port else self.destination
+
+    @property
+    def known(self) -> str:
+        """Its name in the list of known hosts."""
+        host = self.host.strip("[]")
+        return f"[{host}]:{self.port}" if self.port else host
+
     def transport(self) -> Transport:
         return SshTransport(self)
 
@@ -111,7 +122,9 @@ class SshTransport(Transport):
             return None
         for said, (meaning, hint) in HINTS.items():
             if said in errors:
-                return DeviceFailed(meaning, where=self.name, hint=hint.format(host=self.device.destination))
+                return DeviceFailed(
+                    meaning, where=self.name, hint=hint.format(way=self.device.way, known=self.device.known)
+                )
         last = next((line for line in reversed(errors.splitlines()) if line.strip()), "")
         what = f"The connection was lost{f': {last.strip()}' if last else ''}."
         return DeviceFailed(what, where=self.name, hint="check the link, and run again with --resume")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -189,6 +189,9 @@ def test_what_runs_on_this_machine_only(program: Program, tmp_path: Path) -> Non
 
 def _agent_of(runner: runtime.Runner) -> int:
     """The process of the agent: what the shell started that we started."""
-    shell = runner._link._process.pid
-    children = subprocess.check_output(["ps", "--ppid", str(shell), "-o", "pid="], text=True)
-    return int(children.split()[0])
+    shell = str(runner._link._process.pid)
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if (process / "stat").read_text().rpartition(")")[2].split()[1] == shell:
+                return int(process.name)
+    raise AssertionError("the shell has started nothing")
