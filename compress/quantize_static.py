@@ -54,8 +54,9 @@ class QuantizeStatic(Stage):
     weights: a scale for each output channel, or one for the whole tensor (less accurate, for simple hardware).
     weight_calibration: which weights the integers cover: all (`minmax`), or as many as leave the least error (`mse`).
     rounding: each weight to the `nearest` integer; or, layer by layer, so that what the layer gives changes least:
-        with the inputs that the layers quantized before it leave (`gptq`), or by learning of each weight whether it
-        goes up or down (`adaround`, which takes longer). Both refit the weights first, and need no labels.
+        with the inputs that the layers quantized before it leave (`gptq`, which with `mse`
+        also tries scales nearby and gives each channel the one that its output wants), or by learning of each weight
+        whether it goes up or down (`adaround`, which takes longer). Both refit the weights first, and need no labels.
 
     headroom: x86 processors without VNNI add two products in an int16, which saturates when neighbouring weights
         and their uint8 activations are all large. To prevent it, inputs of the network use 7 of their 8 bits, and

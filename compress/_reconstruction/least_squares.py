@@ -81,10 +81,14 @@ class LeastSquares:
 
     def error(self, weights: torch.Tensor) -> float:
         """The squared error that `weights` leave, over that of giving zero (of giving the mean, with an intercept)."""
+        squares = self._centred()[2]
+        return float((self.errors(weights).sum() / squares.sum().clamp_min(1e-300)).detach())
+
+    def errors(self, weights: torch.Tensor) -> torch.Tensor:
+        """The squared error that `weights` leave of each output: groups x 1 x outputs."""
         gram, cross, squares = self._centred()
         explained = ((2 * cross - gram @ weights) * weights).sum(1, keepdim=True)
-        left = (squares - explained).clamp_min(0).sum() / squares.sum().clamp_min(1e-300)
-        return float(left.detach())
+        return (squares - explained).clamp_min(0)
 
     def _centred(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         if not self._has_intercept:

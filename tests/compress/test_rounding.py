@@ -9,10 +9,19 @@ import torch
 from torch import nn
 
 from edgepress import compress
+from edgepress.compress._quantization import learned
 from edgepress.compress._quantization.bits import Bits
+from edgepress.compress._quantization.learned import best_of_channels
 from edgepress.compress._quantization.ranges import Range
 from edgepress.compress._quantization.rounding import adaround, gptq
-from edgepress.compress._quantization.weights import WeightOptions, pairs_fit, weight_scales
+from edgepress.compress._quantization.weights import (
+    QuantizedWeight,
+    WeightOptions,
+    nearest,
+    pairs_fit,
+    weight_scales,
+)
+from edgepress.compress._reconstruction.least_squares import LeastSquares
 from edgepress.compress.prune_weights import PruneWeights
 from edgepress.compress.quantize_static import QuantizeStatic
 from edgepress.program import Program
@@ -125,3 +134,29 @@ def test_headroom_lasts_through_learning() -> None:
     program = tiny_networks.capture(tiny_networks.Residual)
     stored = quantized(program, headroom="all").exported.state_dict
     assert pairs_fit(stored["second.weight"]).all()
+
+
+def test_the_scale_with_the_least_error_of_the_output_is_taken_channel_by_channel() -> None:
+    torch.manual_seed(0)
+    inputs, weight = torch.randn(1, 400, 12), torch.randn(3, 12)
+    system = LeastSquares(1, 12, 3, has_intercept=False)
+    system.add(inputs, inputs @ weight.T)
+    exact = nearest(weight, torch.full((3,), 0.05), 127)
+    coarse = nearest(weight, torch.full((3,), 0.5), 127)
+    mixed = QuantizedWeight(
+        torch.cat([exact.values[:1], coarse.values[1:]]), torch.tensor([0.05, 0.5, 0.5]), 127
+    )
+    best = best_of_channels(system, [coarse, mixed])
+    assert best.scales.tolist() == pytest.approx([0.05, 0.5, 0.5])
+    assert best.values.equal(mixed.values)
+
+
+def test_choosing_scales_by_the_output_loses_less_in_the_first_layer(monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tiny_networks.capture(tiny_networks.Separable)
+    chosen = quantized(program, scheme="w4a8")
+    monkeypatch.setattr(learned, "TRIED_SHARES", (1.0,))
+    fixed = quantized(program, scheme="w4a8")
+
+    # Later layers read what the earlier ones give, which is not the same any more.
+    figures = [next(iter(made.history.steps[-1].results["sqnr_db"].values())) for made in (chosen, fixed)]
+    assert figures[0][1] > figures[1][1]
