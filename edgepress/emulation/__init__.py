@@ -18,7 +18,7 @@ from edgepress.progress import Progress, silent, track
 
 __all__ = ["COST", "PROFILES", "Profile", "Userland", "check", "make", "require", "userland"]
 
-COST = "about 330 MB on disk, 85 MB to download, two minutes"
+COST = "about 400 MB on disk, 100 MB to download, two minutes"
 
 
 def userland() -> Userland:

@@ -25,10 +25,7 @@ def check(userland: Userland, profile: Profile) -> None:
     """
     program = (*userland.prefix(profile), userland.python(profile), "-I", str(GUEST_PROGRAM))
     done = run(program, userland.folder, seconds=GUEST_SECONDS)
-    where, hint = (
-        str(userland.root(profile)),
-        "delete that folder's grandparent, and edgepress devices setup qemu",
-    )
+    where, hint = str(userland.folder), "delete that folder, then edgepress devices setup qemu"
     if not done.succeeded:
         raise DeviceFailed(
             f"The emulated {profile.name} does not start: {done.said}.", where=where, hint=hint

@@ -16,7 +16,7 @@ from edgepress.progress import Progress, silent
 
 __all__ = ["COST", "PROCESSORS", "make", "require"]
 
-COST = "about 15 MB on disk, 6 MB to download, two to six minutes of compiling for each processor"
+COST = "about 20 MB on disk, 6 MB to download, two to six minutes of compiling for each processor"
 
 
 def require(processor: str) -> Path:
