@@ -1,6 +1,6 @@
 """The native runner: one static program that executes .ncnn files on boards and phones without Python.
 
-`edgepress devices setup native` builds it, once, into the cache folder, for ARM64 Linux (Android too) and for x86-64.
+`edgepress devices setup native` builds it, once, into the cache folder, for ARM64 and x86-64 Linux.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Builds the native runner: ncnn, cut to the layers that networks for pictures have, and our own program, in one static file.
 
-The C library is musl, and ncnn brings the little of C++'s library that it needs: so the file runs on any Linux of its
-processor, Android's too, and is small. Debian's cross compiler makes it; its own libraries go unused.
+The C library is musl, and ncnn brings the little of C++'s library that it needs: so the file needs
+nothing but a Linux kernel, as Android's is one, and is small. Debian's cross compiler makes it; its own libraries go unused.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ LAYERS = (
     *("ReLU", "PReLU", "ELU", "Clip", "Sigmoid", "TanH", "HardSigmoid", "HardSwish", "Swish", "Mish", "GELU"),
     *("Softmax", "Dropout", "Flatten", "Reshape", "Permute", "Squeeze", "ExpandDims"),
 )
-"""The layers that networks of convolutions become, the zoo's all of them; recurrent ones and attention need a third more bytes."""
+"""The layers that networks of convolutions become; recurrent ones and attention would take a third more bytes."""
 
 LEFT_OUT = (
     *(
