@@ -10,18 +10,19 @@ import torch
 from edgepress.data import Batch, Data, Split
 from edgepress.preprocess import Preprocess
 from edgepress.program import Program
+from edgepress.signature import Signature
 
 
-class Noise(Data):
-    """Random pictures, the same for all who ask: the networks are untrained, and neither speed nor parity depends on it."""
+class Examples(Data):
+    """Random inputs of any network, the same for all who ask."""
 
-    name = "noise"
+    name = "examples"
 
-    def __init__(self, shape: tuple[int, ...], samples: int = 16) -> None:
-        self.pictures = np.random.default_rng(3).standard_normal((samples, *shape), np.float32)
+    def __init__(self, signature: Signature, samples: int = 16) -> None:
+        self.inputs = signature.example(samples, seed=3)
 
     def count(self, split: Split) -> int:
-        return len(self.pictures)
+        return len(self.inputs[0])
 
     def batches(
         self,
@@ -33,9 +34,20 @@ class Noise(Data):
         limit: int | None = None,
         shuffle_seed: int | None = None,
     ) -> Iterator[Batch]:
-        pictures = self.pictures[skip:][:limit]
-        for start in range(0, len(pictures), batch_size):
-            yield Batch((pictures[start : start + batch_size],))
+        chosen = range(self.count(split))[skip:][:limit]
+        for start in range(0, len(chosen), batch_size):
+            part = chosen[start : start + batch_size]
+            yield Batch(tuple(array[part.start : part.stop] for array in self.inputs))
+
+
+class Noise(Examples):
+    """Random pictures: the networks are untrained, and neither speed nor parity depends on what is seen."""
+
+    name = "noise"
+
+    def __init__(self, shape: tuple[int, ...], samples: int = 16) -> None:
+        self.pictures = np.random.default_rng(3).standard_normal((samples, *shape), np.float32)
+        self.inputs = (self.pictures,)
 
 
 def settled(program: Program) -> Program:

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from _noise import Noise, settled  # type: ignore[import-not-found]  # beside this script, not in the package
+from _noise import Examples, settled  # type: ignore[import-not-found]  # beside this script, not in the package
+from _suite import ROOT  # type: ignore[import-not-found]  # the same
 
 from edgepress import compress, convert, isolation, models, runtime
 from edgepress.cli._console import print_table, remark
@@ -29,7 +30,10 @@ from edgepress.program import Program, tool_versions
 from edgepress.recipe import Recipe
 from edgepress.runtime import Target
 
-NETWORKS: dict[str, tuple[int, ...]] = {
+sys.path.append(str(ROOT / "tests"))
+from small_tasks import SMALL, Small  # type: ignore[import-not-found]  # noqa: E402  tests/ is no package
+
+PICTURES: dict[str, tuple[int, ...]] = {
     "lenet5": (1, 32, 32), "mobilenet_v1": (3, 64, 64), "mobilenet_v2": (3, 64, 64), "resnet20": (3, 32, 32),
     "shufflenet_v2": (3, 64, 64), "squeezenet1_1": (3, 64, 64), "vgg11": (3, 32, 32), "resnet18": (3, 64, 64),
     "se_resnet50": (3, 64, 64), "alexnet": (3, 96, 96), "zfnet": (3, 96, 96), "nin_cifar": (3, 32, 32),
@@ -37,7 +41,18 @@ NETWORKS: dict[str, tuple[int, ...]] = {
     "xception": (3, 71, 71), "mobilenet_v3_small": (3, 64, 64), "shufflenet_v1": (3, 64, 64),
     "nasnet_a_mobile": (3, 65, 65), "efficientnet_b0": (3, 64, 64),
 }  # fmt: skip
-"""One of each family with pictures as small as it takes: what a format can do does not depend on their size."""
+"""The classifiers, with pictures as small as they take: what a format can do does not depend on their size."""
+TASKS = (
+    "ssdlite_mobilenet_v2", "dssd321", "retinanet_resnet50_fpn", "yolov3_tiny", "faster_rcnn_resnet50_fpn", "rfcn_resnet101",
+    "fcn8s", "unet", "segnet", "pspnet", "refinenet", "deeplab_v3", "lstm_classifier", "seq2seq_step", "dcgan_generator",
+    "bert_small",
+)  # fmt: skip
+"""What is for other tasks, as narrow as its tests have it."""
+NETWORKS: dict[str, Small] = {
+    **{name: Small(shape) for name, shape in PICTURES.items()},
+    **{name: SMALL[name] for name in TASKS},
+}
+"""One of each family."""
 PRECISIONS = ("float32", "int8")
 LONGEST_SECONDS = 1200.0
 """For all files of one network; the slowest tools take a minute for each."""
@@ -119,11 +134,18 @@ def everything(networks: Iterable[str] = NETWORKS) -> Iterator[list[Outcome]]:
     """Row by row: of each network as it is, and quantized."""
     for network in networks:
         torch.manual_seed(0)
-        program = settled(models.load(network, input_shape=NETWORKS[network]))
-        integers = compress.apply(program, Recipe((QuantizeStatic(samples=16),)), Noise(NETWORKS[network]))
-        for precision, each in zip(PRECISIONS, (program, integers), strict=True):
-            remark(f"{network}, {precision}")
-            yield list(outcomes(network, precision, each))
+        small = NETWORKS[network]
+        program = settled(models.load(network, input_shape=small.shape, options=small.options))
+        remark(f"{network}, float32")
+        yield list(outcomes(network, "float32", program))
+        remark(f"{network}, int8")
+        try:
+            data = Examples(program.signature)
+            integers = compress.apply(program, Recipe((QuantizeStatic(samples=16),)), data)
+        except UnsupportedModel as error:
+            yield [Outcome(network, "int8", way.format, way.runner, "refused", error.what) for way in ways()]
+            continue
+        yield list(outcomes(network, "int8", integers))
 
 
 def _one_after_the_other(texts: Sequence[str]) -> None:

@@ -31,7 +31,7 @@ def artifact(program: Program, tmp_path_factory: pytest.TempPathFactory) -> Arti
 
 
 def test_is_the_runner_of_ncnn(artifact: Artifact) -> None:
-    assert runtime.runners_of("ncnn") == ("ncnn",)
+    assert runtime.runners_of("ncnn")[0] == "ncnn"
     assert isinstance(runtime.open(artifact), NcnnRunner)
 
 

@@ -34,7 +34,7 @@ CASES = [
     (["compress", "lenet5", "--quantize", "int8", "-o", "out"], USAGE, "needs data"),
     (["compress", "lenet5", "--quantize", "int9", "-o", "out"], USAGE, "int8"),
     (["compress", "lenet5", "--qat", "5", "-o", "out"], USAGE, "needs data"),
-    (["compress", "lenet5", "--qat", "weight_bits=1", "-o", "out"], USAGE, "weight_bits=1"),
+    (["compress", "lenet5", "--qat", "weight_bits=9", "-o", "out"], USAGE, "weight_bits=9"),
     (["compress", "lenet5", "--stage", "prune", "-o", "out"], USAGE, "prune_channels"),
     (["compress", "lenet5", "--fine-tune", "1", "--data", "folder:missing", "-o", "out"], USAGE, "missing"),
     (["compress", "lenet5", "--fine-tune", "1", "--data", "digit", "-o", "out"], USAGE, "Did you mean 'digits'"),
