@@ -51,6 +51,7 @@ class Profile:
 @dataclass(frozen=True, kw_only=True)
 class Page:
     title: str
+    measure: str
     result: RunResult | None
     tiles: tuple[Tile, ...]
     warnings: tuple[str, ...]
@@ -72,6 +73,7 @@ def page(run: RunFolder) -> Page:
     by_latency = sorted(table.rows, key=lambda row: row.median_ms or float("inf"))
     return Page(
         title=run.result.model if run.result and run.result.model else run.folder.resolve().name,
+        measure=table.measure,
         result=run.result,
         tiles=tuple(_tiles(run, table)),
         warnings=(
@@ -98,7 +100,7 @@ def _tiles(run: RunFolder, table: Table) -> list[Tile]:
     fastest = _fastest_compressed(table)
     if run.result and (scores := _scores(run.result.original, run.result.compressed)):
         before, after = scores
-        note = f"top-1 of {after.samples:,} samples"
+        note = f"{after.name} of {after.samples:,} samples"
         tiles.append(
             Tile(title="Accuracy", kind="percent", before=before.percent, after=after.percent, note=note)
         )
@@ -162,9 +164,9 @@ def _charts(run: RunFolder, table: Table, layers: Sequence[LayerRow]) -> dict[st
     """By name, those that there is data for."""
     charts = {}
     points = [
-        plots.Point(row.network, _runtime(row), row.median_ms, row.top1)
+        plots.Point(row.network, _runtime(row), row.median_ms, row.percent)
         for row in table.rows
-        if row.median_ms is not None and row.top1 is not None
+        if row.median_ms is not None and row.percent is not None
     ]
     samples = [
         plots.Samples(
@@ -174,7 +176,7 @@ def _charts(run: RunFolder, table: Table, layers: Sequence[LayerRow]) -> dict[st
         if row.measurement.latency_ms
     ]
     if points:
-        charts["pareto"] = plots.accuracy_against_latency(points)
+        charts["pareto"] = plots.accuracy_against_latency(points, table.measure)
     if samples:
         charts["latency"] = plots.latency_distributions(samples)
     if files := _file_sizes(run, table):

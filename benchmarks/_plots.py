@@ -31,7 +31,7 @@ class Point:
     network: str
     runtime: str
     latency_ms: float
-    top1: float
+    percent: float
 
 
 @dataclass(frozen=True)
@@ -71,26 +71,26 @@ class Span:
     seconds: float
 
 
-def accuracy_against_latency(points: Sequence[Point]) -> str:
+def accuracy_against_latency(points: Sequence[Point], measure: str) -> str:
     """Up and to the left is better; the line joins the points that no other beats in both."""
     runtimes = sorted({point.runtime for point in points})
     with chart(3.7) as (figure, axes):
         front = pareto_front(points)
         axes.plot(
-            [point.latency_ms for point in front], [point.top1 for point in front],
+            [point.latency_ms for point in front], [point.percent for point in front],
             color=MUTED, linewidth=1, linestyle=(0, (4, 3)), zorder=2,
         )  # fmt: skip
         for point in points:
             axes.plot(
-                point.latency_ms, point.top1, MARKERS[runtimes.index(point.runtime) % len(MARKERS)],
+                point.latency_ms, point.percent, MARKERS[runtimes.index(point.runtime) % len(MARKERS)],
                 color=_colour(point.network), markersize=10, markeredgecolor=PAPER, markeredgewidth=1.2, clip_on=False, zorder=3,
             )  # fmt: skip
         latencies_ms = [point.latency_ms for point in points]
         _latency_axis(axes, "median latency", min(latencies_ms), max(latencies_ms))
-        low, high = min(point.top1 for point in points), max(point.top1 for point in points)
+        low, high = min(point.percent for point in points), max(point.percent for point in points)
         margin = max(0.15 * (high - low), 0.5)
         axes.set_ylim(low - margin, high + margin)
-        axes.set_ylabel("top-1, %")
+        axes.set_ylabel(f"{measure}, %")
         axes.grid(True)
         axes.spines[:].set_visible(False)
         _legend(axes, points, runtimes)
@@ -102,8 +102,8 @@ def accuracy_against_latency(points: Sequence[Point]) -> str:
 def pareto_front(points: Sequence[Point]) -> list[Point]:
     """The points that no other beats in accuracy without being slower, from fast to slow."""
     front: list[Point] = []
-    for point in sorted(points, key=lambda point: (point.latency_ms, -point.top1)):
-        if not front or point.top1 > front[-1].top1:
+    for point in sorted(points, key=lambda point: (point.latency_ms, -point.percent)):
+        if not front or point.percent > front[-1].percent:
             front.append(point)
     return front
 

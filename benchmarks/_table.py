@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from edgepress.accuracy import Score
 from edgepress.artifact import PROGRAM_FORMAT
 from edgepress.benchmarks import _numbers as numbers
 from edgepress.benchmarks._measurement import Measurement
@@ -18,8 +19,10 @@ from edgepress.benchmarks._warnings import (
 )
 from edgepress.result import NetworkFacts, RunResult, StageResult
 
+SCORED = "score"
+"""The column that is named after its measure."""
 COLUMNS = (
-    "network", "runtime", "threads", "precision", "top-1 %", "size", "parameters", "MACs", "median ms", "p90 ms", "× original", "95 % interval",
+    "network", "runtime", "threads", "precision", SCORED, "size", "parameters", "MACs", "median ms", "p90 ms", "× original", "95 % interval",
 )  # fmt: skip
 
 COUNTED = "instructions (emulated)"
@@ -34,7 +37,7 @@ class Row:
     runtime: str
     threads: int
     precision: str
-    top1: float | None
+    score: Score | None
     size_bytes: int
     parameters: int | None
     macs: int | None
@@ -50,7 +53,7 @@ class Row:
             self.runtime,
             str(self.threads),
             self.precision,
-            numbers.percent(self.top1),
+            numbers.percent(self.percent),
             numbers.size(self.size_bytes),
             numbers.count(self.parameters),
             numbers.count(self.macs),
@@ -60,6 +63,10 @@ class Row:
             self.interval,
             numbers.count(self.measurement.median_instructions),
         )
+
+    @property
+    def percent(self) -> float | None:
+        return self.score.percent if self.score else None
 
     @property
     def interval(self) -> str:
@@ -79,7 +86,14 @@ class Table:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        return (*COLUMNS, COUNTED) if self.has_counts else COLUMNS
+        named = tuple(f"{self.measure} %" if column == SCORED else column for column in COLUMNS)
+        return (*named, COUNTED) if self.has_counts else named
+
+    @property
+    def measure(self) -> str:
+        """What the scores are: top-1, mAP or mIoU."""
+        names = {row.score.name for row in self.rows if row.score}
+        return names.pop() if len(names) == 1 else "top-1" if not names else "score"
 
     @property
     def has_counts(self) -> bool:
@@ -155,7 +169,7 @@ def _row(measurement: Measurement, all_measured: Sequence[Measurement], result: 
         runtime=measurement.runner,
         threads=measurement.threads,
         precision=measurement.precision,
-        top1=_top1(measurement, facts),
+        score=_score(measurement, facts),
         size_bytes=measurement.size_bytes,
         parameters=facts.parameters if facts else None,
         macs=facts.macs if facts else None,
@@ -166,14 +180,13 @@ def _row(measurement: Measurement, all_measured: Sequence[Measurement], result: 
     )
 
 
-def _top1(measurement: Measurement, facts: NetworkFacts | StageResult | None) -> float | None:
+def _score(measurement: Measurement, facts: NetworkFacts | StageResult | None) -> Score | None:
     """What the file itself scored. A `.pt2` is the network that the run evaluated, so its score is the file's."""
     if measurement.accuracy is not None:
-        return measurement.accuracy.percent
+        return measurement.accuracy
     if measurement.format != PROGRAM_FORMAT or facts is None:
         return None
-    accuracy = facts.accuracy if isinstance(facts, NetworkFacts) else facts.accuracy.after
-    return accuracy.percent if accuracy else None
+    return facts.accuracy if isinstance(facts, NetworkFacts) else facts.accuracy.after
 
 
 def _findings(row: Row, all_measured: Sequence[Measurement], result: RunResult | None) -> list[str]:

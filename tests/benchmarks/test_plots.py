@@ -45,8 +45,12 @@ def marks(svg: str) -> list[float]:
 
 
 def test_latencies_far_apart_are_drawn_by_their_ratios_and_the_axis_says_so():
-    far = accuracy_against_latency([Point("original", "x", 10.0**power, 90.0) for power in (-1, 0, 1)])
-    near = accuracy_against_latency([Point("original", "x", float(value), 90.0) for value in (1, 2, 3)])
+    far = accuracy_against_latency(
+        [Point("original", "x", 10.0**power, 90.0) for power in (-1, 0, 1)], "top-1"
+    )
+    near = accuracy_against_latency(
+        [Point("original", "x", float(value), 90.0) for value in (1, 2, 3)], "top-1"
+    )
     assert "median latency, ms (logarithmic)" in far
     assert "logarithmic" not in near
     for svg in (far, near):

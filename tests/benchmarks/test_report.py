@@ -8,6 +8,7 @@ import pytest
 
 from edgepress.benchmarks import MEASUREMENTS_FILE, append, read, report
 from edgepress.errors import BadInput
+from edgepress.scoring import MeanPrecision
 
 
 def test_what_went_wrong_stands_on_top(run_folder):
@@ -102,3 +103,11 @@ def test_the_picture_stands_by_itself(run_folder, tmp_path):
     assert "top-1" in text
     with pytest.raises(BadInput):
         report.picture(tmp_path)
+
+
+def test_a_detectors_page_names_its_own_measure(run_folder, tmp_path, make_measurement):
+    score = MeanPrecision(map=31.0, map50=52.0, samples=50)
+    append(tmp_path / MEASUREMENTS_FILE, [make_measurement([1.0, 1.1, 0.9] * 20, accuracy=score)])
+    page = report.write(tmp_path).read_text()
+    assert "mAP %" in page
+    assert "top-1" not in page

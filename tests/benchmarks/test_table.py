@@ -16,8 +16,8 @@ def test_rows_know_their_network_and_their_original(run_folder):
     assert [row.network for row in (original, model, elsewhere)] == ["original", "compressed", "compressed"]
     assert (original.parameters, model.parameters) == (1000, 400)
     assert (original.macs, model.macs) == (3_000_100, 1_000_100)
-    assert original.top1 is None, "what the network scored in PyTorch is not what its ONNX file scored"
-    assert model.top1 == 97.5
+    assert original.percent is None, "what the network scored in PyTorch is not what its ONNX file scored"
+    assert model.percent == 97.5
     assert original.ratio.value == 1
     assert model.ratio.value == measurements[1].median_ms / measurements[0].median_ms
     assert model.ratio.paired
