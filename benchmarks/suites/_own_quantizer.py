@@ -10,20 +10,20 @@ from pathlib import Path
 
 import numpy as np
 from _footprint import measured, tell  # type: ignore[import-not-found]  # beside this script
-from _noise import Noise  # type: ignore[import-not-found]  # beside this script
+from _noise import Examples  # type: ignore[import-not-found]  # beside this script
 
 from edgepress import compress, convert
 from edgepress.program import Program
 from edgepress.recipe import Recipe
 
 
-class Samples(Noise):  # type: ignore[misc]  # mypy does not see what lies beside a script
+class Samples(Examples):  # type: ignore[misc]  # mypy does not see what lies beside a script
     """Arrays that are preprocessed already, for whatever split is asked for."""
 
     name = "samples"
 
     def __init__(self, path: Path) -> None:
-        self.pictures = np.load(path, mmap_mode="c")
+        self.inputs = (np.load(path, mmap_mode="c"),)
 
 
 def main() -> None:
