@@ -49,8 +49,16 @@ class Found:
 
     @property
     def cost(self) -> float | None:
-        """Median milliseconds of one inference, None where it could not be measured."""
-        return self.measurement.median_ms if self.measurement else None
+        """Of one inference, median milliseconds, or millions of instructions where the target is emulated; None where it
+        could not be measured."""
+        if self.measurement is None:
+            return None
+        counted = self.measurement.median_instructions
+        return self.measurement.median_ms if counted is None else counted / 1e6
+
+    @property
+    def unit(self) -> str:
+        return "M instructions" if self.measurement and self.measurement.emulated else "ms"
 
 
 def parser(description: str, *, targets: str = "cpu:onnxruntime") -> argparse.ArgumentParser:
@@ -124,8 +132,8 @@ def table(found: Sequence[Found], cells: Callable[[Found], Mapping[str, str]] = 
             "target": one.target,
             "threads": str(one.threads),
             **one.case.facts,
-            "median, ms": "" if one.cost is None else f"{one.cost:.3f}",
-            "p90, ms": "" if one.measurement is None else f"{one.measurement.p90_ms:.3f}",
+            "median": "" if one.cost is None else f"{one.cost:.3f} {one.unit}",
+            "p90, ms": _milliseconds(one.measurement.p90_ms if one.measurement else None),
             **cells(one),
         }
         for one in found
@@ -142,6 +150,10 @@ def table(found: Sequence[Found], cells: Callable[[Found], Mapping[str, str]] = 
         )
 
 
+def _milliseconds(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"
+
+
 def save(name: str, found: Sequence[Found], given: argparse.Namespace, **verdicts: Any) -> None:
     """NAME.json and NAME.svg in the folder, and every sample in its measurements.jsonl."""
     folder = given.out / name
@@ -153,7 +165,8 @@ def save(name: str, found: Sequence[Found], given: argparse.Namespace, **verdict
             "target": one.target,
             "threads": one.threads,
             **one.case.facts,
-            "median_ms": one.cost,
+            "median": one.cost,
+            "unit": one.unit,
             "problem": one.problem,
         }
         for one in found
@@ -169,12 +182,12 @@ def _bars(name: str, found: Sequence[Found]) -> str:
         axes.barh(positions, [one.cost or 0.0 for one in found], height=0.62, color=COMPRESSED)
         for position, one in zip(positions, found, strict=True):
             axes.annotate(
-                f"{one.cost:.3g}", (one.cost or 0.0, float(position)), (4, 0), textcoords="offset points",
+                f"{one.cost:.3g} {one.unit}", (one.cost or 0.0, float(position)), (4, 0), textcoords="offset points",
                 va="center", color=INK, fontsize=8,
             )  # fmt: skip
         axes.set_yticks(positions, [_label(one, found) for one in found])
-        axes.set_xlabel("median latency, ms")
-        return standalone(figure, name, f"Median latency of each network of the suite {name}")
+        axes.set_xlabel(f"median of one inference, {' or '.join(sorted({one.unit for one in found}))}")
+        return standalone(figure, name, f"What an inference of each network of the suite {name} takes")
 
 
 def _label(one: Found, found: Sequence[Found]) -> str:

@@ -57,10 +57,11 @@ def _published(model: str, options: dict[str, Any]) -> str:
 
 
 def _speed(one: Found) -> dict[str, str]:
-    """How many of its multiply-accumulates the target does in a second."""
+    """How many of its multiply-accumulates the target does in a second, or for an instruction."""
     if one.cost is None:
-        return {"G MACs/s": ""}
-    return {"G MACs/s": f"{float(one.case.facts['M MACs']) / one.cost:.1f}"}
+        return {"MACs": ""}
+    per = "an instruction" if one.unit == "M instructions" else "s"
+    return {"MACs": f"{float(one.case.facts['M MACs']) / one.cost:.1f} {'G ' if per == 's' else ''}/ {per}"}
 
 
 if __name__ == "__main__":
