@@ -10,6 +10,7 @@ import numpy as np
 from edgepress.benchmarks._environment import Environment
 from edgepress.benchmarks._measurement import Measurement, environment_of, subject
 from edgepress.benchmarks._protocol import Protocol, arrays_for
+from edgepress.errors import UnsupportedTarget
 from edgepress.instructions import InstructionCounter
 from edgepress.progress import Progress, silent, track
 from edgepress.runtime import Runner
@@ -32,6 +33,12 @@ def count(
     Counts do not depend on what else the machine does: so nobody takes turns. DeviceFailed where nobody counts,
     otherwise as `compare`.
     """
+    if protocol.sustain_seconds:
+        raise UnsupportedTarget(
+            "An emulated device does not get hot.",
+            where=runners[0].target.place,
+            hint="leave out --sustain, or measure on the device itself",
+        )
     here = Environment.read()
     return [
         _counted(runner, here, protocol, arrays_for(runner, protocol, inputs))

@@ -13,6 +13,7 @@ import numpy as np
 from edgepress.accuracy import Score
 from edgepress.artifact import Precision, Verification
 from edgepress.benchmarks._environment import Environment
+from edgepress.benchmarks._sustained import Window
 from edgepress.errors import BadInput
 from edgepress.files import existing_file
 from edgepress.runtime import LayerTime, Runner
@@ -32,7 +33,7 @@ class Measurement:
     the warm-up, rose above what was resident before (None where the system does not tell).
     `cpu_ms` is the processor time of one timed `invoke` on average, all threads together: other work on the
     machine lengthens `latency_ms`, but hardly this.
-    `steps` are the stages and conversions in the artifact's history.
+    `steps` are the stages and conversions in the artifact's history. `sustained` is what came of running it on and on.
     On an emulated target (`emulated`) a millisecond means nothing: there are no samples, times are None, and so are the
     statistics. In their place `instructions` holds how many each counted `invoke` was. One with both cannot be made.
     """
@@ -61,6 +62,7 @@ class Measurement:
     accuracy: Score | None = None
     verification: Verification | None = None
     layers: tuple[LayerTime, ...] = ()
+    sustained: tuple[Window, ...] = ()
     warnings: tuple[str, ...] = ()
     environment: Environment
 
@@ -70,6 +72,11 @@ class Measurement:
             raise ValueError("an emulated device has no times")
         if self.instructions and not self.emulated:
             raise ValueError("instructions are counted on emulated devices only")
+
+    @property
+    def slowdown(self) -> float | None:
+        """The last window's latency over the first's, of a sustained run."""
+        return self.sustained[-1].median_ms / self.sustained[0].median_ms if self.sustained else None
 
     @property
     def median_ms(self) -> float | None:

@@ -19,6 +19,7 @@ from edgepress.benchmarks._elsewhere import compare_elsewhere
 from edgepress.benchmarks._environment import Environment
 from edgepress.benchmarks._measurement import Measurement, environment_of, subject
 from edgepress.benchmarks._memory import PeakMemory
+from edgepress.benchmarks._sustained import Window, sustained
 from edgepress.bounds import Ge, Gt
 from edgepress.errors import BadInput
 from edgepress.progress import Progress, silent, track
@@ -37,6 +38,8 @@ class Protocol:
     not before `min_warmup_runs` and not after `max_warmup_runs`. Then come `rounds` rounds in which every runner has its
     turn: as many timed runs as reach `min_runs` and `min_seconds` over all rounds, but at most `max_runs`
     and about `max_seconds`. `profile_runs` more, off the clock, give the times of single layers.
+    `cool_down_seconds` of rest come before every turn. `sustain_seconds` more of running on and on, behind it all, tell
+    whether the device keeps its speed.
     On an emulated device all this gives way to `counted_runs`, whose instructions are counted.
     """
 
@@ -50,6 +53,8 @@ class Protocol:
     max_seconds: Annotated[float, Gt(0)] = 20.0
     profile_runs: Annotated[int, Ge(0)] = 0
     counted_runs: Annotated[int, Gt(0)] = 5
+    cool_down_seconds: Annotated[float, Ge(0)] = 0.0
+    sustain_seconds: Annotated[float, Ge(0)] = 0.0
 
 
 def measure(
@@ -124,9 +129,13 @@ def _compare_here(
             deadline = time.perf_counter() + 2 * protocol.max_seconds * len(entrants)
             for round_index in track(range(protocol.rounds), "measuring", progress):
                 for index in _order(round_index, len(entrants)):
+                    time.sleep(protocol.cool_down_seconds)
+                    deadline += protocol.cool_down_seconds
                     _take_turn(entrants[index])
                 if time.perf_counter() > deadline:
                     break
+            for entrant in entrants:
+                entrant.sustain(protocol, progress)
         layers = [entrant.profile(protocol.profile_runs) for entrant in entrants]
     comparison = uuid.uuid4().hex if len(entrants) > 1 else ""
     return [
@@ -151,6 +160,14 @@ class _Entrant:
     turns: int = 0
     latency_ms: list[float] = field(default_factory=list)
     cpu_ms: float = 0.0
+    sustained: tuple[Window, ...] = ()
+
+    def sustain(self, protocol: Protocol, progress: Progress) -> None:
+        if protocol.sustain_seconds:
+            time.sleep(protocol.cool_down_seconds)
+        self.sustained = sustained(
+            lambda: _turn(self.runner, 1).latency_ms[0], protocol.sustain_seconds, progress
+        )
 
     def profile(self, runs: int) -> tuple[LayerTime, ...]:
         return self.runner.profile(runs) if runs else ()
@@ -173,6 +190,7 @@ class _Entrant:
             peak_memory_mb=self.peak_memory_mb,
             cpu_ms=cpu_ms,
             layers=layers,
+            sustained=self.sustained,
             warnings=(
                 *unsettled,
                 *_warnings.of_samples(latency_ms, protocol.min_runs),

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from edgepress.benchmarks import Measurement
     from edgepress.runtime import Runner
 
+UNITS_S = {"s": 1, "m": 60, "h": 3600}
+
 MOST_THREADS = 1024
 """Beyond it runtimes start thread after thread until the memory is gone."""
 
@@ -33,6 +35,10 @@ MOST_THREADS = 1024
     "--protocol", default="", metavar="KEY=VALUE,...", help="batch=8,min_runs=200,max_seconds=5,..."
 )
 @click.option("--per-layer", is_flag=True, help="Also the time of each operator, where the runtime tells.")
+@click.option(
+    "--sustain", metavar="TIME", help="Then run each on and on, as 10m or 90s: does it keep its speed?"
+)
+@click.option("--cool-down", metavar="TIME", help="Rest before every turn, as 30s.")
 @data_options
 @click.option("--evaluate", "limit", type=click.IntRange(1), help="Samples for the accuracy.  [default: all]")
 @click.option(
@@ -46,6 +52,8 @@ def command(
     threads: str,
     protocol: str,
     per_layer: bool,
+    sustain: str | None,
+    cool_down: str | None,
     data: DataInput,
     limit: int | None,
     out: Path | None,
@@ -66,6 +74,12 @@ def command(
     given = parse(protocol, where="--protocol")
     if per_layer:
         given.setdefault("profile_runs", 20)
+    for option, name, text in (
+        ("--sustain", "sustain_seconds", sustain),
+        ("--cool-down", "cool_down_seconds", cool_down),
+    ):
+        if text is not None:
+            given[name] = _seconds(text, option)
     runners = _runners(artifacts, targets, threads)
     folder = out or artifacts[0].parent
     check_writable(folder)
@@ -79,6 +93,16 @@ def command(
     with progress_bar() as progress:
         measured = measuring.run(runners, progress)
     _show(measured, as_json, per_layer)
+
+
+def _seconds(text: str, option: str) -> float:
+    """`90s`, `10m` or `2h` in seconds."""
+    from edgepress.errors import BadOption
+
+    number, unit = text[:-1], text[-1:]
+    if unit not in UNITS_S or not number.replace(".", "", 1).isdigit():
+        raise BadOption(f"{text!r} is no length of time.", where=option, hint=f"{option} 90s, 10m or 1h")
+    return float(number) * UNITS_S[unit]
 
 
 def _runners(artifacts: tuple[Path, ...], targets: str, threads: str) -> list[Runner]:
@@ -123,9 +147,29 @@ def _show(measured: list[Measurement], as_json: bool, per_layer: bool) -> None:
     for measurement in measured:
         for warning in measurement.warnings:
             remark(f"{measurement.name} on {measurement.target}, {measurement.runner}: {warning}")
+        if measurement.sustained:
+            _show_sustained(measurement)
         if per_layer:
             rows = [[layer.name, layer.type, f"{layer.latency_ms:.4f}"] for layer in measurement.layers]
             print_table(["operator", "type", "ms"], rows, title=f"{measurement.name} on {measurement.runner}")
+
+
+def _show_sustained(measurement: Measurement) -> None:
+    told = [
+        [f"{window.start_s:.1f}", str(window.runs), f"{window.median_ms:.3f}", *map(_told, (window.clock_mhz, window.temperature_c, window.throttled))]
+        for window in measurement.sustained
+    ]  # fmt: skip
+    title = f"{measurement.name} on {measurement.runner}, on and on: the last window took {measurement.slowdown:.3f} times the first's"
+    print_table(
+        ["from, s", "runs", "median, ms", "clock, MHz", "hottest, °C", "throttled"], told, title=title
+    )
+
+
+def _told(value: float | bool | None) -> str:
+    """A dash for what the device does not tell."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "-" if value is None else f"{value:.0f}"
 
 
 def _row(measurement: Measurement, measured: list[Measurement], timed: bool, counted: bool) -> list[str]:
