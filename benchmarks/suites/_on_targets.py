@@ -21,6 +21,7 @@ from edgepress.benchmarks._svg import COMPRESSED, INK, chart, standalone
 from edgepress.cli._console import print_table, progress_bar, remark
 from edgepress.errors import EdgepressError
 from edgepress.files import write_text
+from edgepress.history import Value
 from edgepress.program import Program
 from edgepress.runtime import Target
 
@@ -30,11 +31,13 @@ PREFERRED = ("onnx", "tflite", "pt2")
 
 @dataclass(frozen=True)
 class Case:
-    """One network of a suite. `facts` are the columns that it has in the table besides what is measured."""
+    """One network of a suite. `facts` are the columns that it has in the table besides what is measured, `options` what
+    the conversion is told."""
 
     name: str
     program: Program
     facts: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, Value] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -93,7 +96,7 @@ def _on_target(cases: Sequence[Case], target: str, threads: int, protocol: Proto
     with tempfile.TemporaryDirectory(prefix="edgepress-") as name, progress_bar() as progress:
         for number, case in enumerate(cases):
             try:
-                artifact = _artifact(case.program, target, Path(name, str(number)), protocol.batch)
+                artifact = _artifact(case, target, Path(name, str(number)), protocol.batch)
                 runners[number] = runtime.open(artifact, target, threads)
             except EdgepressError as error:
                 problems[number] = error.what
@@ -108,16 +111,16 @@ def _on_target(cases: Sequence[Case], target: str, threads: int, protocol: Proto
     ]
 
 
-def _artifact(program: Program, target: str, folder: Path, batch: int) -> Artifact:
+def _artifact(case: Case, target: str, folder: Path, batch: int) -> Artifact:
     """The network in the format that the target's runner takes, with room for `batch` samples."""
     runner = Target.parse(target).runner
     formats = runtime.find(runner).formats if runner else PREFERRED
     format = min(formats, key=lambda each: PREFERRED.index(each) if each in PREFERRED else len(PREFERRED))
     folder.mkdir()
     if format == "pt2":
-        return program.save(folder / "network.pt2")
-    options = {"batch": batch} if batch > 1 and "batch" in _options(format) else {}
-    return convert.to(program, format, folder / "network", options)
+        return case.program.save(folder / "network.pt2")
+    sized = {"batch": batch} if batch > 1 and "batch" in _options(format) else {}
+    return convert.to(case.program, format, folder / "network", {**sized, **case.options})
 
 
 def _options(format: str) -> set[str]:
