@@ -10,7 +10,7 @@ import click
 
 from edgepress.cli._console import json_option, print_table
 from edgepress.cli._inputs import DataInput, ModelInput, data_options, model_argument
-from edgepress.cli._processes import only_the_first_writes
+from edgepress.cli._processes import only_the_first_writes, rank
 from edgepress.cli._runs import checked_folder, folder_options, is_done, run
 
 if TYPE_CHECKING:
@@ -68,8 +68,9 @@ def command(
         raise UsageError("There is nothing to train on.", hint="--data folder:DIR, npz:FILE, digits")
     values = {"epochs": epochs, "learning_rate": RATE, **parse(training, where="--with")}
     stage = build(FineTune, values, where="--with")
-    folder = checked_folder(folder, resume=resume, overwrite=overwrite)
-    with only_the_first_writes(folder) as settled:
+    # The others begin a moment later, and would find what the first has written by then.
+    where = checked_folder(folder, resume=resume, overwrite=overwrite) if rank() == 0 else Path(folder or "")
+    with only_the_first_writes(where) as settled:
         compression = Compression(
             folder=settled.folder,
             recipe=Recipe((stage,)),
@@ -82,7 +83,7 @@ def command(
         network = _with_classes(model, opened.class_count())
         if settled.is_first:
             _show(run(compression, network, resume=resume), as_json=as_json)
-        elif not (resume and is_done(folder)):
+        elif not (resume and is_done(where)):
             run(compression, network, resume=False)
 
 
