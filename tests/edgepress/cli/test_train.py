@@ -88,7 +88,13 @@ def test_two_processes_learn_what_one_learns(user: Path, tmp_path: Path) -> None
     assert run([*arguments, str(tmp_path / "one")]) == 0
     launch = ["accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1"]
     launch += ["--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "HF_HUB_OFFLINE": "1",
+        "HF_HOME": str(tmp_path),
+        "GLOO_SOCKET_IFNAME": "lo",
+    }
     command = [sys.executable, "-m", *launch, "-m", "edgepress", *arguments, str(tmp_path / "two")]
     finished = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert finished.returncode == 0, finished.stderr
