@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 
+ROUNDING = 1e-7
+"""Of an input's mean square, the penalty at the least: a constant that is rounded to float32 varies by so much."""
 CONJUGATE_STEPS = 60
 """Each finds the best along one more direction: from weights that are nearly right, more change nothing."""
 
@@ -56,9 +58,7 @@ class LeastSquares:
     def solve(self, old: torch.Tensor, ridge: float) -> torch.Tensor:
         """The weights: a squared distance of 1 from `old` costs `ridge` times the mean square of an input."""
         gram, cross, _ = self._centred()
-        penalty = ridge * gram.diagonal(dim1=1, dim2=2).mean(1)[:, None, None]
-        # Inputs that are all zero, behind a dead activation, leave the weights where they are.
-        penalty = penalty.clamp_min(1e-200)
+        penalty = self._penalty(gram, ridge)
         identity = torch.eye(gram.shape[-1], dtype=torch.float64)
         weights: torch.Tensor = torch.linalg.solve(gram + penalty * identity, cross + penalty * old)
         return weights
@@ -66,7 +66,7 @@ class LeastSquares:
     def solve_kept(self, old: torch.Tensor, kept: torch.Tensor, ridge: float) -> torch.Tensor:
         """As `solve`, for weights that are zero wherever `kept` is false, as `old` is: by conjugate gradients."""
         gram, cross, _ = self._centred()
-        penalty = (ridge * gram.diagonal(dim1=1, dim2=2).mean(1)[:, None, None]).clamp_min(1e-200)
+        penalty = self._penalty(gram, ridge)
         weights = old.clone()
         left = (cross - gram @ weights) * kept
         way, size = left.clone(), left.square().sum(1, keepdim=True)
@@ -78,6 +78,13 @@ class LeastSquares:
             before, size = size, left.square().sum(1, keepdim=True)
             way = left + size / before.clamp_min(1e-300) * way
         return weights
+
+    def _penalty(self, gram: torch.Tensor, ridge: float) -> torch.Tensor:
+        """groups x 1 x 1. Inputs that are all zero, or that vary no more than they are rounded, leave the weights where
+        they are: what their rounding explains would be weights without bounds. Without a ridge there is none."""
+        varying, squares = (each.diagonal(dim1=1, dim2=2).mean(1) for each in (gram, self._gram))
+        least = ROUNDING * squares if ridge else torch.zeros_like(squares)
+        return torch.maximum(ridge * varying, least).clamp_min(1e-200)[:, None, None]
 
     def error(self, weights: torch.Tensor) -> float:
         """The squared error that `weights` leave, over that of giving zero (of giving the mean, with an intercept)."""

@@ -67,3 +67,19 @@ def test_inputs_that_are_all_zero_leave_the_weights_alone() -> None:
     old = torch.full((1, 3, 2), 0.5, dtype=torch.float64)
     system = _system(torch.zeros(1, 200, 3), torch.ones(1, 200, 2), has_intercept=True)
     torch.testing.assert_close(system.solve(old, 1e-3), old)
+
+
+def test_inputs_that_do_not_vary_leave_the_weights_where_they_are() -> None:
+    """A constant, taken off its mean in float64, leaves rounding alone: fitted to, it gave weights of 1e30."""
+    generator = torch.Generator().manual_seed(0)
+    system = LeastSquares(1, 2, 3, has_intercept=True)
+    inputs = torch.full((1, 1000, 2), 0.1) + 1e-9 * torch.randn(
+        1, 1000, 2, generator=generator, dtype=torch.float64
+    )
+    system.add(inputs, torch.randn(1, 1000, 3, generator=generator))
+    old = torch.randn(1, 2, 3, generator=generator, dtype=torch.float64)
+    for found in (
+        system.solve(old, 0.1),
+        system.solve_kept(old, torch.ones_like(old, dtype=torch.bool), 0.1),
+    ):
+        assert torch.allclose(found, old, atol=1.0)
