@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 try:
     from pydantic import JsonValue
 except ImportError:  # a device, which reads and writes no history
-    JsonValue = object  # type: ignore[assignment,misc]
+    JsonValue = object  # type: ignore[assignment,misc]  # stands in for a type
 
 Value = JsonValue
 """What JSON and YAML can hold."""

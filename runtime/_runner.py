@@ -118,18 +118,13 @@ class Runner(ABC):
         """What each layer gives for inputs as `load_inputs` takes them, in execution order, in the file's own order of
         axes. Executed apart from `invoke`, whose speed it does not touch. UnsupportedTarget where the runtime tells
         its outputs alone, as `require_layers` says beforehand."""
-        self.require_layers()
-        raise NotImplementedError
+        raise _tells_no_layers(type(self))
 
     @classmethod
     def require_layers(cls) -> None:
         """Raise UnsupportedTarget unless this runtime tells what happens inside."""
         if cls.read_layers is Runner.read_layers:
-            raise UnsupportedTarget(
-                "This runtime tells no intermediate outputs.",
-                where=f"runner {_backend(cls)}",
-                hint="leave out --layers, or compare the same network's .onnx or .tflite file layer by layer",
-            )
+            raise _tells_no_layers(cls)
 
     def run(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
         """Check, load, invoke, read. A file with a fixed batch is run as often as the arrays need.
@@ -162,6 +157,14 @@ class Runner(ABC):
             piece = tuple(_padded(array[start : start + fixed], fixed) for array in arrays)
             signature.check_inputs(piece)
             yield piece
+
+
+def _tells_no_layers(runner: type[Runner]) -> UnsupportedTarget:
+    return UnsupportedTarget(
+        "This runtime tells no intermediate outputs.",
+        where=f"runner {_backend(runner)}",
+        hint="leave out --layers, or compare the same network's .onnx or .tflite file layer by layer",
+    )
 
 
 def _backend(runner: type[Runner]) -> str:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import small_tasks
+import tflite_files
 import torch
 
 from edgepress import compress, convert, cost, runtime
 from edgepress.compress.prune_channels import PruneChannels
 from edgepress.compress.quantize_static import QuantizeStatic
-from edgepress.data import Batch, Data, Split
 from edgepress.errors import UnsupportedModel
-from edgepress.preprocess import Preprocess
 from edgepress.program import Program
 from edgepress.recipe import Recipe
 from edgepress.runtime import compare
@@ -38,30 +36,9 @@ def settled(name: str) -> Program:
     return program.replace(module)
 
 
-class Samples(Data):
+def samples(network: str) -> tflite_files.Arrays:
     """Random inputs of the network's own shapes."""
-
-    name = "random"
-
-    def __init__(self, network: str, count: int = 16) -> None:
-        self.arrays = tuple(tensor.numpy() for tensor in small_tasks.inputs(network, count, seed=99))
-
-    def count(self, split: Split) -> int:
-        return len(self.arrays[0])
-
-    def batches(
-        self,
-        split: Split,
-        preprocess: Preprocess | None,
-        *,
-        batch_size: int = 64,
-        skip: int = 0,
-        limit: int | None = None,
-        shuffle_seed: int | None = None,
-    ) -> Iterator[Batch]:
-        end = self.count(split) if limit is None else min(skip + limit, self.count(split))
-        for start in range(skip, end, batch_size):
-            yield Batch(tuple(array[start : min(start + batch_size, end)] for array in self.arrays))
+    return tflite_files.Arrays(*(tensor.numpy() for tensor in small_tasks.inputs(network, 16, seed=99)))
 
 
 def parity(program: Program, name: str, format: str, folder: Path) -> float:
@@ -90,7 +67,7 @@ def test_a_quantized_network_converts(name: str, tmp_path: Path) -> None:
     """Random weights amplify a rounding on the border more than trained ones do: 8 dB shows a wrong file
     (0 dB and less) and not more."""
     original = settled(name)
-    quantized = compress.apply(original, Recipe((QuantizeStatic(samples=16),)), Samples(name))
+    quantized = compress.apply(original, Recipe((QuantizeStatic(samples=16),)), samples(name))
     assert quantized.precision == "int8"
     for format in FORMATS:
         assert parity(quantized, name, format, tmp_path) > 8
@@ -99,4 +76,4 @@ def test_a_quantized_network_converts(name: str, tmp_path: Path) -> None:
 def test_a_network_of_transposed_convolutions_says_that_none_becomes_int8() -> None:
     program = small_tasks.captured("dcgan_generator")[1]
     with pytest.raises(UnsupportedModel, match="no layer here that can become int8"):
-        compress.apply(program, Recipe((QuantizeStatic(samples=16),)), Samples("dcgan_generator"))
+        compress.apply(program, Recipe((QuantizeStatic(samples=16),)), samples("dcgan_generator"))

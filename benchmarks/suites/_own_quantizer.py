@@ -17,18 +17,9 @@ from edgepress.program import Program
 from edgepress.recipe import Recipe
 
 
-class Samples(Examples):  # type: ignore[misc]  # mypy does not see what lies beside a script
-    """Arrays that are preprocessed already, for whatever split is asked for."""
-
-    name = "samples"
-
-    def __init__(self, path: Path) -> None:
-        self.inputs = (np.load(path, mmap_mode="c"),)
-
-
 def main() -> None:
     model, recipe, samples, out = (Path(argument) for argument in sys.argv[1:])
-    program, data = Program.load(model), Samples(samples)
+    program, data = Program.load(model), Examples(np.load(samples, mmap_mode="c"))
     quantized, figures = measured(lambda: compress.apply(program, Recipe.load(recipe), data))
     convert.to(quantized, "onnx", out)
     tell(figures)

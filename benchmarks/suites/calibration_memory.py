@@ -12,7 +12,7 @@ import sys
 
 import click
 import torch
-from _noise import Noise  # type: ignore[import-not-found]  # beside this script
+from _noise import noise  # type: ignore[import-not-found]  # beside this script
 from _suite import check  # type: ignore[import-not-found]
 
 from edgepress import compress
@@ -30,7 +30,7 @@ LARGEST_RISE_MB = 1000
 def main() -> bool:
     torch.manual_seed(0)
     program = Program.capture(squeezenet1_0(), (torch.zeros(2, 3, SIZE, SIZE),))
-    pictures = Noise((3, SIZE, SIZE), PICTURES)
+    pictures = noise((3, SIZE, SIZE), PICTURES)
     memory = PeakMemory()
     result = compress.apply(program, Recipe((QuantizeStatic(samples=PICTURES),)), pictures)
     rise_mb = memory.rise_mb()

@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from _noise import Noise, settled  # type: ignore[import-not-found]  # beside this script, not in the package
+from _noise import Examples, noise, settled  # type: ignore[import-not-found]  # beside this script, not in the package
 from _suite import check  # type: ignore[import-not-found]  # beside this script, not in the package
 
 from edgepress import compress, convert, models, runtime
@@ -85,14 +85,14 @@ def main() -> bool:
 
 def _network(name: str, folder: Path, python: str) -> list[bool]:
     """Write the network four times, compare the files of a kind, and say which claims hold."""
-    program, noise = settled(models.load(name)), Noise(PICTURE, SAMPLES)
-    quantized = compress.apply(program, Recipe((QuantizeStatic(samples=SAMPLES),)), noise)
+    program, examples = settled(models.load(name)), noise(PICTURE, SAMPLES)
+    quantized = compress.apply(program, Recipe((QuantizeStatic(samples=SAMPLES),)), examples)
     ours: dict[Kind, Written] = {
         "float32": _ours(program, folder / f"{name}.tflite", {}),
         "int8": _ours(quantized, folder / f"{name}-int8.tflite", {"io": "int8"}),
     }
     claims = []
-    for kind, theirs in _theirs(program, noise, ours, python).items():
+    for kind, theirs in _theirs(program, examples, ours, python).items():
         speedup = _show(f"{name}, {kind}", program, [ours[kind], theirs])
         claims.append(check(f"{name}, {kind}: seconds to write", ours[kind].seconds, MOST_SECONDS))
         claims.append(check(f"{name}, {kind}: times as fast", speedup, LEAST_SPEEDUP[name], at_most=False))
@@ -109,11 +109,13 @@ def _ours(program: Program, path: Path, options: dict[str, Any]) -> Written:
     return Written(artifact, time.perf_counter() - started)
 
 
-def _theirs(program: Program, noise: Noise, ours: dict[Kind, Written], python: str) -> dict[Kind, Written]:
+def _theirs(
+    program: Program, examples: Examples, ours: dict[Kind, Written], python: str
+) -> dict[Kind, Written]:
     paths = {kind: file.artifact.path.with_suffix(".reference.tflite") for kind, file in ours.items()}
     saved = program.save(paths["float32"].with_suffix(".pt2"))
     pictures = saved.path.with_suffix(".npy")
-    np.save(pictures, noise.pictures)
+    np.save(pictures, *examples.inputs)
     finished = subprocess.run(
         [python, "-W", "ignore", "-c", REFERENCE, saved.path, pictures, *paths.values()],
         stdout=subprocess.PIPE,

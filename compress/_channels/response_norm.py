@@ -33,7 +33,7 @@ def _rewrite(graph_module: GraphModule, pool: Node) -> bool:
     before = _zeros_before(padded, count)
     if before is None or not _is_over_channels(arguments):
         return False
-    source, end = _squeezed(padded.args[0]), _end(pool)  # type: ignore[arg-type]
+    source, end = _squeezed(padded.args[0]), _end(pool)  # type: ignore[arg-type]  # a node's arguments have no types
     if source is None or end is None or shape_at_batch_one(source) != shape_at_batch_one(end):
         return False
     channels = shape_at_batch_one(source)[1]
@@ -61,7 +61,7 @@ def _zeros_before(padded: object, count: int) -> int | None:
 
 
 def _is_over_channels(arguments: dict[str, object]) -> bool:
-    kernel, stride, padding = (list(arguments[name]) for name in ("kernel_size", "stride", "padding"))  # type: ignore[call-overload]
+    kernel, stride, padding = (list(arguments[name]) for name in ("kernel_size", "stride", "padding"))  # type: ignore[call-overload]  # nor have these
     plain = not any(padding) and stride in ([], [1], [1, 1, 1]) and arguments["divisor_override"] is None
     return plain and kernel[1:] == [1, 1]
 

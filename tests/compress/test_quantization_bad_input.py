@@ -80,5 +80,5 @@ def test_an_operator_without_integers_stays_in_float_and_is_reported() -> None:
     layers = nn.Sequential(nn.Conv2d(3, 8, 3), nn.GELU(), nn.Conv2d(8, 4, 3))
     original = Program.capture(layers, (torch.zeros(2, 3, tiny_networks.SIZE, tiny_networks.SIZE),))
     made = applied(original, STATIC, tiny_networks.Patches(32))
-    (left,) = made.history.steps[-1].results["left_in_float"]  # type: ignore[misc]
+    (left,) = made.history.steps[-1].results["left_in_float"]
     assert left == {"layer": "1", "type": "gelu", "reason": "no int8 form of this operator is known"}

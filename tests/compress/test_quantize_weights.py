@@ -80,7 +80,7 @@ def test_a_rule_keeps_a_layer_and_another_gives_it_four_bits() -> None:
     made = applied(program, QuantizeWeights(rounding="nearest"), rules=rules)
     assert made.quantized is not None
     assert made.quantized.weight_bits == (4, 8)
-    (left,) = made.history.steps[-1].results["left_in_float"]  # type: ignore[misc]
+    (left,) = made.history.steps[-1].results["left_in_float"]
     assert left == {"layer": "stem", "type": "conv2d", "reason": "a rule says so"}
 
 
@@ -164,7 +164,7 @@ def test_a_coded_file_needs_at_most_four_bits_a_weight(tmp_path: Path) -> None:
     program = Program.capture(nn.Linear(512, 256), (torch.zeros(2, 512),))
     sizes = {}
     for bits in (8, 4):
-        made = applied(program, QuantizeWeights(bits=bits, rounding="nearest"))  # type: ignore[arg-type]
+        made = applied(program, QuantizeWeights(bits=bits, rounding="nearest"))
         sizes[bits] = convert.to(made, "epz", tmp_path / str(bits)).manifest.size_bytes
     saved = sizes[8] - sizes[4]
     # Uniform weights fill 4 bits; what is coded of 8 is nearly 8. 5 % for the tables of the coders.

@@ -22,7 +22,7 @@ DATA = tiny_networks.Patches(32)
 
 
 def quantized(program: Program, scheme: str, *rules: Rule) -> Program:
-    stage = QuantizeStatic(scheme=scheme, samples=32, rounding="nearest")  # type: ignore[arg-type]
+    stage = QuantizeStatic(scheme=scheme, samples=32, rounding="nearest")
     return compress.apply(program, Recipe((stage,), Rules(rules)), DATA)
 
 
@@ -67,7 +67,7 @@ def test_what_has_no_form_of_16_bits_stays_in_float(tmp_path: Path) -> None:
     layers = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Hardswish(), nn.Conv2d(8, 4, 3))
     program = Program.capture(layers, (torch.zeros(2, 3, tiny_networks.SIZE, tiny_networks.SIZE),))
     made = quantized(program, "w8a16")
-    (left,) = made.history.steps[-1].results["left_in_float"]  # type: ignore[misc]
+    (left,) = made.history.steps[-1].results["left_in_float"]
     assert left == {"layer": "1", "type": "hardswish", "reason": "it has no form of 16 bits"}
     pytest.importorskip("ai_edge_litert")
     with runtime.open(convert.to(made, "tflite", tmp_path / "model")) as runner:

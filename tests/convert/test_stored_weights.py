@@ -99,7 +99,7 @@ def optimized(artifact: Artifact, folder: Path) -> set[str]:
 def test_stored_weights_compute_as_in_the_network(
     kind: type[nn.Module], shape: tuple[int, ...], bits: int, format: str, tmp_path: Path
 ) -> None:
-    program = made(kind, shape, QuantizeWeights(bits=bits, rounding="nearest"))  # type: ignore[arg-type]
+    program = made(kind, shape, QuantizeWeights(bits=bits, rounding="nearest"))
     artifact = written(program, format, tmp_path)
     # Floats in another order; but ONNX Runtime rounds what its MatMulNBits reads to 8 bits, and the manifest says so.
     rounds = (kind, format) == (Perceptron, "onnx")
@@ -113,7 +113,7 @@ def test_stored_weights_compute_as_in_the_network(
 def test_dynamic_layers_compute_as_in_the_network(
     kind: type[nn.Module], shape: tuple[int, ...], bits: int, format: str, tmp_path: Path
 ) -> None:
-    program = made(kind, shape, QuantizeDynamic(bits=bits, rounding="nearest"))  # type: ignore[arg-type]
+    program = made(kind, shape, QuantizeDynamic(bits=bits, rounding="nearest"))
     artifact = written(program, format, tmp_path)
     assert artifact.manifest.precision == "int8"
     # ONNX rounds activations as we do; LiteRT each row of tokens and each sample by itself.
