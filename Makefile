@@ -33,13 +33,13 @@ docs: $(READY)
 wheel-test: $(READY)
 	rm -rf build dist && $(BIN)/python -m build --outdir dist .
 	$(PYTHON) -m venv --clear build/wheel-venv
-	build/wheel-venv/bin/pip install -q -c constraints.txt "$$(ls dist/*.whl)[tflite,ncnn,mnn,coreml,digits,report,accelerate,dev]"
+	build/wheel-venv/bin/pip install -q -c constraints.txt "$$(ls dist/*.whl)[tflite,ncnn,mnn,tract,coreml,digits,report,accelerate,dev]"
 	rm -rf build/outside && mkdir -p build/outside && cp -r tests pyproject.toml build/outside
 	cd build/outside && ../wheel-venv/bin/python -m pytest -q -p no:cacheprovider
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[tflite,ncnn,mnn,coreml,digits,report,accelerate,dev]'
+	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[tflite,ncnn,mnn,tract,coreml,digits,report,accelerate,dev]'
 	touch $@
 
 # Type checkers follow no editable-install hooks: a tree of links shows them the package as it is installed.

@@ -63,6 +63,7 @@ def _stage(name: str) -> str:
         f"On the command line: `--stage {name}{bare}`; in a recipe: `- {name}: {{...}}`."
         + (f" A value alone sets `{found.shorthand}`." if found.shorthand else ""),
         f"Rules may set for single layers: {_listed(sorted(found.per_layer))}." if found.per_layer else "",
+        "Rules may leave single layers out, with `skip`." if found.skips_layers else "",
     )
 
 

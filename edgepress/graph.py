@@ -22,7 +22,7 @@ from edgepress.quantized_form import Activations, QuantizedForm
 aten = torch.ops.aten
 decomposed = torch.ops.quantized_decomposed
 
-Module = TypeVar("Module", bound=torch.nn.Module)
+Copied = TypeVar("Copied", bound=torch.nn.Module | torch.fx.Graph)
 
 QUANTIZE = decomposed.quantize_per_tensor.default
 DEQUANTIZE = decomposed.dequantize_per_tensor.default
@@ -229,11 +229,11 @@ def source_line(node: Node) -> str:
     return " | ".join(lines[-2:])
 
 
-def copied(module: Module) -> Module:
+def copied(original: Copied) -> Copied:
     """A copy that shares nothing. PyTorch copies graphs in a way that it announces it will drop, which is not the user's concern."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
-        return copy.deepcopy(module)
+        return copy.deepcopy(original)
 
 
 def place(module: GraphModule, device: torch.device) -> None:

@@ -81,12 +81,12 @@ class Rules:
                 )
             _check_reach(rule, pattern, stages)
         for stage in stages:
-            for layer in layers if stage.per_layer else ():
+            for layer in layers if stage.is_ruled() else ():
                 self.apply(stage, *layer)
 
 
 def _check_reach(rule: Rule, pattern: str, stages: Sequence[Stage]) -> None:
-    ruled = [stage for stage in stages if stage.per_layer and rule.stage in ("", stage.name())]
+    ruled = [stage for stage in stages if stage.is_ruled() and rule.stage in ("", stage.name())]
     if not ruled:
         raise BadOption(
             f"The rule for {pattern!r} changes no stage of the recipe.",

@@ -34,7 +34,9 @@ class Stage(ABC):
 
     shorthand: ClassVar[str] = ""
     per_layer: ClassVar[frozenset[str]] = frozenset()
-    """The options that rules may change for single layers; none when rules cannot say anything about the stage."""
+    """The options that rules may change for single layers."""
+    skips_layers: ClassVar[bool] = False
+    """Whether rules may leave layers out of the stage though no option can differ between them."""
     takes_int8: ClassVar[bool] = False
     makes_int8: ClassVar[bool] = False
     needs_labels: ClassVar[bool] = False
@@ -42,6 +44,11 @@ class Stage(ABC):
     @classmethod
     def name(cls) -> str:
         return cls.__module__.rpartition(".")[2]
+
+    @classmethod
+    def is_ruled(cls) -> bool:
+        """Whether rules for single layers can say anything about the stage."""
+        return cls.skips_layers or bool(cls.per_layer)
 
     def needs(self) -> frozenset[Split]:
         """The splits of the data that `apply` reads with these options."""

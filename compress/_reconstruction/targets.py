@@ -66,7 +66,7 @@ class Found:
 
 
 def find(original: GraphModule, pruned: GraphModule, orders: Orders, sparse: frozenset[str]) -> Found:
-    """Every layer that reads something else than it did: fewer channels, or what such a layer has made of them.
+    """Every layer that reads something else than it did: fewer channels, other layers, or what such a layer has made.
 
     `sparse` names the weights whose zeros have to stay.
     """
@@ -74,11 +74,16 @@ def find(original: GraphModule, pruned: GraphModule, orders: Orders, sparse: fro
         graph.weight_name(node): node for node in graph.operators(original) if graph.weight_name(node)
     }
     place = {node: number for number, node in enumerate(pruned.graph.nodes)}
+    read_before, read_now = _layers_read(original), _layers_read(pruned)
     changed: set[Node] = set()
     found = Found()
     for node in graph.operators(pruned):
         name = graph.weight_name(node)
-        has_lost = name in originals and _channels_read(node) != _channels_read(originals[name])
+        if name in originals:
+            old = originals[name]
+            has_lost = _channels_read(node) != _channels_read(old) or read_now[node] != read_before[old]
+        else:
+            has_lost = False
         if has_lost or any(source in changed for source in node.all_input_nodes):
             changed.add(node)
         if node not in changed or not name:
@@ -88,6 +93,18 @@ def find(original: GraphModule, pruned: GraphModule, orders: Orders, sparse: fro
             found.left[graph.layer_name(node)] = reason or "its weight is not the original's"
         else:
             found.fits.append(_fit(pruned, node, originals[name], orders, place))
+    return found
+
+
+def _layers_read(graph_module: GraphModule) -> dict[Node, frozenset[str]]:
+    """Of each operator, the weights of the layers whose outputs reach it without passing another."""
+    found: dict[Node, frozenset[str]] = {}
+    for node in graph.operators(graph_module):
+        names: set[str] = set()
+        for source in node.all_input_nodes:
+            own = graph.weight_name(source) if source.op == "call_function" else ""
+            names |= {own} if own else found.get(source, frozenset())
+        found[node] = frozenset(names)
     return found
 
 
