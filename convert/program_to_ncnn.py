@@ -12,7 +12,6 @@ from weakref import WeakKeyDictionary
 from edgepress.artifact import Manifest
 from edgepress.convert._converter import Converter
 from edgepress.convert._file_size import refuse_large
-from edgepress.convert._ncnn.few_bits import read_few_bits
 from edgepress.convert._unsupported import UnsupportedOperator
 from edgepress.errors import BadOption, UnsupportedModel
 from edgepress.ncnn_file import NCNN_FORMAT, write
@@ -54,11 +53,9 @@ class ProgramToNcnn(Converter[Program]):
         super().check(source)
 
     def unsupported(self, source: Program) -> Sequence[UnsupportedOperator]:
-        """Beside activations of few bits, only converting tells: what that gives is kept for `write`."""
+        """Only converting tells: what that gives is kept for `write`."""
         refuse_large(source)
         _check_inputs(source.signature)
-        if few := read_few_bits(source):
-            return few
         waiting = _checked.setdefault(source, {})
         if self not in waiting:
             waiting[self] = self._converted(source)
@@ -83,7 +80,8 @@ class ProgramToNcnn(Converter[Program]):
         )
 
     def _converted(self, source: Program) -> Converted | tuple[UnsupportedOperator, ...]:
-        from edgepress.convert._ncnn.int8 import take_integers, with_integers
+        from edgepress.convert._ncnn.int8 import with_integers
+        from edgepress.convert._ncnn.integers import take_integers
         from edgepress.convert._ncnn.layers import named_as_in_program, unknown
         from edgepress.convert._ncnn.pnnx import converted
 

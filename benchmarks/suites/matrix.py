@@ -2,7 +2,8 @@
 
 python benchmarks/suites/matrix.py --write docs/backends.md
 
-The file is written anew after every row: a run that is ended has the rows that it came to. Each network's files are made and run in a process of its own: what crashes there is a row's outcome, and the rest goes on.
+The file is written anew after every row: a run that is ended has the rows that it came to, `--missing` goes on there, and
+`--networks` makes some again while the others stay. Each network's files are made and run in a process of its own: what crashes there is a row's outcome, and the rest goes on.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from _noise import Examples, settled  # type: ignore[import-not-found]  # beside this script, not in the package
@@ -189,7 +190,8 @@ def _told(path: Path) -> list[tuple[Status, str]]:
 def page(found: Sequence[Outcome]) -> str:
     """The table as Markdown: a row a network and precision, a column a way."""
     columns = list(dict.fromkeys(Way(each.format, each.runner) for each in found))
-    rows = list(dict.fromkeys((each.network, each.precision) for each in found))
+    there = {(each.network, each.precision) for each in found}
+    rows = [(name, precision) for name in NETWORKS for precision in PRECISIONS if (name, precision) in there]
     cells = {(each.network, each.precision, Way(each.format, each.runner)): _cell(each) for each in found}
     table = [
         ["network", "precision", *map(str, columns)],
@@ -206,7 +208,7 @@ def page(found: Sequence[Outcome]) -> str:
         f"{name} {precision}"
         for name in NETWORKS
         for precision in PRECISIONS
-        if (name, precision) not in rows
+        if (name, precision) not in there
     ]
     versions = ", ".join(f"{name} {version}" for name, version in tool_versions("torch").items())
     return "\n".join([
@@ -218,6 +220,31 @@ def page(found: Sequence[Outcome]) -> str:
         *(f"| {' | '.join(row)} |" for row in table), "",
         f"{versions}; absent here: {_absent_text(columns) or 'nothing'}. Not in this run: {', '.join(missing) or 'nothing'}.", "",
     ])  # fmt: skip
+
+
+def standing(text: str) -> list[Outcome]:
+    """What a page says of the ways that there are now; nothing where it knows of others."""
+    lines = [line.strip("|").split(" | ") for line in text.splitlines() if line.startswith("|")]
+    head, _, *rows = [[cell.strip() for cell in line] for line in lines] or [[], []]
+    columns = {str(way): way for way in ways()}
+    if set(head[2:]) != set(columns):
+        return []
+    return [
+        Outcome(network, precision, columns[name].format, columns[name].runner, *_read(cell))
+        for network, precision, *cells in rows
+        for name, cell in zip(head[2:], cells, strict=True)
+    ]
+
+
+def _read(cell: str) -> tuple[Status, str]:
+    """The cell of a page, as `_cell` has written it."""
+    text = cell.replace("\\|", "|")
+    if text == SKIPPED:
+        return "skipped", text
+    for status in get_args(Status):
+        if text.startswith(marked := f"**{status}**: "):
+            return status, text.removeprefix(marked)
+    return "passed", text
 
 
 def _cell(outcome: Outcome) -> str:
@@ -235,21 +262,30 @@ def main() -> bool:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--write", type=Path, help="file for the table")
-    parser.add_argument(
-        "--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS), help="which rows [default: all]"
-    )
+    parser.add_argument("--networks", nargs="+", choices=NETWORKS, help="which rows [default: all]")
+    parser.add_argument("--missing", action="store_true", help="only the rows that the file does not have")
     parser.add_argument("--ways", nargs="+", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.ways:
         _one_after_the_other(given.ways)
         return True
+    stand = standing(given.write.read_text()) if given.write and given.write.exists() else []
+    there = {(each.network, each.precision) for each in stand}
+    networks = [
+        name
+        for name in given.networks or NETWORKS
+        if not (given.missing and {(name, precision) for precision in PRECISIONS} <= there)
+    ]
     found: list[Outcome] = []
-    for row in everything(given.networks):
+    for row in everything(networks):
         found += row
         if given.write:
+            made = {(each.network, each.precision) for each in found}
+            kept = [each for each in stand if (each.network, each.precision) not in made]
             with replacing(given.write) as temporary:
-                temporary.write_text(page(found))
-    print_table(list(asdict(found[0])), [list(asdict(each).values()) for each in found])
+                temporary.write_text(page([*kept, *found]))
+    if found:
+        print_table(list(asdict(found[0])), [list(asdict(each).values()) for each in found])
     return not any(each.status in ("failed", "crashed") for each in found)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import dataclasses
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 MAGIC = "7767517"
@@ -28,10 +29,19 @@ class NcnnLayer:
         words = (*self.inputs, *self.outputs, *self.parameters)
         return f"{self.type:<24} {self.name:<24} {len(self.inputs)} {len(self.outputs)} {' '.join(words)}"
 
-    def number(self, key: int) -> int:
-        """An integer parameter; 0, ncnn's default of nearly all, where it is not written."""
+    def number(self, key: int, default: int = 0) -> int:
+        """An integer parameter; where it is not written, the default, which is 0 for nearly all in ncnn."""
         values = (word.partition("=")[2] for word in self.parameters if word.partition("=")[0] == str(key))
-        return int(next(values, "0"))
+        return int(next(values, default))
+
+    def having(self, numbers: Mapping[int, int]) -> NcnnLayer:
+        """The same with these parameters, in place of what they were."""
+        kept = (word for word in self.parameters if int(word.partition("=")[0]) not in numbers)
+        written = (f"{key}={number}" for key, number in numbers.items())
+        return dataclasses.replace(self, parameters=(*kept, *written))
+
+    def reading(self, *inputs: str) -> NcnnLayer:
+        return dataclasses.replace(self, inputs=inputs)
 
 
 def parse(text: str) -> list[NcnnLayer]:

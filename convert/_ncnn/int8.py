@@ -1,22 +1,19 @@
 """Turns pnnx's float layers into ncnn's int8 ones, with the integers and scales of our own quantized graph.
 
-ncnn's scheme is narrower than ours: a layer's input is symmetric (q = round(127 x / largest)), and only
-convolutions and linear layers compute in int8, what is between them in float. So a range is widened to be
-symmetric, and nothing is calibrated again.
+Only convolutions and linear layers compute in int8, what is between them in float.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
 
 import numpy as np
-import torch
 from torch.fx import GraphModule, Node
 
-from edgepress import graph
 from edgepress.convert._ncnn.graph import NcnnLayer, parse, written
+from edgepress.convert._ncnn.integers import Integers
 from edgepress.convert._ncnn.layers import WEIGHTED, weighted_pairs
+from edgepress.convert._ncnn.offsets import inserted
 from edgepress.convert._ncnn.pnnx import Converted
 from edgepress.errors import UnsupportedModel
 from edgepress.history import Value
@@ -34,40 +31,6 @@ UNEXECUTED = {"Input", "Split", "Noop"}
 """Layers that stand in the graph and do nothing."""
 MOVING = {"Permute", "ShuffleChannel"}
 """Layers that only put values elsewhere."""
-LARGEST = 127
-
-
-@dataclass(frozen=True, eq=False)
-class Integers:
-    """A quantized layer's weight (int8) with one scale an output channel, and the largest absolute value that its
-    input can take in int8."""
-
-    weight: np.ndarray
-    scales: np.ndarray
-    largest_input: float
-
-    def real(self) -> np.ndarray:
-        """The weight in float32."""
-        shape = (-1, *[1] * (self.weight.ndim - 1))
-        weight: np.ndarray = self.weight.astype(np.float32) * self.scales.reshape(shape)
-        return weight
-
-
-def take_integers(module: GraphModule) -> dict[Node, Integers]:
-    """Turn a quantized graph into its float twin, in place, and say what its quantized layers were."""
-    taken = {}
-    for node in list(graph.operators(module)):
-        if node.target in graph.WEIGHTED and (integers := _integers(module, node)) is not None:
-            taken[node] = integers
-    for node in list(graph.operators(module)):
-        if node.target is graph.DEQUANTIZE:
-            (quantize,) = node.all_input_nodes
-            node.replace_all_uses_with(quantize.all_input_nodes[0])
-        elif node.target is graph.DEQUANTIZE_CHANNELS:
-            _store_real(module, node)
-    module.graph.eliminate_dead_code()
-    module.recompile()
-    return taken
 
 
 def with_integers(made: Converted, module: GraphModule, taken: dict[Node, Integers]) -> Converted:
@@ -76,7 +39,7 @@ def with_integers(made: Converted, module: GraphModule, taken: dict[Node, Intege
     Raises UnsupportedModel when that is none of them.
     """
     layers = parse(made.graph)
-    changed, pieces, place = {}, [], 0
+    changed, offsets, pieces, place = {}, {}, [], 0
     for layer, node in weighted_pairs(layers, module):
         if node not in taken or not _has_kernel(layer):
             continue
@@ -84,19 +47,18 @@ def with_integers(made: Converted, module: GraphModule, taken: dict[Node, Intege
         start = made.weights.find(stored, place)
         if start < 0:
             continue
-        bias_bytes = 4 * layer.number(OUTPUTS) * _bias_term(layer)
-        bias = made.weights[start + len(stored) : start + len(stored) + bias_bytes]
+        end = start + len(stored)
+        bias = np.frombuffer(made.weights, "<f4", layer.number(OUTPUTS) * _has_bias(layer), end)
         pieces += [made.weights[place:start], _packed(taken[node], bias)]
-        place = start + len(stored) + bias_bytes
-        changed[layer.name] = dataclasses.replace(
-            layer, parameters=(*layer.parameters, INT8_SCALES, WITHOUT_WINOGRAD)
-        )
+        place = end + bias.nbytes
+        offsets[layer.name] = taken[node].offset
+        changed[layer.name] = _in_int8(layer, has_bias=len(bias) > 0 or offsets[layer.name] != 0)
     if not changed:
         raise UnsupportedModel(
             "None of the quantized layers can be int8 in ncnn.",
             hint="convert the float network, or --to tflite",
         )
-    text = written(changed.get(layer.name, layer) for layer in layers)
+    text = written(inserted((changed.get(layer.name, layer) for layer in layers), offsets))
     return Converted(text, b"".join([*pieces, made.weights[place:]]))
 
 
@@ -114,39 +76,6 @@ def quality(text: str) -> dict[str, Value]:
     }
 
 
-def _integers(module: GraphModule, node: Node) -> Integers | None:
-    """None where the weight or the input is not quantized."""
-    arguments = graph.arguments(node)
-    source, weight = arguments["input"], arguments["weight"]
-    if source.target is not graph.DEQUANTIZE or weight.target is not graph.DEQUANTIZE_CHANNELS:
-        return None
-    stored, scales = _stored(module, weight)
-    _, scale, zero_point, least, most, *_ = source.args
-    largest = scale * max(most - zero_point, zero_point - least)
-    return Integers(stored.numpy(), scales.float().numpy(), float(largest))
-
-
-def _store_real(module: GraphModule, node: Node) -> None:
-    """A float weight under the name of the int8 one, in place of the node."""
-    stored, axis = node.args[0], graph.arguments(node)["axis"]
-    assert isinstance(stored, Node)
-    weight, scale = _stored(module, node)
-    shape = [1] * weight.ndim
-    shape[axis] = -1
-    if not weight.is_floating_point():  # a tied weight was stored for another layer already
-        graph.set_constant(module, str(stored.target), weight.float() * scale.float().reshape(shape))
-    stored.meta["val"] = torch.empty(weight.shape)
-    node.replace_all_uses_with(stored)
-
-
-def _stored(module: GraphModule, dequantize: Node) -> tuple[torch.Tensor, torch.Tensor]:
-    """The int8 weight and its scales."""
-    weight, scales = (graph.constant(module, part) for part in dequantize.args[:2])
-    assert weight is not None, "a quantized weight is a buffer"
-    assert scales is not None, "and so are its scales"
-    return weight, scales
-
-
 def _has_kernel(layer: NcnnLayer) -> bool:
     """Depthwise only where every channel is a group: otherwise ncnn has one scale for a whole group."""
     if layer.type == "ConvolutionDepthWise":
@@ -154,13 +83,24 @@ def _has_kernel(layer: NcnnLayer) -> bool:
     return layer.type in ("Convolution", "InnerProduct")
 
 
-def _bias_term(layer: NcnnLayer) -> int:
-    return layer.number(1 if layer.type == "InnerProduct" else 5)
+def _has_bias(layer: NcnnLayer) -> int:
+    return layer.number(_bias_key(layer))
 
 
-def _packed(integers: Integers, bias: bytes) -> bytes:
+def _bias_key(layer: NcnnLayer) -> int:
+    return 1 if layer.type == "InnerProduct" else 5
+
+
+def _in_int8(layer: NcnnLayer, *, has_bias: bool) -> NcnnLayer:
+    biased = layer.having({_bias_key(layer): int(has_bias)})
+    return dataclasses.replace(biased, parameters=(*biased.parameters, INT8_SCALES, WITHOUT_WINOGRAD))
+
+
+def _packed(integers: Integers, bias: np.ndarray) -> bytes:
     """What ncnn reads of an int8 layer: the weight to a multiple of four bytes, the bias, the scales of both."""
     weight = integers.weight.tobytes()
     padding = bytes(-len(weight) % 4)
-    scales = np.append(1 / integers.scales, LARGEST / integers.largest_input).astype("<f4")
-    return INT8_TAG + weight + padding + bias + scales.tobytes()
+    if integers.zero:
+        bias = (bias if len(bias) else 0) - integers.moved_bias
+    scales = np.append(1 / integers.scales, 1 / integers.step).astype("<f4")
+    return INT8_TAG + weight + padding + bias.astype("<f4").tobytes() + scales.tobytes()

@@ -53,6 +53,44 @@ def test_a_crash_is_one_cell_and_the_rest_goes_on(
     assert "| lenet5 | int8 | skipped: runtime absent | 60 dB | **crashed**: signal 11" in matrix.page(found)
 
 
+def test_what_a_page_says_stands_until_it_is_made_again(
+    matrix: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    ways = [matrix.Way("onnx", "onnxruntime"), matrix.Way("coreml", "")]
+    monkeypatch.setattr(matrix, "ways", lambda: ways)
+    monkeypatch.setattr(matrix, "absent", lambda way: "")
+    made: list[str] = []
+
+    def everything(networks: list[str]) -> Any:
+        for name in networks:
+            made.append(name)
+            for precision in matrix.PRECISIONS:
+                yield [matrix.Outcome(name, precision, way.format, way.runner, *ended) for way in ways]
+
+    monkeypatch.setattr(matrix, "everything", everything)
+    path = tmp_path / "page.md"
+
+    def run(*words: str) -> list[str]:
+        made.clear()
+        monkeypatch.setattr("sys.argv", ["matrix.py", "--write", str(path), *words])
+        matrix.main()
+        return list(made)
+
+    ended = ("refused", "no | here")
+    assert run("--networks", "vgg11", "lenet5") == ["vgg11", "lenet5"]
+    first = matrix.standing(path.read_text())
+    assert {(each.status, each.text) for each in first} == {ended}
+    ended = ("passed", "61 dB")
+    assert run("--networks", "lenet5", "resnet20", "--missing") == ["resnet20"]
+    second = {(each.network, each.status) for each in matrix.standing(path.read_text())}
+    assert second == {("lenet5", "refused"), ("resnet20", "passed"), ("vgg11", "refused")}
+    assert run("--networks", "lenet5") == ["lenet5"]
+    third = matrix.standing(path.read_text())
+    assert list(dict.fromkeys(each.network for each in third)) == ["lenet5", "resnet20", "vgg11"]
+    ways.pop()
+    assert matrix.standing(path.read_text()) == [], "a page with other columns"
+
+
 @pytest.mark.slow
 def test_every_family_passes_in_every_format_that_runs_here(matrix: ModuleType) -> None:
     found = [each for row in matrix.everything() for each in row]
