@@ -109,7 +109,7 @@ FITS: Mapping[str, Fit] = MappingProxyType(
             four_bits="packed; those of depthwise layers in bytes where activations are dynamic",
         ),
         "ncnn": Fit(
-            runtime="ncnn", activations="int8", symmetric=True, weights=PER_OUTPUT, pairs=LAYERS_ONLY,
+            runtime="ncnn", activations="int8", symmetric=False, weights=PER_OUTPUT, pairs=LAYERS_ONLY,
             forms=REFUSING, groups=Taken("nothing", NO_GROUPS), four_bits=BYTES,
         ),
         "mnn": Fit(
