@@ -51,4 +51,5 @@ class ProgramToPte(Converter[Program]):
             labels=source.labels,
             tools=tool_versions("executorch"),
             quality=made.quality,
+            operators=made.operators,
         )

@@ -54,7 +54,8 @@ class Manifest:
     Runner converts, so that every runner of the same network takes the same arrays. `quantized` is the network's form,
     whatever the file makes of it. `reading` says how a detector's outputs become boxes. `quality` are the converter's
     counts of what its runtimes do slowly, such as transposes. `bound_to` names the GPU and the versions outside of
-    which the file does not load; it is empty for a file that runs anywhere. `notes` are for
+    which the file does not load; it is empty for a file that runs anywhere. `operators` are the layers and their types in
+    execution order, of a file that does not name them itself. `notes` are for
     the user: for instance which step was left out, and why."""
 
     format: str
@@ -71,6 +72,7 @@ class Manifest:
     tools: Mapping[str, str] = field(default_factory=dict)
     quality: Mapping[str, Value] = field(default_factory=dict)
     bound_to: Mapping[str, str] = field(default_factory=dict)
+    operators: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
     verification: Verification | None = None
 

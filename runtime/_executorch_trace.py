@@ -7,9 +7,11 @@ import json
 import statistics
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from edgepress.runtime import _xnnpack
 from edgepress.runtime._runner import LayerTime
 
 PORTABLE = "native_call_"
@@ -18,8 +20,9 @@ PORTABLE = "native_call_"
 NS_PER_MS = 1e6
 
 
-def layer_times(trace: Path) -> tuple[LayerTime, ...]:
-    """The median time of each operator over the runs in the trace, without the first."""
+def layer_times(trace: Path, operators: Sequence[tuple[str, str]]) -> tuple[LayerTime, ...]:
+    """The median time of each operator over the runs in the trace, without the first. The delegate's belong to those of
+    the network's `operators` (layer and type, in execution order) that stand in the same place."""
     samples_ms: dict[tuple[int, str], list[float]] = {}
     runs = [run for run in _content(trace)["run_data"] if run["name"] == "Execute"]
     for run in runs[1:]:
@@ -28,8 +31,16 @@ def layer_times(trace: Path) -> tuple[LayerTime, ...]:
             if name := _name(operator):
                 took_ms = (operator["end_time"] - operator["start_time"]) / NS_PER_MS
                 samples_ms.setdefault((operator["instruction_id"], name), []).append(took_ms)
+    inside = iter(
+        _xnnpack.layers([name for _, name in samples_ms if not name.startswith(PORTABLE)], operators)
+    )
     return tuple(
-        LayerTime(name, name.removeprefix(PORTABLE).partition(" #")[0], statistics.median(times))
+        LayerTime(
+            name,
+            name.removeprefix(PORTABLE).partition(" #")[0],
+            statistics.median(times),
+            () if name.startswith(PORTABLE) else next(inside),
+        )
         for (_, name), times in samples_ms.items()
     )
 

@@ -21,12 +21,14 @@ from edgepress.runtime._target import Target
 
 @dataclass(frozen=True)
 class LayerTime:
-    """One operator as the runtime executed it: `name` as the file has it, `type` in the runtime's words,
-    `latency_ms` the median over the profiled runs."""
+    """One operator as the runtime executed it: `name` and `type` in the runtime's words, `latency_ms` the median over the
+    profiled runs, `layers` the user's layers that it computes: several where they are fused, none where it only moves
+    data or changes its code, or where the runtime does not tell."""
 
     name: str
     type: str
     latency_ms: float
+    layers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

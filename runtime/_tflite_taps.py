@@ -41,15 +41,38 @@ def tapped(content: bytes) -> tuple[bytes, tuple[Tap, ...]]:
     return bytes(changed), taps
 
 
+def operators(content: bytes) -> list[tuple[str, str]]:
+    """Of each of the file's operators, in execution order: the layer that it belongs to, and its type."""
+    model = schema.Model.GetRootAs(content, 0)
+    graph = model.Subgraphs(0)
+    return [
+        (_name(graph, operator).partition("/")[0], _kind(model, operator)) for operator in _in_order(graph)
+    ]
+
+
 def _taps(model: Any, graph: Any) -> list[Tap]:
     found = []
-    for place in range(graph.OperatorsLength()):
-        operator = graph.Operators(place)
-        index = operator.Outputs(0)
-        tensor = graph.Tensors(index)
-        name = tensor.Name().decode().partition(":")[0]
-        if "/" not in name and tensor.Type() in (schema.TensorType.FLOAT32, schema.TensorType.INT8):
-            code = model.OperatorCodes(operator.OpcodeIndex())
-            kind = NAMES[max(code.BuiltinCode(), code.DeprecatedBuiltinCode())]
-            found.append(Tap(name, kind, index))
+    for operator in _in_order(graph):
+        index, name = operator.Outputs(0), _name(graph, operator)
+        if "/" not in name and graph.Tensors(index).Type() in (
+            schema.TensorType.FLOAT32,
+            schema.TensorType.INT8,
+        ):
+            found.append(Tap(name, _kind(model, operator), index))
     return found
+
+
+def _in_order(graph: Any) -> list[Any]:
+    return [graph.Operators(place) for place in range(graph.OperatorsLength())]
+
+
+def _name(graph: Any, operator: Any) -> str:
+    """Of the operator's result, without the `:2` that tells results of one name apart."""
+    name: str = graph.Tensors(operator.Outputs(0)).Name().decode()
+    return name.partition(":")[0]
+
+
+def _kind(model: Any, operator: Any) -> str:
+    code = model.OperatorCodes(operator.OpcodeIndex())
+    kind: str = NAMES[max(code.BuiltinCode(), code.DeprecatedBuiltinCode())]
+    return kind

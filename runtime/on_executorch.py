@@ -77,7 +77,7 @@ class ExecuTorchRunner(Runner):
                 method(self._inputs, clone_outputs=False)
             with _without_remarks():
                 program.write_etdump_result_to_file(str(trace))
-            return layer_times(trace)
+            return layer_times(trace, self.artifact.manifest.operators)
 
     def _load(self) -> None:
         with _without_remarks():

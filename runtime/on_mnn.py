@@ -20,6 +20,8 @@ STORED = {"int64": np.int32, "bool": np.int32}
 """What MNN has in place of NumPy's types."""
 UNNAMED = {"Raster", "FloatToInt8", "Int8ToFloat"}
 """Operators that MNN puts before a layer, under the layer's name."""
+GUARD = "/Max"
+"""How the names end of what our conversion to int8 puts behind a layer."""
 
 
 class MnnRunner(Runner):
@@ -84,7 +86,8 @@ class MnnRunner(Runner):
         )
 
     def profile(self, runs: int) -> tuple[LayerTime, ...]:
-        """Times of each operator between MNN's two callbacks; the first run does not count."""
+        """Times of each operator between MNN's two callbacks; the first run does not count. What MNN has fused into a
+        layer it does not name, and the one that makes an output bears the output's name."""
         samples_ms: dict[tuple[str, str], list[float]] = {}
         started = 0.0
 
@@ -101,7 +104,7 @@ class MnnRunner(Runner):
         for _ in range(runs + 1):
             self._interpreter.runSessionWithCallBackInfo(self._session, before, after)
         return tuple(
-            LayerTime(name, type, statistics.median(times[1:]))
+            LayerTime(name, type, statistics.median(times[1:]), _layers(name, type))
             for (name, type), times in samples_ms.items()
             if len(times) > 1
         )
@@ -134,3 +137,9 @@ class MnnRunner(Runner):
         host = self._host(stored)
         tensor.copyToHostTensor(host)
         return np.array(host.getNumpyData(), dtype).reshape(shape)
+
+
+def _layers(name: str, type: str) -> tuple[str, ...]:
+    """Of an operator that bears the ONNX file's `<layer>/<type>`, unless it only stands before or behind the layer."""
+    layer, slash, _ = name.rpartition("/")
+    return (layer,) if slash and type.partition(" ")[0] not in UNNAMED and not name.endswith(GUARD) else ()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,18 +13,18 @@ import numpy as np
 from edgepress.errors import BadInput, DeviceFailed
 from edgepress.layer_output import LayerOutput
 from edgepress.ncnn_file import NCNN_FORMAT, unpack
-from edgepress.runtime._runner import Runner
+from edgepress.runtime._ncnn_layers import INPUT, WEIGHTED, layer_time
+from edgepress.runtime._runner import LayerTime, Runner
 
-WEIGHTED = ("Convolution", "Deconvolution", "InnerProduct")
-"""How the types of the layers begin that pnnx's order lets us name after the user's."""
+AS_IT_LIES = 1
+"""How `extract` is told to hand a result over in the order that ncnn computes in, without the work of turning it."""
 
 
 class NcnnRunner(Runner):
     """One ncnn net with `threads` threads; its tensors have no batch axis.
 
     A float32 file is executed in float32, whatever the processor has; for float16 and int8 files ncnn chooses by
-    the processor, as it does on a phone. Its Python interface tells no times of single layers, so `profile` stays
-    empty.
+    the processor, as it does on a phone.
     """
 
     formats: ClassVar[tuple[str, ...]] = (NCNN_FORMAT,)
@@ -79,6 +80,38 @@ class NcnnRunner(Runner):
             np.array(value, dtype=spec.dtype).reshape(spec.with_batch(1))
             for spec, value in zip(specs, self._results, strict=True)
         )
+
+    def profile(self, runs: int) -> tuple[LayerTime, ...]:
+        """Times of each layer, on the inputs loaded last; the first run does not count.
+
+        ncnn's wheel has no profiler: but it executes no more than it is asked for, so each layer's result is asked for in
+        turn. Since nothing is thrown away meanwhile, layers that work in place copy their input first.
+        """
+        samples_ms: dict[tuple[str, str], list[float]] = {}
+        for _ in range(runs + 1):
+            for key, elapsed_ms in self._layer_by_layer():
+                samples_ms.setdefault(key, []).append(elapsed_ms)
+        return tuple(
+            layer_time(name, type, times[1:]) for (name, type), times in samples_ms.items() if len(times) > 1
+        )
+
+    def _layer_by_layer(self) -> Iterator[tuple[tuple[str, str], float]]:
+        """Name and type of each layer in order, and how much longer its result took than the same once more, when it is
+        only handed over."""
+        extractor = self._net.create_extractor()
+        extractor.set_light_mode(False)
+        for name, value in zip(self._inputs, self._loaded, strict=True):
+            extractor.input(name, value)
+        for layer in self._net.layers():
+            if layer.type != INPUT:
+                first_ms, again_ms = (self._extract_ms(extractor, layer.tops) for _ in range(2))
+                yield (layer.name, layer.type), max(first_ms - again_ms, 0.0)
+
+    def _extract_ms(self, extractor: Any, blobs: Sequence[int]) -> float:
+        started = time.perf_counter()
+        for blob in blobs:
+            extractor.extract(blob, AS_IT_LIES)
+        return 1e3 * (time.perf_counter() - started)
 
     def read_layers(self, arrays: Sequence[np.ndarray]) -> tuple[LayerOutput, ...]:
         """Of the layers with weights: only these bear the user's names."""

@@ -15,6 +15,7 @@ from edgepress.devices import Device
 from edgepress.errors import BackendMissing
 from edgepress.layer_output import LayerOutput
 from edgepress.ncnn_file import NCNN_FORMAT
+from edgepress.runtime._ncnn_layers import INPUT, layer_time
 from edgepress.runtime._runner import LayerTime, Runner, Turn
 from edgepress.runtime._target import Target
 from edgepress.runtime.remote import Link, RemoteRunner
@@ -23,7 +24,7 @@ from edgepress.runtime.remote.link import NATIVE
 
 class NcnnNativeRunner(RemoteRunner):
     """ncnn with what networks of convolutions need of it, one sample at a time. The program is copied to the device, and
-    executes there; the clock is its own. It tells nothing of single layers, and takes float32 alone.
+    executes there; the clock is its own. It tells no layer's outputs, and takes float32 alone.
     """
 
     formats: ClassVar[tuple[str, ...]] = (NCNN_FORMAT,)
@@ -76,7 +77,12 @@ class NcnnNativeRunner(RemoteRunner):
         )
 
     def profile(self, runs: int) -> tuple[LayerTime, ...]:
-        return ()
+        """As the runner with Python has them, but on the program's own clock; of an emulated device none."""
+        if self._link.facts.emulated:
+            return ()
+        told, _ = self._link.call("profile", runs=runs + 1)
+        times = zip(told["layers"], zip(*told["runs_ms"][1:], strict=True), strict=True)
+        return tuple(layer_time(name, type, samples) for (name, type), samples in times if type != INPUT)
 
     def read_layers(self, arrays: Sequence[np.ndarray]) -> tuple[LayerOutput, ...]:
         return ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import statistics
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from edgepress.devices.cpu import Cpu
 from edgepress.devices.cuda import Cuda
 from edgepress.errors import BadInput, DeviceFailed
 from edgepress.layer_output import LayerOutput
+from edgepress.runtime._onnx_fusion import fused_layers, nodes
 from edgepress.runtime._runner import LayerTime, Runner
 from edgepress.runtime._target import Target
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 PROFILED_NODE = "_kernel_time"
 """The ending of the profiler's events that time one node."""
+OPTIMISED = "optimised.onnx"
 
 
 class OnnxRuntimeRunner(Runner):
@@ -94,13 +96,15 @@ class OnnxRuntimeRunner(Runner):
 
     def profile(self, runs: int) -> tuple[LayerTime, ...]:
         """Times of each node of the optimised graph, on the inputs loaded last; the first run does not count."""
-        with tempfile.TemporaryDirectory() as folder:
-            session = self._new_session(str(self.artifact.path), profile_prefix=str(Path(folder, "profile")))
+        with tempfile.TemporaryDirectory(prefix="edgepress-") as name:
+            folder = Path(name)
+            session = self._new_session(str(self.artifact.path), profile_into=folder)
             feeds = {node.name: array for node, array in zip(session.get_inputs(), self._inputs, strict=True)}
             for _ in range(runs + 1):
                 session.run(None, feeds)
             events = json.loads(Path(session.end_profiling()).read_text())
-        return _layer_times(events)
+            executed = nodes((folder / OPTIMISED).read_bytes())
+        return _layer_times(events, fused_layers(nodes(self.artifact.path.read_bytes()), executed))
 
     def _executed(self, execute: Callable[[], Any]) -> Any:
         try:
@@ -112,8 +116,9 @@ class OnnxRuntimeRunner(Runner):
                 hint="edgepress verify compares the file with the network it was made from",
             ) from None
 
-    def _new_session(self, source: str | bytes, profile_prefix: str = "") -> Any:
-        """A session of the file at a path, or of a file's content."""
+    def _new_session(self, source: str | bytes, profile_into: Path | None = None) -> Any:
+        """A session of the file at a path, or of a file's content; one that profiles leaves its optimised graph and, at
+        its end, the events in a folder."""
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
@@ -123,9 +128,10 @@ class OnnxRuntimeRunner(Runner):
         options.log_severity_level = 4
         # Threads spin for work during a run, as in production, but not after it: another runner's turn comes then.
         options.add_session_config_entry("session.force_spinning_stop", "1")
-        if profile_prefix:
+        if profile_into is not None:
             options.enable_profiling = True
-            options.profile_file_prefix = profile_prefix
+            options.profile_file_prefix = str(profile_into / "profile")
+            options.optimized_model_filepath = str(profile_into / OPTIMISED)
         providers = _providers(self.target)
         try:
             return onnxruntime.InferenceSession(source, options, providers=providers)
@@ -157,7 +163,9 @@ def _providers(target: Target) -> list[Any]:
     return [(cuda, {"device_id": target.device.index, "use_tf32": 0}), cpu]
 
 
-def _layer_times(events: Sequence[dict[str, Any]]) -> tuple[LayerTime, ...]:
+def _layer_times(
+    events: Sequence[dict[str, Any]], layers: Mapping[str, tuple[str, ...]]
+) -> tuple[LayerTime, ...]:
     """The median of each node's times without its first, in execution order, from the profiler's events."""
     samples_us: dict[tuple[str, str], list[float]] = {}
     for event in events:
@@ -165,7 +173,7 @@ def _layer_times(events: Sequence[dict[str, Any]]) -> tuple[LayerTime, ...]:
             key = (event["name"].removesuffix(PROFILED_NODE), event["args"]["op_name"])
             samples_us.setdefault(key, []).append(event["dur"])
     return tuple(
-        LayerTime(name, type, statistics.median(durations[1:]) / 1e3)
+        LayerTime(name, type, statistics.median(durations[1:]) / 1e3, layers.get(name, ()))
         for (name, type), durations in samples_us.items()
         if len(durations) > 1
     )

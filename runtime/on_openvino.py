@@ -13,6 +13,7 @@ import numpy as np
 from edgepress.errors import BadInput, DeviceFailed
 from edgepress.layer_output import LayerOutput
 from edgepress.openvino_file import OPENVINO_FORMAT, openvino, reason, unpack
+from edgepress.runtime._openvino_fusion import fused_layers
 from edgepress.runtime._openvino_taps import Tap, tapped
 from edgepress.runtime._runner import LayerTime, Runner
 
@@ -83,8 +84,10 @@ class OpenVINORunner(Runner):
                 if node.status == node.Status.EXECUTED:
                     key = (node.node_name, f"{node.node_type} {node.exec_type}")
                     samples_ms.setdefault(key, []).append(node.real_time.total_seconds() * 1e3)
+        layers = fused_layers(request.get_compiled_model().get_runtime_model())
         return tuple(
-            LayerTime(name, type, statistics.median(times)) for (name, type), times in samples_ms.items()
+            LayerTime(name, type, statistics.median(times), layers.get(name, ()))
+            for (name, type), times in samples_ms.items()
         )
 
     def read_layers(self, arrays: Sequence[np.ndarray]) -> tuple[LayerOutput, ...]:

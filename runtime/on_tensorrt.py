@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import statistics
 from collections import defaultdict
 from collections.abc import Sequence
@@ -17,6 +18,11 @@ from edgepress.devices.cuda import Cuda
 from edgepress.errors import BadInput, DeviceFailed
 from edgepress.nvidia import called
 from edgepress.runtime._runner import LayerTime, Runner
+
+ONNX_NODE = re.compile(r"([^\s+,(){}\[\]]+)/\w+")
+"""The ONNX file's `<layer>/<type>` in what TensorRT calls a layer of its engine."""
+REFORMATTING = "Reformatting"
+"""How the names begin of what only changes a tensor's order or type for the layer that they go on to name."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +131,7 @@ class TensorRtRunner(Runner):
             self._execute(context)
         types = self._types()
         return tuple(
-            LayerTime(name, types.get(name, ""), statistics.median(taken[1:] or taken))
+            LayerTime(name, types.get(name, ""), statistics.median(taken[1:] or taken), fused_layers(name))
             for name, taken in times.items()
         )
 
@@ -183,3 +189,13 @@ class TensorRtRunner(Runner):
             for place in range(self._engine.num_layers)
         )
         return {layer["Name"]: layer.get("LayerType", "") for layer in told if isinstance(layer, dict)}
+
+
+def fused_layers(name: str) -> tuple[str, ...]:
+    """The user's layers in an engine's layer: `a/Conv + b/Relu`, `PWN(a/Sigmoid, b/Mul)`, or, of a whole stretch of the
+    network, its first and last: `{ForeignNode[a/Conv...b/Add]}`."""
+    return (
+        ()
+        if name.startswith(REFORMATTING)
+        else tuple(dict.fromkeys(ONNX_NODE.findall(name.replace("...", " "))))
+    )

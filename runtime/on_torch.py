@@ -85,7 +85,9 @@ class TorchRunner(Runner):
             for _ in range(runs):
                 timed.run(*self._inputs)
         return tuple(
-            LayerTime(graph.layer_name(node), graph.op_name(node), statistics.median(samples))
+            LayerTime(
+                name := graph.layer_name(node), graph.op_name(node), statistics.median(samples), (name,)
+            )
             for node, samples in times_ms.items()
             if samples
         )

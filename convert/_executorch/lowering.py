@@ -11,6 +11,7 @@ from io import StringIO
 
 import torch
 
+from edgepress import graph
 from edgepress.convert._executorch.patterns import rewrite
 from edgepress.convert._executorch.quality import quality
 from edgepress.errors import UnsupportedModel
@@ -20,28 +21,33 @@ from edgepress.program import Program
 
 @dataclass(frozen=True, eq=False)
 class Lowered:
-    """The content of a .pte file, and what its manifest says of it."""
+    """The content of a .pte file, and what its manifest says of it: it keeps no layer's name itself."""
 
     content: bytes
     quality: Mapping[str, Value]
+    operators: tuple[tuple[str, str], ...]
 
 
 def lowered(program: Program, batch: int) -> Lowered:
     """The program for inputs of `batch` samples. Raises UnsupportedModel with ExecuTorch's reason."""
     module = program.graph_module()
+    operators = tuple(graph.layers(module))
     rewrite(module)
     with _quiet(), torch.no_grad():
         try:
             exported = torch.export.export(module, program.example_tensors(batch), strict=False)
-            return _lowered(exported, is_quantized=program.precision == "int8")
+            content, counts = _lowered(exported, is_quantized=program.precision == "int8")
         except Exception as error:  # each of its passes raises what it likes
             raise UnsupportedModel(
                 f"ExecuTorch cannot lower this network: {_reason(error)}.",
                 hint="write the layer that it names with other operators, or convert --to tflite",
             ) from error
+    return Lowered(content, counts, operators)
 
 
-def _lowered(exported: torch.export.ExportedProgram, *, is_quantized: bool) -> Lowered:
+def _lowered(
+    exported: torch.export.ExportedProgram, *, is_quantized: bool
+) -> tuple[bytes, Mapping[str, Value]]:
     from executorch.backends.transforms.remove_clone_ops import RemoveCloneOpsTransform
     from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
     from executorch.exir import ExecutorchBackendConfig, to_edge_transform_and_lower
@@ -57,7 +63,7 @@ def _lowered(exported: torch.export.ExportedProgram, *, is_quantized: bool) -> L
     # The caller's arrays are read where they lie: no copy, and no room for them in the file's plan.
     planning = MemoryPlanningPass(alloc_graph_input=False)
     made = edge.to_executorch(ExecutorchBackendConfig(memory_planning_pass=planning))
-    return Lowered(bytes(made.buffer), counts)
+    return bytes(made.buffer), counts
 
 
 @contextmanager

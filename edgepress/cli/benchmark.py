@@ -150,8 +150,21 @@ def _show(measured: list[Measurement], as_json: bool, per_layer: bool) -> None:
         if measurement.sustained:
             _show_sustained(measurement)
         if per_layer:
-            rows = [[layer.name, layer.type, f"{layer.latency_ms:.4f}"] for layer in measurement.layers]
-            print_table(["operator", "type", "ms"], rows, title=f"{measurement.name} on {measurement.runner}")
+            _show_layers(measurement)
+
+
+def _show_layers(measurement: Measurement) -> None:
+    """The layers that each operator computes are the network's own, as far as the runtime lets them be told."""
+    where = f"{measurement.name} on {measurement.runner}"
+    if not measurement.layers:
+        why = "an emulated device has" if measurement.emulated else "this runtime tells"
+        remark(f"{where}: {why} no times of single operators.")
+        return
+    rows = [
+        [" + ".join(layer.layers), layer.name, layer.type, f"{layer.latency_ms:.4f}"]
+        for layer in measurement.layers
+    ]
+    print_table(["layers", "operator", "type", "ms"], rows, title=where)
 
 
 def _show_sustained(measurement: Measurement) -> None:

@@ -122,17 +122,33 @@ public:
     const Failure *invoke() {
         static const Failure failed = {"DeviceFailed", "ncnn failed to execute.", ""};
         ncnn::Extractor extractor = net.create_extractor();
+        begin(&extractor);
         char name[16];
-        for (int index = 0; index < inputs; index++) {
-            snprintf(name, sizeof name, "in%d", index);
-            extractor.input(name, loaded[index]);
-        }
         int status = 0;
         for (int index = 0; index < outputs; index++) {
             snprintf(name, sizeof name, "out%d", index);
             status |= extractor.extract(name, results[index]);
         }
         return status ? &failed : nullptr;
+    }
+
+    /* How long each layer takes: {"layers": [[name, type], ...], "runs_ms": [[...], ...]}. ncnn executes no more than it
+     * is asked for: so the layers' results are asked for in turn, as they lie. */
+    void profile(long runs, JsonWriter *value) const {
+        value->raw("{\"layers\": [");
+        const char *between = "";
+        for (const ncnn::Layer *layer : net.layers()) {
+            value->raw(between).raw("[").string(layer->name.c_str()).raw(", ");
+            value->string(layer->type.c_str()).raw("]");
+            between = ", ";
+        }
+        value->raw("], \"runs_ms\": [");
+        for (long run = 0; run < runs; run++) {
+            value->raw(run ? ", [" : "[");
+            run_layers(value);
+            value->raw("]");
+        }
+        value->raw("]}");
     }
 
     void read_outputs(Arrays *arrays) const {
@@ -146,6 +162,31 @@ private:
     ncnn::Net net;
     int inputs = 0, outputs = 0;
     ncnn::Mat loaded[MOST_PLACES], results[MOST_PLACES];
+
+    void run_layers(JsonWriter *times) const {
+        static const int AS_IT_LIES = 1;
+        ncnn::Extractor extractor = net.create_extractor();
+        extractor.set_light_mode(false);
+        begin(&extractor);
+        const char *between = "";
+        for (const ncnn::Layer *layer : net.layers()) {
+            const double started = wall_ms();
+            for (const int top : layer->tops) {
+                ncnn::Mat result;
+                extractor.extract(top, result, AS_IT_LIES);
+            }
+            times->raw(between).number(wall_ms() - started);
+            between = ", ";
+        }
+    }
+
+    void begin(ncnn::Extractor *extractor) const {
+        char name[16];
+        for (int index = 0; index < inputs; index++) {
+            snprintf(name, sizeof name, "in%d", index);
+            extractor->input(name, loaded[index]);
+        }
+    }
 
     /* As edgepress/runtime/on_ncnn.py: a float32 file is executed in float32, whatever the processor has. */
     void configure(const Json &entrant) {
@@ -212,6 +253,11 @@ public:
         if (network && !strcmp(name, "read_outputs")) {
             network->read_outputs(arrays);
             value->raw("null");
+            return nullptr;
+        }
+        if (network && !strcmp(name, "profile")) {
+            arrays->count = 0;
+            network->profile(options["runs"].whole(), value);
             return nullptr;
         }
         return &unknown;

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 import tiny_networks
 
-from edgepress import convert, runtime
+from edgepress import convert, graph, runtime
 from edgepress.artifact import PROGRAM_FORMAT, Artifact, manifest_path
 from edgepress.errors import BackendMissing, BadInput, UnsupportedTarget
 from edgepress.program import Program
 from edgepress.runtime import Runner
 
+TELL_NO_TIMES = {"onnx_reference", "paddle", "coreml"}
 FORMATS = [(name, format) for name in runtime.names() for format in runtime.find(name).formats]
 
 
@@ -56,6 +57,21 @@ def test_outputs_are_copies(program: Program, runner: Runner) -> None:
         kept = first.copy()
         runner.run(*program.signature.example(1, seed=1))
     np.testing.assert_array_equal(first, kept)
+
+
+def test_times_of_operators_name_the_users_layers(program: Program, runner: Runner) -> None:
+    """Where a runtime tells them: every convolution is in some operator's time, and no name is made up."""
+    with runner:
+        runner.run(*program.signature.example(1))
+        times = runner.profile(2)
+    if not times:
+        assert runner.name() in TELL_NO_TIMES
+        return
+    assert all(0 <= time.latency_ms < np.inf for time in times)
+    named = {layer for time in times for layer in time.layers}
+    types = dict(graph.layers(program.graph_module()))
+    assert named <= types.keys()
+    assert {layer for layer, type in types.items() if "conv" in type} <= named
 
 
 def test_opens_again_after_closing(program: Program, runner: Runner) -> None:

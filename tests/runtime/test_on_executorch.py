@@ -74,6 +74,13 @@ def test_profile_tells_every_operator(program: Program, artifact: Artifact) -> N
     assert sum("Fully Connected" in time.type for time in times) == 3
     assert sum("DWConv" in time.type for time in times) == 1
     assert len({time.name for time in times}) == len(times)
+    layers = [layer for time in times for layer in time.layers]
+    assert [name for name in layers if "." in name] == [
+        "expand.0",
+        "depthwise.0",
+        "project.0",
+        "classifier.1",
+    ]
 
 
 @pytest.mark.parametrize("content", [b"no program at all, but long enough to look at" * 9, b"x"])

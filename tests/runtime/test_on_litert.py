@@ -14,6 +14,7 @@ from edgepress import convert, runtime
 from edgepress.artifact import Artifact
 from edgepress.errors import BadInput, UnsupportedTarget
 from edgepress.program import Program
+from edgepress.runtime import _litert_trace
 
 pytestmark = pytest.mark.tflite
 pytest.importorskip("ai_edge_litert")
@@ -102,6 +103,34 @@ def test_other_formats_are_refused(program: Program, tmp_path: Path) -> None:
         runtime.open(program.save(tmp_path / "two.pt2"), "cpu:litert")
 
 
-def test_no_times_of_operators_are_told(artifact: Artifact) -> None:
+def test_operators_are_timed_under_the_users_names(
+    program: Program, artifact: Artifact, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with runtime.open(artifact, threads=2) as runner:
+        runner.run(*program.signature.example(2))
+        capfd.readouterr()
+        times = runner.profile(2)
+    assert capfd.readouterr() == ("", ""), "LiteRT's remarks on its own start"
+    layers = [layer for time in times for layer in time.layers]
+    assert (layers.count("convolution"), layers.count("head")) == (1, 1)
+    assert next(time for time in times if "head" in time.layers).type.startswith("Fully Connected")
+
+
+def test_what_runs_outside_of_the_delegate_is_timed_too(tmp_path: Path) -> None:
+    class Sums(nn.Module):
+        def forward(self, features: Tensor) -> Tensor:
+            return torch.abs(features.cumsum(1)) + 1
+
+    program = Program.capture(Sums(), (torch.randn(2, 5),))
+    with runtime.open(convert.to(program, "tflite", tmp_path / "sums.tflite")) as runner:
+        runner.run(*program.signature.example(1))
+        assert [time.layers for time in runner.profile(1)] == [("cumsum",), ("abs_1",), ("add",)]
+
+
+def test_a_version_whose_library_is_not_known_tells_no_times(
+    program: Program, artifact: Artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_litert_trace, "KNOWN", ("0.0.",))
     with runtime.open(artifact) as runner:
+        runner.run(*program.signature.example(2))
         assert runner.profile(3) == ()

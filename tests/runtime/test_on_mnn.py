@@ -47,6 +47,7 @@ def test_operators_are_timed_under_the_users_names(program: Program, artifact: A
         runner.run(*program.signature.example(1))
         layers = {layer.name: layer for layer in runner.profile(3)}
     assert layers["depthwise.0/Conv"].type == "ConvolutionDepthwise"
+    assert layers["depthwise.0/Conv"].layers == ("depthwise.0",)
     assert all(layer.latency_ms > 0 for layer in layers.values())
 
 

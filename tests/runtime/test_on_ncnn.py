@@ -45,6 +45,16 @@ def test_threads_change_nothing(program: Program, artifact: Artifact) -> None:
     np.testing.assert_allclose(*outputs, rtol=1e-6, atol=1e-7)
 
 
+def test_layers_are_timed_under_the_users_names(program: Program, artifact: Artifact) -> None:
+    with runtime.open(artifact) as runner:
+        runner.run(*program.signature.example(1))
+        times = runner.profile(5)
+    named = [layer for time in times for layer in time.layers]
+    assert named == ["expand.0", "depthwise.0", "project.0", "classifier.1"]
+    assert sum(time.latency_ms for time in times) > 0
+    assert "Input" not in {time.type for time in times}
+
+
 def test_float32_files_run_in_float32(program: Program, artifact: Artifact) -> None:
     """Whatever the processor could do in half precision, which would be three digits."""
     with runtime.open(artifact) as runner:

@@ -53,12 +53,18 @@ def outputs(artifact: Artifact, target: str) -> np.ndarray:
 def test_measures_itself_here(artifact: Artifact) -> None:
     program(platform.machine())
     runner = runtime.open(artifact, "cpu:ncnn_native")
-    quick = Protocol(rounds=2, min_runs=4, min_seconds=0, min_warmup_runs=1, max_warmup_runs=2)
+    quick = Protocol(
+        rounds=2, min_runs=4, min_seconds=0, min_warmup_runs=1, max_warmup_runs=2, profile_runs=2
+    )
     ours, theirs = benchmarks.compare([runner, runtime.open(artifact, "cpu:ncnn")], quick)
     assert (ours.runner, len(ours.latency_ms), ours.emulated) == ("ncnn_native", 4, False)
     assert all(time_ms > 0 for time_ms in (*ours.latency_ms, ours.load_ms, ours.cpu_ms))
     assert ours.peak_memory_mb > 0
     assert ours.comparison == theirs.comparison
+    assert [(layer.name, layer.type) for layer in ours.layers] == [
+        (layer.name, layer.type) for layer in theirs.layers
+    ]
+    assert all(layer.latency_ms > 0 for layer in ours.layers)
     assert ours.environment.packages.keys() == {"ncnn"}
     assert ours.environment.processor == theirs.environment.processor
 
