@@ -9,6 +9,7 @@ from typing import Literal
 from edgepress.accuracy import Score
 from edgepress.artifact import Artifact
 from edgepress.benchmarks import _plots as plots
+from edgepress.benchmarks._endurance import Endurance, endurance
 from edgepress.benchmarks._environment import Environment
 from edgepress.benchmarks._layer_rows import LayerRow, costliest, layer_rows, uncounted
 from edgepress.benchmarks._measurement import Measurement
@@ -41,7 +42,8 @@ class Tile:
 
 @dataclass(frozen=True, kw_only=True)
 class Profile:
-    """The slowest operators of one artifact, with their share of all operators' time."""
+    """The slowest operators of one artifact: the layers that each computes (or its own name), its type, milliseconds, and
+    its share of all operators' time."""
 
     title: str
     operators: tuple[tuple[str, str, float, float], ...]
@@ -62,6 +64,7 @@ class Page:
     hidden_layers: int
     uncounted: tuple[str, ...]
     profiles: tuple[Profile, ...]
+    endurances: tuple[Endurance, ...]
     environments: tuple[Environment, ...]
     recipe: str
 
@@ -90,6 +93,11 @@ def page(run: RunFolder) -> Page:
         hidden_layers=len(costly) - len(charted),
         uncounted=uncounted(run.result) if run.result else (),
         profiles=tuple(_profile(row) for row in by_latency if row.measurement.layers),
+        endurances=tuple(
+            endurance(f"{row.network} on {_runtime(row)}", row.measurement)
+            for row in by_latency
+            if row.measurement.sustained
+        ),
         environments=_environments(run.measurements),
         recipe=run.recipe,
     )
@@ -179,6 +187,8 @@ def _charts(run: RunFolder, table: Table, layers: Sequence[LayerRow]) -> dict[st
         charts["pareto"] = plots.accuracy_against_latency(points, table.measure)
     if samples:
         charts["latency"] = plots.latency_distributions(samples)
+    if lines := [_line(row) for row in table.rows if row.measurement.sustained]:
+        charts["sustained"] = plots.kept_speed(lines)
     if files := _file_sizes(run, table):
         charts["sizes"] = plots.file_sizes(files)
     if layers:
@@ -193,6 +203,17 @@ def _charts(run: RunFolder, table: Table, layers: Sequence[LayerRow]) -> dict[st
             [plots.Span(stage.name, stage.seconds) for stage in run.result.stages]
         )
     return charts
+
+
+def _line(row: Row) -> plots.Line:
+    windows = row.measurement.sustained
+    return plots.Line(
+        row.network,
+        _runtime(row),
+        tuple(window.start_s for window in windows),
+        tuple(window.median_ms for window in windows),
+        tuple(bool(window.throttled) for window in windows),
+    )
 
 
 def _file_sizes(run: RunFolder, table: Table) -> list[plots.Bar]:
@@ -217,7 +238,12 @@ def _profile(row: Row) -> Profile:
     return Profile(
         title=f"{row.network} on {_runtime(row)}",
         operators=tuple(
-            (layer.name, layer.type, layer.latency_ms, 100 * layer.latency_ms / total_ms if total_ms else 0.0)
+            (
+                " + ".join(layer.layers) or layer.name,
+                layer.type,
+                layer.latency_ms,
+                100 * layer.latency_ms / total_ms if total_ms else 0.0,
+            )
             for layer in slowest
         ),
         total_ms=total_ms,

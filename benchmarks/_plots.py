@@ -64,6 +64,17 @@ class LayerPair:
 
 
 @dataclass(frozen=True)
+class Line:
+    """One file that ran on and on: of each window its beginning, its median, and whether the device was throttled."""
+
+    network: str
+    runtime: str
+    start_s: tuple[float, ...]
+    latency_ms: tuple[float, ...]
+    throttled: tuple[bool, ...]
+
+
+@dataclass(frozen=True)
 class Span:
     """One stage on the clock."""
 
@@ -152,6 +163,25 @@ def layer_costs(layers: Sequence[LayerPair], name: str, quantity: str) -> str:
         return inline(figure, name, f"{quantity} of each layer before and after compression")
 
 
+def kept_speed(lines: Sequence[Line]) -> str:
+    """Each file's windows, as multiples of its first; a cross where the device said that it was throttled."""
+    runtimes = sorted({line.runtime for line in lines})
+    with chart(3.1) as (figure, axes):
+        for line in lines:
+            colour, marker = _colour(line.network), MARKERS[runtimes.index(line.runtime) % len(MARKERS)]
+            relative = np.asarray(line.latency_ms) / line.latency_ms[0]
+            axes.plot(line.start_s, relative, marker=marker, markersize=4, linewidth=1.2, color=colour, zorder=3)
+            hot = np.asarray(line.throttled)
+            axes.plot(np.asarray(line.start_s)[hot], relative[hot], "x", color=INK, markersize=9, zorder=4)
+        axes.set_ylim(0, 1.15 * max(max(line.latency_ms) / line.latency_ms[0] for line in lines))
+        axes.set_xlabel("seconds since the first window")
+        axes.set_ylabel("latency, × the first window")
+        axes.grid(True)
+        axes.spines[:].set_visible(False)
+        _legend(axes, lines, runtimes)
+        return inline(figure, "sustained", "Latency of each file while it runs on and on, window by window")
+
+
 def timeline(spans: Sequence[Span]) -> str:
     """The stages one after the other, each as long as it took."""
     with chart(0.6 + 0.36 * len(spans)) as (figure, axes):
@@ -209,7 +239,7 @@ def _named_rows(axes: Axes, names: Sequence[str]) -> None:
     axes.spines[:].set_visible(False)
 
 
-def _legend(axes: Axes, points: Sequence[Point], runtimes: Sequence[str]) -> None:
+def _legend(axes: Axes, points: Sequence[Point | Line], runtimes: Sequence[str]) -> None:
     """Colours for the networks, shapes for the runtimes."""
     from matplotlib.lines import Line2D
 

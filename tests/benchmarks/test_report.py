@@ -7,6 +7,7 @@ import re
 import pytest
 
 from edgepress.benchmarks import MEASUREMENTS_FILE, append, read, report
+from edgepress.benchmarks._sustained import Window
 from edgepress.errors import BadInput
 from edgepress.scoring import MeanPrecision
 
@@ -111,3 +112,28 @@ def test_a_detectors_page_names_its_own_measure(run_folder, tmp_path, make_measu
     page = report.write(tmp_path).read_text()
     assert "mAP %" in page
     assert "top-1" not in page
+
+
+def test_what_ran_on_and_on_is_drawn_with_what_the_device_told(tmp_path, make_measurement):
+    windows = (
+        Window(start_s=0.0, runs=100, median_ms=2.0, clock_mhz=2400.0, temperature_c=50.0, throttled=False),
+        Window(start_s=30.0, runs=90, median_ms=3.0, clock_mhz=1500.0, temperature_c=84.6, throttled=True),
+    )
+    silent = tuple(Window(start_s=window.start_s, runs=9, median_ms=1.0) for window in windows)
+    told, untold = (
+        make_measurement([1.0, 2.0, 3.0], runner=runner, sustained=each)
+        for runner, each in (("hot", windows), ("silent", silent))
+    )
+    append(tmp_path / MEASUREMENTS_FILE, [told, untold, make_measurement([1.0], runner="short")])
+    page = report.write(tmp_path).read_text()
+    table = page[page.index('id="endurance"') :].partition("</table>")[0]
+    rows = [re.findall(r"<t[dh][^>]*>(.*?)</t[dh]>", row) for row in table.split("<tr>")[2:]]
+    plain = [[re.sub("<[^>]*>", "", cell) for cell in row] for row in rows]
+    hot, quiet = sorted(plain)
+    assert hot[1:] == ["30 s", "2.00", "3.00", "1.50", "2400 to 1500 MHz", "50 to 85 °C", "1 of 2 windows"]
+    assert quiet[4:] == ["1.00", "–", "–", "–"]
+    assert 'id="chart-sustained"' in page
+
+
+def test_without_running_on_and_on_there_is_no_such_part(run_folder):
+    assert 'id="endurance"' not in report.write(run_folder).read_text()
