@@ -170,7 +170,9 @@ def kept_speed(lines: Sequence[Line]) -> str:
         for line in lines:
             colour, marker = _colour(line.network), MARKERS[runtimes.index(line.runtime) % len(MARKERS)]
             relative = np.asarray(line.latency_ms) / line.latency_ms[0]
-            axes.plot(line.start_s, relative, marker=marker, markersize=4, linewidth=1.2, color=colour, zorder=3)
+            axes.plot(
+                line.start_s, relative, marker=marker, markersize=4, linewidth=1.2, color=colour, zorder=3
+            )
             hot = np.asarray(line.throttled)
             axes.plot(np.asarray(line.start_s)[hot], relative[hot], "x", color=INK, markersize=9, zorder=4)
         axes.set_ylim(0, 1.15 * max(max(line.latency_ms) / line.latency_ms[0] for line in lines))

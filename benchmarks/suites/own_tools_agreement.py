@@ -85,7 +85,10 @@ def _in_turns(
 
 
 def _cells(took: Sequence[Took]) -> tuple[str, str]:
-    return f"{min(one.least_ms for one in took):.3f}", f"{statistics.median(one.median_ms for one in took):.3f}"
+    return (
+        f"{min(one.least_ms for one in took):.3f}",
+        f"{statistics.median(one.median_ms for one in took):.3f}",
+    )
 
 
 def _litert_benchmark(artifact: Artifact, folder: Path) -> Took:
@@ -103,7 +106,7 @@ def _benchmark_app(artifact: Artifact, folder: Path) -> Took:
     graph, _ = unpack(artifact.path, folder)
     fixed = "-d CPU -api sync -hint none -nthreads 1 -nstreams 1 -infer_precision f32"
     report = f"-niter {RUNS} -json_stats -report_type no_counters -report_folder {folder}"
-    command = [HERE / "benchmark_app", "-m", graph, *fixed.split(), *report.split()]
+    command: list[str | Path] = [HERE / "benchmark_app", "-m", graph, *fixed.split(), *report.split()]
     told = _told(command, folder, folder / "benchmark_report.json")["execution_results"]
     return Took(float(told["latency (ms)"]), float(told["min latency"]))
 
