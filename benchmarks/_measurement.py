@@ -33,6 +33,8 @@ class Measurement:
     the warm-up, rose above what was resident before (None where the system does not tell).
     `cpu_ms` is the processor time of one timed `invoke` on average, all threads together: other work on the
     machine lengthens `latency_ms`, but hardly this.
+    `device_ms` has an entry beside each of `latency_ms` where the device has a clock of its own, as a GPU: what that says
+    of the same `invoke`, without the way there.
     `steps` are the stages and conversions in the artifact's history. `sustained` is what came of running it on and on.
     On an emulated target (`emulated`) a millisecond means nothing: there are no samples, times are None, and so are the
     statistics. In their place `instructions` holds how many each counted `invoke` was. One with both cannot be made.
@@ -57,6 +59,7 @@ class Measurement:
     first_inference_ms: float | None = None
     peak_memory_mb: float | None = None
     cpu_ms: float | None = None
+    device_ms: tuple[float, ...] = ()
     emulated: bool = False
     instructions: tuple[int, ...] = ()
     accuracy: Score | None = None
@@ -67,7 +70,14 @@ class Measurement:
     environment: Environment
 
     def __post_init__(self) -> None:
-        timed = (*self.latency_ms, self.load_ms, self.first_inference_ms, self.cpu_ms, *self.layers)
+        timed = (
+            *self.latency_ms,
+            *self.device_ms,
+            self.load_ms,
+            self.first_inference_ms,
+            self.cpu_ms,
+            *self.layers,
+        )
         if self.emulated and any(time is not None for time in timed):
             raise ValueError("an emulated device has no times")
         if self.instructions and not self.emulated:

@@ -159,6 +159,7 @@ class _Entrant:
     runs_per_turn: int = 1
     turns: int = 0
     latency_ms: list[float] = field(default_factory=list)
+    device_ms: list[float] = field(default_factory=list)
     cpu_ms: float = 0.0
     sustained: tuple[Window, ...] = ()
 
@@ -189,6 +190,7 @@ class _Entrant:
             first_inference_ms=self.first_inference_ms,
             peak_memory_mb=self.peak_memory_mb,
             cpu_ms=cpu_ms,
+            device_ms=tuple(self.device_ms),
             layers=layers,
             sustained=self.sustained,
             warnings=(
@@ -282,6 +284,7 @@ def _take_turn(entrant: _Entrant) -> None:
     turn = _turn(entrant.runner, entrant.runs_per_turn)
     entrant.cpu_ms += turn.cpu_ms or 0.0
     entrant.latency_ms.extend(turn.latency_ms)
+    entrant.device_ms.extend(turn.device_ms)
     entrant.turns += 1
 
 
@@ -291,15 +294,15 @@ def _turn(runner: Runner, runs: int) -> Turn:
     if there is not None:
         return there
     cpu_started = time.process_time_ns()
-    times = tuple(_invoke_ms(runner) for _ in range(runs))
+    latency_ms, device_ms = [], []
+    for _ in range(runs):
+        started = time.perf_counter_ns()
+        runner.invoke()
+        latency_ms.append((time.perf_counter_ns() - started) / NS_PER_MS)
+        if runner.device_ms is not None:
+            device_ms.append(runner.device_ms)
     cpu_ms = (time.process_time_ns() - cpu_started) / NS_PER_MS
-    return Turn(latency_ms=times, cpu_ms=cpu_ms, instructions=(), peak_memory_mb=None)
-
-
-def _invoke_ms(runner: Runner) -> float:
-    started = time.perf_counter_ns()
-    runner.invoke()
-    return (time.perf_counter_ns() - started) / NS_PER_MS
+    return Turn(latency_ms=tuple(latency_ms), cpu_ms=cpu_ms, device_ms=tuple(device_ms))
 
 
 @contextmanager

@@ -33,13 +33,15 @@ class LayerTime:
 
 @dataclass(frozen=True, kw_only=True)
 class Turn:
-    """Some invocations in a process other than ours, as it measured them: each one's time and the processor time of all
-    (none where it is emulated), each one's instructions (where they are counted), and its peak memory so far."""
+    """Some invocations in the process that executes them: each one's time and the processor time of all
+    (none where it is emulated), each one's time on the device's own clock (where it has one), each one's instructions
+    (where they are counted), and its peak memory so far (where the process tells)."""
 
     latency_ms: tuple[float, ...]
     cpu_ms: float | None
-    instructions: tuple[int, ...]
-    peak_memory_mb: float | None
+    device_ms: tuple[float, ...] = ()
+    instructions: tuple[int, ...] = ()
+    peak_memory_mb: float | None = None
 
 
 class Runner(ABC):
@@ -50,7 +52,8 @@ class Runner(ABC):
     the kinds of device that it executes on from within this process. Where `portable`, it needs nothing but NumPy
     and its runtime, and so runs on other devices too. One `for_reference` says what a file means and is not fast: it is
     taken where it is asked for, not by itself.
-    `load_inputs`, `invoke` and `read_outputs` are apart so that a benchmark times `invoke` alone.
+    `load_inputs`, `invoke` and `read_outputs` are apart so that a benchmark times `invoke` alone. A device with a clock of
+    its own leaves what that says of the last `invoke` in `device_ms`.
     """
 
     formats: ClassVar[tuple[str, ...]]
@@ -59,6 +62,7 @@ class Runner(ABC):
     devices: ClassVar[tuple[type[Device], ...]] = (Cpu,)
     portable: ClassVar[bool] = True
     load_ms: float | None = None
+    device_ms: float | None = None
     environment: Mapping[str, Any] | None = None
     for_reference: ClassVar[bool] = False
 

@@ -14,7 +14,7 @@ import numpy as np
 from edgepress import plugins
 from edgepress.devices.cpu import Cpu
 from edgepress.devices.cuda import Cuda
-from edgepress.errors import BadInput, DeviceFailed
+from edgepress.errors import BadInput, DeviceFailed, UnsupportedTarget
 from edgepress.layer_output import LayerOutput
 from edgepress.runtime._onnx_fusion import fused_layers, nodes
 from edgepress.runtime._runner import LayerTime, Runner
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 PROFILED_NODE = "_kernel_time"
 """The ending of the profiler's events that time one node."""
 OPTIMISED = "optimised.onnx"
+PROCESSOR, GPU = "CPUExecutionProvider", "CUDAExecutionProvider"
 
 
 class OnnxRuntimeRunner(Runner):
@@ -95,7 +96,10 @@ class OnnxRuntimeRunner(Runner):
         return self._new_session(content), taps
 
     def profile(self, runs: int) -> tuple[LayerTime, ...]:
-        """Times of each node of the optimised graph, on the inputs loaded last; the first run does not count."""
+        """Times of each node of the optimised graph, on the inputs loaded last; the first run does not count. Of a GPU none:
+        there the profiler times how long it takes to hand over the work."""
+        if isinstance(self.target.device, Cuda):
+            return ()
         with tempfile.TemporaryDirectory(prefix="edgepress-") as name:
             folder = Path(name)
             session = self._new_session(str(self.artifact.path), profile_into=folder)
@@ -134,33 +138,50 @@ class OnnxRuntimeRunner(Runner):
             options.optimized_model_filepath = str(profile_into / OPTIMISED)
         providers = _providers(self.target)
         try:
-            return onnxruntime.InferenceSession(source, options, providers=providers)
+            session = onnxruntime.InferenceSession(source, options, providers=providers)
         except Exception as error:  # the errors of ONNX Runtime share no base class
             raise BadInput(
                 f"ONNX Runtime {onnxruntime.__version__} refuses the file: {error}",
                 where=str(self.artifact.path),
                 hint="convert it again; --to onnx has an option `opset`",
             ) from None
+        _refuse_other_place(session, self.target)
+        return session
 
 
 def _providers(target: Target) -> list[Any]:
     """What executes the graph, the first choice first; DeviceFailed for a GPU that this ONNX Runtime cannot use.
 
-    Products of float32 matrices are not rounded to TF32: what is measured is what was verified.
+    Products of float32 matrices are rounded to TF32 only where the target asks for it; UnsupportedTarget for halves.
     """
     import onnxruntime
 
-    cpu = "CPUExecutionProvider"
-    if not isinstance(target.device, Cuda):
-        return [cpu]
-    cuda = "CUDAExecutionProvider"
-    if cuda not in onnxruntime.get_available_providers():
+    device = target.device
+    if not isinstance(device, Cuda):
+        return [PROCESSOR]
+    if device.arithmetic == "float16":
+        raise UnsupportedTarget(
+            "ONNX Runtime computes in the types that the file has.",
+            where=target.place,
+            hint=f"cuda:{device.index}/tf32, or --to onnx with weights=float16",
+        )
+    if GPU not in onnxruntime.get_available_providers():
         raise DeviceFailed(
             f"ONNX Runtime {onnxruntime.__version__} is built without CUDA.",
             where=target.place,
             hint="pip install onnxruntime-gpu in place of onnxruntime",
         )
-    return [(cuda, {"device_id": target.device.index, "use_tf32": 0}), cpu]
+    return [(GPU, {"device_id": device.index, "use_tf32": int(device.arithmetic == "tf32")}), PROCESSOR]
+
+
+def _refuse_other_place(session: Any, target: Target) -> None:
+    """Raise DeviceFailed where a GPU was asked for and ONNX Runtime took the processor: it says that in its log alone."""
+    if isinstance(target.device, Cuda) and GPU not in session.get_providers():
+        raise DeviceFailed(
+            "ONNX Runtime cannot use the GPU, and would run on the processor.",
+            where=target.place,
+            hint="it needs CUDA and cuDNN in the versions that it is built for; nvidia-smi lists the devices",
+        )
 
 
 def _layer_times(

@@ -15,7 +15,7 @@ import numpy as np
 from edgepress import nvidia
 from edgepress.devices.cpu import Cpu
 from edgepress.devices.cuda import Cuda
-from edgepress.errors import BadInput, DeviceFailed
+from edgepress.errors import BadInput, DeviceFailed, UnsupportedTarget
 from edgepress.nvidia import called
 from edgepress.runtime._runner import LayerTime, Runner
 
@@ -53,6 +53,7 @@ class TensorRtRunner(Runner):
         from cuda.bindings import runtime as cuda
 
         path = self.artifact.path
+        self._refuse_other_target()
         nvidia.refuse_other(self.artifact.manifest.bound_to, nvidia.identity(), where=str(path))
         self._logger = nvidia.listener()
         self._runtime = tensorrt.Runtime(self._logger)
@@ -68,6 +69,15 @@ class TensorRtRunner(Runner):
         self._inputs = self._bound(tensorrt.TensorIOMode.INPUT)
         self._outputs = self._bound(tensorrt.TensorIOMode.OUTPUT)
         self._connect(self._context)
+
+    def _refuse_other_target(self) -> None:
+        """UnsupportedTarget for another GPU than the first, and for an arithmetic: an engine is built for one."""
+        if self.target.device not in (Cpu(), Cuda()):
+            raise UnsupportedTarget(
+                "An engine runs on the first GPU, in the arithmetic that it was built for.",
+                where=self.target.place,
+                hint="cuda:0; CUDA_VISIBLE_DEVICES=1 makes another the first, and --to tensorrt has the option tf32",
+            )
 
     def close(self) -> None:
         from cuda.bindings import runtime as cuda

@@ -13,10 +13,9 @@ import numpy as np
 from edgepress.artifact import PROGRAM_FORMATS
 from edgepress.devices.cpu import Cpu
 from edgepress.devices.cuda import Cuda
-from edgepress.errors import DeviceFailed
 from edgepress.layer_output import LayerOutput
 from edgepress.runtime._runner import LayerTime, Runner
-from edgepress.runtime._target import Target
+from edgepress.runtime._torch_cuda import Events, computing, device_of
 
 if TYPE_CHECKING:
     import torch
@@ -25,7 +24,8 @@ if TYPE_CHECKING:
 
 class TorchRunner(Runner):
     """Runs the captured graph in inference mode, an operator at a time. On a GPU, copies are outside of `invoke`, which
-    waits until the GPU is done; products of float32 matrices are not rounded to TF32 there."""
+    waits until the GPU is done; `device_ms` is what its own clock says of that. Its arithmetic is the target's: float32 is
+    not rounded to TF32 unless that is asked for."""
 
     formats = PROGRAM_FORMATS
     requires = ("torch",)
@@ -36,9 +36,11 @@ class TorchRunner(Runner):
         from edgepress import graph
         from edgepress.program import Program
 
-        self._device = _device(self.target)
+        self._device = device_of(self.target)
         self._module: GraphModule = Program.load(self.artifact.path).graph_module()
-        graph.place(self._module, self._device)
+        with computing(self.target):
+            graph.place(self._module, self._device)
+            self._events = Events() if self._device.type == "cuda" else None
         self._inputs: tuple[torch.Tensor, ...] = ()
         self._outputs: list[torch.Tensor] = []
 
@@ -48,27 +50,35 @@ class TorchRunner(Runner):
     def load_inputs(self, arrays: Sequence[np.ndarray]) -> None:
         import torch
 
-        self._inputs = tuple(
-            torch.from_numpy(np.ascontiguousarray(array)).to(self._device) for array in arrays
-        )
+        with computing(self.target):
+            self._inputs = tuple(
+                torch.from_numpy(np.ascontiguousarray(array)).to(self._device) for array in arrays
+            )
 
     def invoke(self) -> None:
         import torch
 
-        with torch.inference_mode(), _threads(self.threads):
+        with torch.inference_mode(), _threads(self.threads), computing(self.target):
+            if self._events:
+                self._events.begin()
             outputs = self._module(*self._inputs)
-            _wait(self._device)
+            if self._events:
+                self._events.end()
+                self.device_ms = self._events.elapsed_ms()
         self._outputs = [outputs] if isinstance(outputs, torch.Tensor) else list(outputs)
 
     def read_outputs(self) -> tuple[np.ndarray, ...]:
-        return tuple(output.cpu().numpy().copy() for output in self._outputs)
+        specs = self.artifact.manifest.signature.outputs
+        return tuple(
+            output.cpu().numpy().astype(spec.dtype) for output, spec in zip(self._outputs, specs, strict=True)
+        )
 
     def read_layers(self, arrays: Sequence[np.ndarray]) -> tuple[LayerOutput, ...]:
         import torch
 
         from edgepress import graph
 
-        with _threads(self.threads):
+        with _threads(self.threads), computing(self.target):
             return graph.layer_outputs(
                 self._module, [torch.from_numpy(array).to(self._device) for array in arrays]
             )
@@ -80,7 +90,7 @@ class TorchRunner(Runner):
         from edgepress import graph
 
         times_ms: dict[Node, list[float]] = {node: [] for node in graph.operators(self._module)}
-        with torch.inference_mode(), _threads(self.threads):
+        with torch.inference_mode(), _threads(self.threads), computing(self.target):
             timed = _timing_interpreter(self._module, times_ms, self._device)
             for _ in range(runs):
                 timed.run(*self._inputs)
@@ -91,29 +101,6 @@ class TorchRunner(Runner):
             for node, samples in times_ms.items()
             if samples
         )
-
-
-def _device(target: Target) -> torch.device:
-    """Raises DeviceFailed for a GPU that PyTorch does not find."""
-    import torch
-
-    if not isinstance(target.device, Cuda):
-        return torch.device("cpu")
-    if target.device.index >= torch.cuda.device_count():
-        raise DeviceFailed(
-            f"PyTorch {torch.__version__} finds {torch.cuda.device_count()} CUDA devices here.",
-            where=target.place,
-            hint="a PyTorch built for CUDA, and a driver: nvidia-smi lists the devices",
-        )
-    return torch.device("cuda", target.device.index)
-
-
-def _wait(device: torch.device) -> None:
-    """Until a GPU has done what it was given."""
-    import torch
-
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 @contextmanager
@@ -130,16 +117,20 @@ def _threads(count: int) -> Iterator[None]:
 
 
 def _timing_interpreter(module: GraphModule, times_ms: dict[Node, list[float]], device: torch.device) -> Any:
-    """An interpreter of `module` that appends the duration of every node in `times_ms`."""
+    """An interpreter of `module` that appends the duration of every node in `times_ms`, on a GPU by its own clock."""
     import torch
 
     class Timed(torch.fx.Interpreter):
         def run_node(self, n: Node) -> Any:
-            start = time.perf_counter()
+            start, events = time.perf_counter(), Events() if device.type == "cuda" else None
+            if events:
+                events.begin()
             result = super().run_node(n)
-            _wait(device)
+            if events:
+                events.end()
             if n in times_ms:
-                times_ms[n].append((time.perf_counter() - start) * 1e3)
+                elapsed_ms = events.elapsed_ms() if events else (time.perf_counter() - start) * 1e3
+                times_ms[n].append(elapsed_ms)
             return result
 
     return Timed(module)
