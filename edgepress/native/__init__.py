@@ -11,10 +11,10 @@ from pathlib import Path
 from edgepress.errors import BackendMissing, UnsupportedTarget
 from edgepress.made_once import make_once
 from edgepress.native import _building
-from edgepress.native._building import PROCESSORS
+from edgepress.native._building import PROCESSORS, Processor
 from edgepress.progress import Progress, silent
 
-__all__ = ["COST", "PROCESSORS", "make", "require"]
+__all__ = ["COST", "PROCESSORS", "Processor", "made", "make", "require"]
 
 COST = "about 20 MB on disk, 6 MB to download, two to six minutes of compiling for each processor"
 
@@ -44,10 +44,11 @@ def make(progress: Progress = silent) -> tuple[Path, ...]:
     missing."""
     for processor in PROCESSORS.values():
         processor.require()
-    return tuple(_made(processor, progress) for processor in PROCESSORS.values())
+    return tuple(made(processor, progress) for processor in PROCESSORS.values())
 
 
-def _made(processor: _building.Processor, progress: Progress) -> Path:
+def made(processor: Processor, progress: Progress = silent) -> Path:
+    """The program for one processor, built unless it is there, with the layers and numbers that it says."""
     library, program = _building.library(processor), _building.program(processor)
     if not program.exists():
         fill = partial(_building.make_library, processor, progress=progress)

@@ -68,7 +68,9 @@ LEFT_OUT = (
 )
 """ncnn's switches for what the runner does not use, and for processors beyond those that boards and phones mostly have."""
 
-CHOSEN = ("SIMPLESTL", "SIMPLEOMP", "DISABLE_PIC", "INT8", "ARM82", "ARM82DOT")
+CHOSEN = ("SIMPLESTL", "SIMPLEOMP", "DISABLE_PIC")
+NARROW = ("INT8", "ARM82", "ARM82DOT")
+"""ncnn's switches for numbers smaller than float32, and for the processors that multiply them faster."""
 
 SMALL = ("-Os", "-ffast-math", "-DNDEBUG", "-ffunction-sections", "-fdata-sections", "-fno-stack-protector")
 """Against -O3 the file is a third smaller and executes a hundredth more instructions: the kernels are written by hand."""
@@ -78,14 +80,15 @@ PLAIN = ("-fno-exceptions", "-fno-rtti", "-fno-asynchronous-unwind-tables", "-fn
 
 @dataclass(frozen=True)
 class Processor:
-    """`compiler` is what its tools' names begin with, `package` the package of Debian that has them; `layers` are those
-    whose kernels its convolutions borrow."""
+    """`compiler` is what its tools' names begin with, `package` the package of Debian that has them. `layers` are what the
+    runner has, with those whose kernels its convolutions borrow; `narrow` what it has beside float32."""
 
     name: str
     debian: str
     compiler: str
     package: str
-    layers: tuple[str, ...] = ()
+    layers: tuple[str, ...] = LAYERS
+    narrow: tuple[str, ...] = NARROW
 
     @property
     def gcc(self) -> str:
@@ -107,14 +110,14 @@ PROCESSORS = {
     processor.name: processor
     for processor in (
         Processor("aarch64", "arm64", "aarch64-linux-gnu-", "g++-aarch64-linux-gnu"),
-        Processor("x86_64", "amd64", "x86_64-linux-gnu-", "g++", ("Gemm",)),
+        Processor("x86_64", "amd64", "x86_64-linux-gnu-", "g++", (*LAYERS, "Gemm")),
     )
 }
 
 
 def library(processor: Processor) -> Path:
     """The folder with ncnn and musl, made or not yet, under a hash of everything that decides about them."""
-    switches = (*LAYERS, *processor.layers, *LEFT_OUT, *CHOSEN, *SMALL, *PLAIN)
+    switches = (*processor.layers, *LEFT_OUT, *CHOSEN, *processor.narrow, *SMALL, *PLAIN)
     return named_after("native", f"ncnn-{processor.name}", (_source.SHA256, MIRROR, RELEASE, *switches))
 
 
@@ -154,7 +157,7 @@ class _Build:
 
     def configure(self) -> None:
         """CMake, told of every layer: those that are not chosen are left out."""
-        chosen = {layer.lower() for layer in (*LAYERS, *self.processor.layers)}
+        chosen = {layer.lower() for layer in self.processor.layers}
         settings = {
             "CMAKE_SYSTEM_NAME": "Linux",
             "CMAKE_SYSTEM_PROCESSOR": self.processor.name,
@@ -166,6 +169,7 @@ class _Build:
             "NCNN_VERSION": _source.VERSION.rpartition(".")[2],
             **{f"NCNN_{name}": "OFF" for name in LEFT_OUT},
             **{f"NCNN_{name}": "ON" for name in CHOSEN},
+            **{f"NCNN_{name}": "ON" if name in self.processor.narrow else "OFF" for name in NARROW},
             **{f"WITH_LAYER_{name}": "ON" if name in chosen else "OFF" for name in self._layers()},
         }
         if self.processor.name == "x86_64":

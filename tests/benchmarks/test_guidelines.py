@@ -61,8 +61,10 @@ def test_memory_access_is_the_handbooks_formula(networks: ModuleType, name: str)
     ("factors", "verdict"),
     [
         ((1.0, 1.2, 1.4), "holds"),
-        ((1.0, 1.2, 0.8), "does not hold"),
-        ((1.0, 1.2, 1.0), "undecided"),
+        ((1.0, 1.2, 0.8), "holds but for number 2"),
+        ((1.0, 1.2, 1.0), "holds but for number 2"),
+        ((1.0, 0.8, 1.0), "does not hold"),
+        ((1.0, 1.0, 1.0), "undecided"),
     ],
 )
 def test_verdicts(
@@ -72,10 +74,11 @@ def test_verdicts(
     verdict: str,
 ) -> None:
     base = [1.0, 1.01, 0.99, 1.02] * 25
+    cases = [guidelines.Case(f"these: number {number}", None) for number in range(len(factors))]
     found = [
-        guidelines.Found(None, "cpu", 1, make_measurement(latency_ms=tuple(factor * value for value in base)))
-        for factor in factors
+        guidelines.Found(case, "cpu", 1, make_measurement(latency_ms=tuple(factor * value for value in base)))
+        for case, factor in zip(cases, factors, strict=True)
     ]
     assert guidelines._verdict(found) == verdict
-    missing = guidelines.Found(None, "cpu", 1, None, "not there")
+    missing = guidelines.Found(cases[0], "cpu", 1, None, "not there")
     assert guidelines._verdict([*found, missing]) == "not measured"

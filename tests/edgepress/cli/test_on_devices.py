@@ -97,6 +97,50 @@ def test_a_benchmark_goes_on_after_the_device_that_failed(
     assert "kitchen" in capsys.readouterr().out
 
 
+def test_a_measurement_there_has_everything_that_one_here_has(
+    board: real_sshd.Board,
+    program: Program,
+    artifact: Artifact,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Accuracy on the runtime there, memory, load and first inference apart, layers by name, and what a machine tells."""
+    pictures = np.random.default_rng(0).standard_normal((40, 3, 16, 16), np.float32)
+    labels = program.run(pictures)[0].argmax(1)
+    np.savez(tmp_path / "data.npz", x_train=pictures, y_train=labels, x_test=pictures, y_test=labels)
+    command = ["benchmark", str(artifact.path), "--on", "cpu,kitchen", *BENCHMARK, "-o", str(tmp_path)]
+    asked = [
+        "--data",
+        f"npz:{tmp_path / 'data.npz'}",
+        "--per-layer",
+        "--sustain",
+        "0.1s",
+        "--cool-down",
+        "0.001s",
+    ]
+    capsys.readouterr()
+    assert run([*command, *asked, "--json"]) == 0
+    here, there = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    for measured in (here, there):
+        assert (measured["accuracy"]["top1"], measured["accuracy"]["samples"]) == (100.0, 40)
+        assert measured["load_ms"] > 0
+        assert measured["first_inference_ms"] > 0
+        assert measured["cpu_ms"] > 0
+        assert measured["peak_memory_mb"] is not None
+        assert {"stem", "first", "second", "head"} <= {
+            name for layer in measured["layers"] for name in layer["layers"]
+        }
+        assert len(measured["sustained"]) == 20
+        assert measured["environment"].keys() >= {
+            "governor",
+            "clock_mhz",
+            "temperature_c",
+            "throttled",
+            "processor",
+        }
+    assert there["environment"]["processor"] == here["environment"]["processor"], "it is the same machine"
+
+
 def cut(board: real_sshd.Board) -> None:
     board.cut()
 
