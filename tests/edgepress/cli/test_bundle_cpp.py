@@ -1,12 +1,14 @@
-"""The bundle's examples in C++: a compiler takes them, and where it finds the library, they give the samples' scores."""
+"""The bundle's examples in C++: a compiler takes them, and linked with the library they give the samples' scores."""
 
 from __future__ import annotations
 
 import json
 import shutil
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 
+import ncnn_library
 import numpy as np
 import pytest
 import tiny_networks
@@ -16,27 +18,42 @@ from edgepress.cli import run
 
 COMPILER = "g++"
 WANTS = {
-    "ncnn": ("net.h", ["-lncnn", "-fopenmp"]),
-    "tflite": ("tensorflow/lite/c/c_api.h", ["-ltensorflowlite_c"]),
+    "ncnn": ("net.h", ("-lncnn", "-fopenmp")),
+    "tflite": ("tensorflow/lite/c/c_api.h", ("-ltensorflowlite_c",)),
 }
 """The header that each example includes, and what it is linked with."""
 
 pytestmark = pytest.mark.slow
 
 
+@dataclass(frozen=True)
+class Example:
+    """A bundle's folder, and what the compiler has to be told to find the runtime."""
+
+    folder: Path
+    places: tuple[str, ...]
+
+    def compiled(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return compiled(self.folder, *self.places, *words)
+
+
 @pytest.fixture(params=[pytest.param(name, marks=getattr(pytest.mark, name)) for name in WANTS])
-def bundle(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """A bundle of the format; skipped without a compiler, or where that finds no header of the runtime."""
+def example(request: pytest.FixtureRequest, tmp_path: Path) -> Example:
+    """Skipped without a compiler, or where it finds no header of the runtime. ncnn is built, where it is not found."""
     format = request.param
     header, _ = WANTS[format]
     if not shutil.which(COMPILER):
         pytest.skip(f"needs {COMPILER}")
+    places: tuple[str, ...] = ()
     if compiled(tmp_path, "-E", "-include", header, "-x", "c++", "/dev/null", "-o", "/dev/null").returncode:
-        pytest.skip(f"{COMPILER} finds no {header}: put the folder that holds it into CPLUS_INCLUDE_PATH")
+        if format != "ncnn":
+            pytest.skip(f"{COMPILER} finds no {header}: put the folder that holds it into CPLUS_INCLUDE_PATH")
+        ncnn = ncnn_library.installed()
+        places = (f"-I{ncnn}/include/ncnn", f"-L{ncnn}/lib")
     program = tiny_networks.capture(tiny_networks.Residual)
     artifact = convert.to(program, format, tmp_path / f"network.{format}")
     assert run(["bundle", str(artifact.path), "-o", str(tmp_path / format)]) == 0
-    return tmp_path / format
+    return Example(tmp_path / format, places)
 
 
 def compiled(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
@@ -44,14 +61,15 @@ def compiled(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 
-def test_the_compiler_takes_it(bundle: Path) -> None:
-    done = compiled(bundle, "-fsyntax-only", "-Wall", "-Werror", "main.cpp")
+def test_the_compiler_takes_it(example: Example) -> None:
+    done = example.compiled("-fsyntax-only", "-Wall", "-Werror", "main.cpp")
     assert done.returncode == 0, done.stderr
 
 
-def test_it_gives_the_first_samples_scores(bundle: Path) -> None:
+def test_it_gives_the_first_samples_scores(example: Example) -> None:
+    bundle = example.folder
     _, libraries = WANTS[bundle.name]
-    linked = compiled(bundle, "-O2", "main.cpp", *libraries, "-o", "main")
+    linked = example.compiled("-O2", "main.cpp", "-o", "main", *libraries)
     if f"cannot find {libraries[0]}" in linked.stderr:
         pytest.skip(f"{COMPILER} finds no library for {libraries[0]}: put its folder into LIBRARY_PATH")
     assert linked.returncode == 0, linked.stderr
