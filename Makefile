@@ -7,7 +7,7 @@ export OMP_NUM_THREADS ?= 1
 FOLDERS = compress convert runtime models benchmarks
 READY = $(VENV)/.ready
 
-.PHONY: demo test test-all check bench docs wheel-test clean
+.PHONY: demo test test-all check bench docs wheel wheel-test base-test clean
 
 demo: $(READY)
 	$(BIN)/edgepress demo -o demo
@@ -30,16 +30,25 @@ docs: $(READY)
 	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[docs]'
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict -q -d build/site
 
-wheel-test: $(READY)
-	rm -rf build dist && $(BIN)/python -m build --outdir dist .
+wheel: $(READY)
+	rm -rf build/lib dist && $(BIN)/python -m build --outdir dist .
+
+# The tests of the installed package, from outside of the checkout.
+wheel-test: wheel
 	$(PYTHON) -m venv --clear build/wheel-venv
-	build/wheel-venv/bin/pip install -q -c constraints.txt "$$(ls dist/*.whl)[tflite,ncnn,mnn,tract,coreml,digits,report,accelerate,dev]"
+	build/wheel-venv/bin/pip install -q -c constraints.txt "$$(ls dist/*.whl)[simplify,tflite,ncnn,mnn,tract,coreml,digits,report,accelerate,dev]"
 	rm -rf build/outside && mkdir -p build/outside && cp -r tests pyproject.toml build/outside
 	cd build/outside && ../wheel-venv/bin/python -m pytest -q -p no:cacheprovider
 
+# What an installation without extras can do, and how large it is.
+base-test: wheel
+	$(PYTHON) -m venv --clear build/base-venv
+	build/base-venv/bin/pip install -q -c constraints.txt dist/*.whl
+	build/base-venv/bin/python tests/without_extras.py
+
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[tflite,ncnn,mnn,tract,coreml,digits,report,accelerate,dev]'
+	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[simplify,tflite,ncnn,mnn,tract,coreml,digits,report,accelerate,dev]'
 	touch $@
 
 # Type checkers follow no editable-install hooks: a tree of links shows them the package as it is installed.

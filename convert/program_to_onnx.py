@@ -12,7 +12,7 @@ import torch
 from annotated_types import Ge, Le
 from torch.fx import Node
 
-from edgepress import graph
+from edgepress import graph, plugins
 from edgepress.artifact import Manifest, Precision
 from edgepress.convert._converter import Converter
 from edgepress.convert._dynamic import take_dynamic
@@ -55,7 +55,7 @@ class ProgramToOnnx(Converter[Program]):
     weights: the type that a float network's weights are stored in. float16 halves the file; it is widened when the file
         is loaded, and computed in float32.
     packed: store 4-bit weights two in a byte, which takes opset 21.
-    simplify: fold what can be folded with onnxsim. Where that fails or changes an output, the file stays as it was,
+    simplify: fold what can be folded with onnxsim (the extra `simplify`). Where that fails or changes an output, the file stays as it was,
         and the manifest notes why.
     """
 
@@ -74,7 +74,10 @@ class ProgramToOnnx(Converter[Program]):
         return ("onnx", "onnxscript")
 
     def check(self, source: Program) -> None:
-        """Raise UnsupportedModel for what ONNX lacks, BadOption for weights=float16 of a quantized network."""
+        """Raise UnsupportedModel for what ONNX lacks, BadOption for weights=float16 of a quantized network, BackendMissing
+        where simplify has no onnxsim."""
+        if self.simplify:
+            plugins.require("onnxsim", extra="simplify")
         if self.weights == "float16" and source.quantized is not None:
             raise BadOption(
                 "weights=float16 is for float networks; this one is quantized.",

@@ -10,7 +10,6 @@ import numpy as np
 import onnx
 
 from edgepress import isolation
-from edgepress.plugins import require
 from edgepress.signature import Signature
 
 RELATIVE_LIMIT = 1e-5
@@ -23,7 +22,6 @@ def simplified(
     model: onnx.ModelProto, signature: Signature, script: Path = SCRIPT
 ) -> tuple[onnx.ModelProto, str]:
     """The simplified model and an empty text; or `model` as it was, and why. The `script` runs in its own process."""
-    require("onnxsim", "onnxruntime", extra="")
     result, why = _run(model, script)
     if result is None:
         return model, f"not simplified: onnxsim failed: {why}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from edgepress.artifact import Artifact
 from edgepress.compress.quantize_static import QuantizeStatic
 from edgepress.convert._onnx_writing import simplify
 from edgepress.convert._tensorrt.preflight import unsupported
-from edgepress.errors import UnsupportedModel
+from edgepress.errors import BackendMissing, UnsupportedModel
 from edgepress.program import Program
 from edgepress.recipe import Recipe
 
@@ -251,6 +252,7 @@ def test_precise_mode_of_old_x86_loads(tmp_path: Path) -> None:
 
 
 def test_simplified_answers_the_same(program: Program, tmp_path: Path) -> None:
+    pytest.importorskip("onnxsim", reason="needs the simplify extra")
     artifact = convert.to(program, "onnx", tmp_path / "model.onnx", {"simplify": True})
     assert artifact.manifest.notes == ()
     inputs = program.signature.example(3)
@@ -292,9 +294,19 @@ def test_what_a_simplifier_spoils_stays_as_it_was(
     assert why in note
 
 
+def test_without_the_simplifier_nothing_is_written(
+    program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnxsim", None)
+    with pytest.raises(BackendMissing, match=r"edgepress\[simplify\]"):
+        convert.to(program, "onnx", tmp_path / "model.onnx", {"simplify": True})
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_manifest_notes_that_a_file_is_not_simplified(
     program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    pytest.importorskip("onnxsim", reason="needs the simplify extra")
     monkeypatch.setattr(
         "edgepress.convert.program_to_onnx.simplified", lambda proto, _: (proto, "not simplified: why")
     )
