@@ -3,7 +3,7 @@
 python benchmarks/suites/matrix.py --write docs/backends.md
 
 The file is written anew after every row: a run that is ended has the rows that it came to, `--missing` goes on there, and
-`--networks` makes some again while the others stay. Each network's files are made and run in a process of its own: what crashes there is a row's outcome, and the rest goes on.
+`--networks` and `--formats` make some again while the others stay. Each network's files are made and run in a process of its own: what crashes there is a row's outcome, and the rest goes on.
 """
 
 from __future__ import annotations
@@ -64,6 +64,7 @@ SAMPLES_SEEN = 16
 
 Status = Literal["passed", "failed", "skipped", "refused", "crashed"]
 SKIPPED = "skipped: runtime absent"
+NOT_RUN = "not run"
 
 
 @dataclass(frozen=True)
@@ -88,12 +89,17 @@ class Outcome:
     status: Status
     text: str
 
+    @property
+    def place(self) -> tuple[str, str, Way]:
+        """In the table."""
+        return self.network, self.precision, Way(self.format, self.runner)
 
-def ways() -> list[Way]:
-    """Every format with every runtime that loads it."""
+
+def ways(formats: Iterable[str] | None = None) -> list[Way]:
+    """Every format, or these, with every runtime that loads it."""
     return [
         Way(format, runner)
-        for format in convert.formats()
+        for format in formats or convert.formats()
         for runner in runtime.runners_of(format) or ("",)
         if not runner or not runtime.find(runner).for_reference
     ]
@@ -111,10 +117,12 @@ def absent(way: Way) -> str:
     return "" if way.runner else "no runtime loads it"
 
 
-def outcomes(network: str, precision: str, program: Program) -> Iterator[Outcome]:
+def outcomes(
+    network: str, precision: str, program: Program, formats: Iterable[str] | None = None
+) -> Iterator[Outcome]:
     """Every way of one network: the installed ones in processes apart, started again behind whatever crashes."""
     waiting = []
-    for way in ways():
+    for way in ways(formats):
         if absent(way):
             yield Outcome(network, precision, way.format, way.runner, "skipped", SKIPPED)
         else:
@@ -134,22 +142,27 @@ def outcomes(network: str, precision: str, program: Program) -> Iterator[Outcome
             waiting = waiting[len(told) + 1 :]
 
 
-def everything(networks: Iterable[str] = NETWORKS) -> Iterator[list[Outcome]]:
+def everything(
+    networks: Iterable[str] = NETWORKS, formats: Sequence[str] | None = None
+) -> Iterator[list[Outcome]]:
     """Row by row: of each network as it is, and quantized."""
     for network in networks:
         torch.manual_seed(0)
         small = NETWORKS[network]
         program = settled(models.load(network, input_shape=small.shape, options=small.options))
         remark(f"{network}, float32")
-        yield list(outcomes(network, "float32", program))
+        yield list(outcomes(network, "float32", program, formats))
         remark(f"{network}, int8")
         try:
             data = Examples(*program.signature.example(SAMPLES_SEEN, seed=3))
             integers = compress.apply(program, Recipe((QuantizeStatic(samples=SAMPLES_SEEN),)), data)
         except UnsupportedModel as error:
-            yield [Outcome(network, "int8", way.format, way.runner, "refused", error.what) for way in ways()]
+            yield [
+                Outcome(network, "int8", way.format, way.runner, "refused", error.what)
+                for way in ways(formats)
+            ]
             continue
-        yield list(outcomes(network, "int8", integers))
+        yield list(outcomes(network, "int8", integers, formats))
 
 
 def _one_after_the_other(texts: Sequence[str]) -> None:
@@ -192,12 +205,12 @@ def page(found: Sequence[Outcome]) -> str:
     columns = list(dict.fromkeys(Way(each.format, each.runner) for each in found))
     there = {(each.network, each.precision) for each in found}
     rows = [(name, precision) for name in NETWORKS for precision in PRECISIONS if (name, precision) in there]
-    cells = {(each.network, each.precision, Way(each.format, each.runner)): _cell(each) for each in found}
+    cells = {each.place: _cell(each) for each in found}
     table = [
         ["network", "precision", *map(str, columns)],
         ["---"] * (2 + len(columns)),
         *(
-            [network, precision, *(cells[network, precision, way] for way in columns)]
+            [network, precision, *(cells.get((network, precision, way), NOT_RUN) for way in columns)]
             for network, precision in rows
         ),
     ]
@@ -233,6 +246,7 @@ def standing(text: str) -> list[Outcome]:
         Outcome(network, precision, columns[name].format, columns[name].runner, *_read(cell))
         for network, precision, *cells in rows
         for name, cell in zip(head[2:], cells, strict=True)
+        if cell != NOT_RUN
     ]
 
 
@@ -263,6 +277,9 @@ def main() -> bool:
     )
     parser.add_argument("--write", type=Path, help="file for the table")
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, help="which rows [default: all]")
+    parser.add_argument(
+        "--formats", nargs="+", choices=convert.formats(), help="which columns [default: all]"
+    )
     parser.add_argument("--missing", action="store_true", help="only the rows that the file does not have")
     parser.add_argument("--ways", nargs="+", help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -277,13 +294,12 @@ def main() -> bool:
         if not (given.missing and {(name, precision) for precision in PRECISIONS} <= there)
     ]
     found: list[Outcome] = []
-    for row in everything(networks):
+    for row in everything(networks, given.formats):
         found += row
         if given.write:
-            made = {(each.network, each.precision) for each in found}
-            kept = [each for each in stand if (each.network, each.precision) not in made]
+            made = {each.place for each in found}
             with replacing(given.write) as temporary:
-                temporary.write_text(page([*kept, *found]))
+                temporary.write_text(page([*(each for each in stand if each.place not in made), *found]))
     if found:
         print_table(list(asdict(found[0])), [list(asdict(each).values()) for each in found])
     return not any(each.status in ("failed", "crashed") for each in found)

@@ -37,7 +37,7 @@ def test_a_crash_is_one_cell_and_the_rest_goes_on(
         (folder / "outcomes.jsonl").write_text("".join(json.dumps(["passed", "60 dB"]) + "\n" for _ in done))
         return Finished(len(done) == len(asked), "", "signal 11 (SIGSEGV)")
 
-    monkeypatch.setattr(matrix, "ways", lambda: ways)
+    monkeypatch.setattr(matrix, "ways", lambda formats=None: ways)
     monkeypatch.setattr(matrix, "absent", lambda way: "gone | away" if way.format == "gone" else "")
     monkeypatch.setattr(isolation, "run", crashes_on_the_second)
 
@@ -61,11 +61,15 @@ def test_what_a_page_says_stands_until_it_is_made_again(
     monkeypatch.setattr(matrix, "absent", lambda way: "")
     made: list[str] = []
 
-    def everything(networks: list[str]) -> Any:
+    def everything(networks: list[str], formats: list[str] | None) -> Any:
         for name in networks:
             made.append(name)
             for precision in matrix.PRECISIONS:
-                yield [matrix.Outcome(name, precision, way.format, way.runner, *ended) for way in ways]
+                yield [
+                    matrix.Outcome(name, precision, way.format, way.runner, *ended)
+                    for way in ways
+                    if not formats or way.format in formats
+                ]
 
     monkeypatch.setattr(matrix, "everything", everything)
     path = tmp_path / "page.md"
@@ -87,6 +91,12 @@ def test_what_a_page_says_stands_until_it_is_made_again(
     assert run("--networks", "lenet5") == ["lenet5"]
     third = matrix.standing(path.read_text())
     assert list(dict.fromkeys(each.network for each in third)) == ["lenet5", "resnet20", "vgg11"]
+    ended = ("failed", "3 dB")
+    assert run("--networks", "lenet5", "unet", "--formats", "onnx") == ["lenet5", "unet"]
+    fourth = {each.place: each.status for each in matrix.standing(path.read_text())}
+    assert [fourth["lenet5", "int8", way] for way in ways] == ["failed", "passed"]
+    assert fourth["unet", "int8", ways[0]] == "failed"
+    assert ("unet", "int8", ways[1]) not in fourth
     ways.pop()
     assert matrix.standing(path.read_text()) == [], "a page with other columns"
 
