@@ -78,8 +78,8 @@ def _integers(module: GraphModule, node: Node) -> Integers | None:
     if source.target is not graph.DEQUANTIZE or weight.target is not graph.DEQUANTIZE_CHANNELS:
         return None
     stored, scales = (tensor.float().numpy() for tensor in _stored(module, weight))
-    depthwise = stored.ndim > 2 and stored.shape[1] == 1
-    return Integers(stored.astype(np.int8), scales, *_grid(*_steps(source)[:2], depthwise=depthwise))
+    grid = _grid(*_steps(source)[:2], depthwise=arguments.get("groups", 1) > 1)
+    return Integers(stored.astype(np.int8), scales, *grid)
 
 
 def _grid(scale: float, zero_point: int, *, depthwise: bool) -> tuple[float, int]:
@@ -121,7 +121,9 @@ def _keep_few(module: GraphModule, dequantize: Node, readers: list[Node]) -> Non
 
 def _is_rounded_alike(reader: Node, dequantize: Node) -> bool:
     """Whether what it gives has the same steps."""
-    return all(user.target is graph.QUANTIZE and _steps(user) == _steps(dequantize) for user in reader.users)
+    return bool(reader.users) and all(
+        user.target is graph.QUANTIZE and _steps(user) == _steps(dequantize) for user in reader.users
+    )
 
 
 def _steps(node: Node) -> tuple[float, int, int, int]:
