@@ -16,8 +16,12 @@ import pytest
 from edgepress.cli._group import Commands
 
 ROOT = Path(__file__).parents[2]
+if not (ROOT / "docs").is_dir():
+    pytest.skip("the documentation is not here", allow_module_level=True)
+
 FENCE = re.compile(r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```$', re.MULTILINE | re.DOTALL)
 PAGES = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").glob("*.md"))
+READMES = ["README.md", "README.zh.md"]
 
 NETWORK = """
 import numpy as np, torch
@@ -43,6 +47,7 @@ class Block:
     text: str
 
     def commands(self) -> list[list[str]]:
+        """What the tests run: `bash`. In `sh` stand commands that need a device, or another program of the user's."""
         return [shlex.split(line) for line in self.text.splitlines()] if self.language == "bash" else []
 
 
@@ -59,13 +64,30 @@ def test_pages_were_found() -> None:
     assert len(commands("docs/getting-started.md")) >= 10
 
 
-@pytest.mark.parametrize("page", PAGES)
+def shown(page: str) -> list[list[str]]:
+    """Every edgepress command that has a line of its own, in a block or indented, whether the tests run it or not."""
+    text = (ROOT / page).read_text(encoding="utf-8").replace("\\\n", " ")
+    lines = re.findall(r"^(?:    )?edgepress ([a-z]+ .+|[a-z]+)$", text, re.MULTILINE)
+    return [shlex.split(line, comments=True) for line in lines]
+
+
+@pytest.mark.parametrize("page", [*PAGES, *READMES])
 def test_commands_have_the_options_that_the_page_gives(page: str) -> None:
-    for name, *arguments in commands(page):
-        if name == "edgepress":
-            command = Commands().get_command(click.Context(click.Command("edgepress")), arguments[0])
-            assert command is not None
-            command.make_context(arguments[0], arguments[1:])
+    for name, *arguments in shown(page):
+        command = Commands().get_command(click.Context(click.Command("edgepress")), name)
+        assert command is not None
+        command.make_context(name, arguments)
+
+
+def test_every_command_that_is_run_is_also_looked_at() -> None:
+    for page in PAGES:
+        ran = [arguments for name, *arguments in commands(page) if name == "edgepress"]
+        assert all(arguments in shown(page) for arguments in ran)
+    assert len(shown("README.md")) >= 7
+
+
+def test_both_readmes_show_the_same_commands() -> None:
+    assert shown("README.zh.md") == shown("README.md")
 
 
 def test_both_languages_tell_the_same() -> None:
@@ -95,7 +117,7 @@ def test_commands_run(page: str, tmp_path: Path) -> None:
 
 def test_links_lead_somewhere() -> None:
     made = {f"docs/reference/{path}" for path in _reference()}
-    for page in PAGES:
+    for page in [*PAGES, *READMES]:
         text = (ROOT / page).read_text(encoding="utf-8")
         for target in re.findall(r"\]\(([^)#:]+\.md)", text):
             path = (Path(page).parent / target).as_posix()
