@@ -86,8 +86,15 @@ def test_every_command_that_is_run_is_also_looked_at() -> None:
     assert len(shown("README.md")) >= 7
 
 
-def test_both_readmes_show_the_same_commands() -> None:
+def test_both_readmes_show_the_same_commands_and_figures() -> None:
     assert shown("README.zh.md") == shown("README.md")
+    assert figures("README.zh.md") == figures("README.md")
+
+
+def figures(page: str) -> list[list[str]]:
+    """Of each row of the page's tables, the numbers."""
+    rows = [line for line in (ROOT / page).read_text(encoding="utf-8").splitlines() if line.startswith("| ")]
+    return [re.findall(r"\d[\d.]*", row) for row in rows]
 
 
 def test_both_languages_tell_the_same() -> None:
