@@ -62,7 +62,7 @@ class TractRunner(Runner):
 
     def profile(self, runs: int) -> tuple[LayerTime, ...]:
         """Times of each operator of the plan, on the inputs loaded last: means of as many runs as tract fits into three
-        seconds, whatever `runs` says."""
+        seconds, whatever `runs` says. What it has fused bears one layer's name alone, so it tells no layers."""
         nodes = json.loads(self._plan.profile_json(self._inputs))["nodes"]
         timed = (node for node in nodes if node.get("secs_per_iter"))
         return tuple(

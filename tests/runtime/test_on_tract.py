@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import nearby
 import numpy as np
 import pytest
 import tiny_networks
@@ -14,7 +15,7 @@ from edgepress.compress.quantize_static import QuantizeStatic
 from edgepress.errors import UnsupportedTarget
 from edgepress.program import Program
 from edgepress.recipe import Recipe
-from edgepress.runtime import compare, limit_db
+from edgepress.runtime import Target, compare, limit_db
 
 pytest.importorskip("tract", reason="needs the tract extra")
 pytestmark = pytest.mark.tract
@@ -68,3 +69,13 @@ def test_operators_are_timed_under_the_users_names(program: Program, artifact: A
         layers = runner.profile(1)
     assert any(layer.name.startswith("depthwise.0/Conv") for layer in layers)
     assert all(layer.latency_ms > 0 for layer in layers)
+
+
+def test_a_device_with_tract_alone_runs_the_file_on_it(
+    program: Program, artifact: Artifact, tmp_path: Path
+) -> None:
+    bare = Target(nearby.Nearby(nearby.bare_python(tmp_path, "numpy", "tract")))
+    inputs = program.signature.example(2)
+    with runtime.open(artifact, bare) as there:
+        assert there.name() == "tract"
+        np.testing.assert_allclose(there.run(*inputs)[0], program.run(*inputs)[0], rtol=1e-4, atol=1e-5)
