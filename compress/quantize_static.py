@@ -104,7 +104,7 @@ class QuantizeStatic(Stage):
     def apply(self, program: Program, context: Context) -> Outcome:
         """Raises UnsupportedModel when no layer can become int8, BadInput for unfit calibration samples."""
         found = self.calibrated(program, context)
-        again = self._batches(program, context)
+        again = self.batches(program, context)
         rounded = quantize(
             found.graph_module, found.plan, found.ranges, found.layers, again, context.progress
         )
@@ -130,14 +130,15 @@ class QuantizeStatic(Stage):
                 watchers.setdefault(node, []).append(histogram)
         for layer, mean in means.items():
             watchers.setdefault(layer.all_input_nodes[0], []).append(mean)
-        observe(graph_module, watchers, self._batches(program, context, "calibrating"), program.signature)
+        observe(graph_module, watchers, self.batches(program, context, "calibrating"), program.signature)
         chosen = options.choose(histograms, made)
         if tried := options.proposals(histograms):
-            chosen |= least_output_error(graph_module, made, tried, self._batches(program, context))
+            chosen |= least_output_error(graph_module, made, tried, self.batches(program, context))
         ranges = {tensor: chosen[scale] for scale in made.scales for tensor in scale.tensors}
         return Calibrated(graph_module, made, ranges, options.layers(made, ranges, means))
 
-    def _batches(self, program: Program, context: Context, doing: str = "") -> Iterator[Batch]:
+    def batches(self, program: Program, context: Context, doing: str = "") -> Iterator[Batch]:
+        """The calibration samples, under the progress of `doing` if that is said."""
         data = context.required_data()
         batches = data.batches(
             "calibrate", program.preprocess, batch_size=self.batch_size, limit=self.samples

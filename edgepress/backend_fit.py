@@ -91,7 +91,7 @@ FITS: Mapping[str, Fit] = MappingProxyType(
                 "Groups of 16, 32, 64, 128 or 256 inputs meet a kernel that rounds what it reads to 8 bits, unless "
                 "session.qdq_matmulnbits_accuracy_level is 1; others are widened at every run.",
             ),
-            four_bits="packed",
+            four_bits="packed; those of 2 bits four in a byte",
         ),
         "tflite": Fit(
             runtime="LiteRT",

@@ -144,8 +144,8 @@ def set_constant(graph_module: GraphModule, name: str, value: torch.Tensor) -> N
         module.register_buffer(leaf, value)
 
 
-def add_bias(graph_module: GraphModule, layer: Node, bias: torch.Tensor) -> None:
-    """Give a convolution or linear layer that has none a bias, under a name that nothing in its module has."""
+def add_bias(graph_module: GraphModule, layer: Node, bias: torch.Tensor) -> str:
+    """Give a convolution or linear layer that has none a bias, under a name that nothing in its module has: the name."""
     weight = weight_node(layer)
     assert weight is not None, "the layers that get a bias have a stored weight"
     owner, _, leaf = str(weight.target).rpartition(".")
@@ -156,6 +156,7 @@ def add_bias(graph_module: GraphModule, layer: Node, bias: torch.Tensor) -> None
     set_constant(graph_module, name, torch.nn.Parameter(bias))
     with graph_module.graph.inserting_before(layer):
         layer.args = (*layer.args[:2], graph_module.graph.get_attr(name), *layer.args[3:])
+    return name
 
 
 def weight_node(node: Node) -> Node | None:

@@ -3,8 +3,8 @@
 python benchmarks/suites/low_bit.py --data FOLDER
 
 A small network on scikit-learn's digits, with two seeds (minutes), and the reference ResNet-20 on 2,000 test pictures of CIFAR-10, trained for
-three epochs on a fifth of its pictures, from the float network's answers (minutes for each variant); the first and last layers
-keep 8 bits.
+two epochs on a fifth of its pictures, from the float network's answers (two minutes of one core for each variant); the first
+and last layers keep 8 bits.
 Bits a weight are measured: the .epz file, less the same file with those weights all zero. Latency is that of INT8, for no
 runtime here multiplies bits; so none is shown. What is written for ONNX Runtime and LiteRT is run there and compared with
 the network (the worst of both, in dB).
@@ -36,23 +36,23 @@ from edgepress.stage import Stage
 
 SEEDS = (0, 1)
 TRAINING_SAMPLES, EVALUATED_SAMPLES, COMPARED_SAMPLES = 10_000, 2_000, 64
-ON_RESNET20 = ("lsq 8/8", "dorefa 2/8", "xnor 1/8", "bi-real 1/1", "ttq 2/8", "inq 4/8")
+ON_RESNET20 = ("inq 4/8", "twn 2/8", "ttq 2/8", "dorefa 2/8", "xnor 1/8", "bi-real 1/1", "lsq 8/8")
 FORMATS = ("onnx", "tflite")
 
 LARGEST_DROPS = {
     "lsq 8/8": (0.5, 1.0),
     "dorefa 1/8": (2.0, 12.0),
-    "dorefa 2/8": (1.0, 6.0),
-    "xnor 1/8": (2.0, 12.0),
+    "dorefa 2/8": (1.0, 5.0),
+    "xnor 1/8": (2.0, 8.0),
     "bi-real 1/8": (2.0, 12.0),
     "xnor 1/1": (10.0, 40.0),
-    "bi-real 1/1": (7.0, 30.0),
-    "twn 2/8": (1.5, 8.0),
-    "ttq 2/8": (1.5, 8.0),
-    "inq 4/8": (1.0, 3.0),
+    "bi-real 1/1": (7.0, 25.0),
+    "twn 2/8": (1.5, 5.0),
+    "ttq 2/8": (1.5, 5.0),
+    "inq 4/8": (1.0, 1.5),
 }
-"""Top-1 points lost on digits, as the mean over the seeds, and on CIFAR-10. Decided before CIFAR-10 was looked at, and with one
-seed of digits seen. Full training loses half a point to two (Zhu et al., 2017; Zhou et al., 2017); this is short."""
+"""Top-1 points lost on digits, as the mean over the seeds, and on CIFAR-10, where a standard error of 2,000 pictures is half a
+point. Full training loses half a point to two (Zhu et al., 2017; Zhou et al., 2017); this is short."""
 
 VALUES = {
     "dorefa 1/8": 2,
@@ -171,11 +171,13 @@ def claims(name: str, place: int, drops: Mapping[str, float], found: Mapping[str
 
 
 def main() -> bool:
-    given = arguments(__doc__ or "", {"digits": "leave the network on CIFAR-10 out"})
+    given = arguments(
+        __doc__ or "", {"digits": "leave the network on CIFAR-10 out", "cifar10": "leave the digits out"}
+    )
     digits, folder = open_data("digits"), given.out / "low_bit"
     held: list[bool] = []
     drops: dict[str, list[float]] = {}
-    for seed in SEEDS:
+    for seed in () if given.cifar10 else SEEDS:
         program = trained(digits, seed)
         whole = evaluate(program.run, digits, program.preprocess).percent
         stages = variants(epochs=8, batch_size=32, holdout=0)
@@ -183,13 +185,13 @@ def main() -> bool:
         show(f"digits, seed {seed}", whole, (), found)
         for variant, row in found.items():
             drops.setdefault(variant, []).append(whole - row.top1)
-    held += claims("digits", 0, {variant: float(np.mean(lost)) for variant, lost in drops.items()}, found)
+    held += claims("digits", 0, {variant: float(np.mean(lost)) for variant, lost in drops.items()}, {})
     if not given.digits:
         networks = reference_networks()
         program = networks.resnet20()
         data = networks.cifar10(train_limit=TRAINING_SAMPLES, evaluate_limit=EVALUATED_SAMPLES)
         whole = evaluate(program.run, data, program.preprocess).percent
-        stages = variants(epochs=3, batch_size=64, random_crop=4, flip=True, holdout=0)
+        stages = variants(epochs=2, batch_size=64, random_crop=4, flip=True, holdout=0, precision="bfloat16")
         chosen = {variant: stages[variant] for variant in ON_RESNET20}
         found = rows(program, data, chosen, FORMATS, 0, folder / "resnet20")
         show("ResNet-20, CIFAR-10", whole, FORMATS, found)

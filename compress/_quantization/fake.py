@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -11,6 +12,7 @@ from torch.fx import GraphModule, Node
 
 from edgepress import graph
 from edgepress.compress._low_bit.form import WeightForm, call_behind
+from edgepress.compress._low_bit.norm import Norm, Spread
 from edgepress.compress._quantization.few_bits import range_of_step
 from edgepress.compress._quantization.insert import insert_pairs, insert_weights
 from edgepress.compress._quantization.layer import Layer
@@ -30,6 +32,9 @@ from edgepress.trainable import Trainable
 
 SHARES, CALIBRATED = "edgepress_step_shares", "edgepress_calibrated_steps"
 """Where the learned and the constant half of a step are while the network trains."""
+
+NORMS = "edgepress_norms"
+"""Where the batch norms behind layers of few bits are while the network trains."""
 
 Rounding = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, int, int], torch.Tensor]
 """What fake_quantize is: of values, both halves of their step, and the integers' ends."""
@@ -119,6 +124,7 @@ class FakeQuantized(TrainingHook):
         self._graph_module, self._plan, self._ranges = graph_module, plan, ranges
         self._before: dict[str, torch.Tensor] = {}
         self._inserted: list[Node] = []
+        self._norms: dict[Node, Norm] = {}
         self._quantizers = 0
         sources = {layer: layer.node.all_input_nodes[0] for layer in layers}
         found = {
@@ -132,6 +138,13 @@ class FakeQuantized(TrainingHook):
             for layer, holder in holders.items()
         }
         graph_module.recompile()
+
+    def normalise(self, spreads: Mapping[Node, Spread]) -> None:
+        """Put a batch norm behind each of these layers that keeps its channels as they were in float. Its running
+        statistics have to be measured before it is used but to train."""
+        for number, (layer, spread) in enumerate(spreads.items()):
+            self._norms[layer] = Norm.behind(self._graph_module, layer, spread, f"{NORMS}.norm_{number}")
+        self._graph_module.recompile()
 
     def before_step(self, module: Trainable, step: int) -> None:
         steps = list(module.get_submodule(SHARES).parameters())
@@ -152,13 +165,13 @@ class FakeQuantized(TrainingHook):
 
     def finish(self) -> dict[Node, Range]:
         """Store integers, and pairs of the learned scales; the ranges that int8 covers now."""
-        weights = {layer.node: self._integers(weight) for layer, weight in self._weights.items()}
+        weights = {layer.node: self._integers(layer.node, weight) for layer, weight in self._weights.items()}
         ranges = {tensor: self._range(tensor) for tensor in self._ranges}
         for made in self._inserted:
             made.replace_all_uses_with(made.all_input_nodes[0])
             self._graph_module.graph.erase_node(made)
         self._graph_module.graph.eliminate_dead_code()
-        for holder in (SHARES, CALIBRATED):
+        for holder in (SHARES, CALIBRATED, NORMS):
             self._graph_module.delete_submodule(holder)
         insert_pairs(self._graph_module, self._plan, ranges)
         insert_weights(self._graph_module, weights)
@@ -225,10 +238,17 @@ class FakeQuantized(TrainingHook):
             if isinstance(weight.form, LearnedSteps):
                 weight.form.steps.keep_above(module, _least_step(module, weight))
 
-    def _integers(self, weight: _Weight) -> QuantizedWeight:
+    def _integers(self, layer: Node, weight: _Weight) -> QuantizedWeight:
         """A channel whose scale has vanished is zero."""
         module = self._graph_module
         made = weight.form.integers(module, _stored(module, weight.name), weight.holder)
+        if layer in self._norms:
+            bias = None if weight.bias is None else _stored(module, weight.bias)
+            made, folded = self._norms[layer].fold(module, made, bias)
+            if weight.bias is None:
+                weight = dataclasses.replace(weight, bias=graph.add_bias(module, layer, folded))
+            else:
+                graph.set_constant(module, weight.bias, folded)
         scales = torch.maximum(made.scales, _least_step(module, weight).clamp(min=SMALLEST_SCALE))
         values = made.values * beside(scales == made.scales, made.values)
         return QuantizedWeight(values, scales, made.limit)

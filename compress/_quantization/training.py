@@ -12,7 +12,9 @@ from annotated_types import Ge, Gt, Le
 from torch.fx import GraphModule, Node
 
 from edgepress import graph
+from edgepress.compress import _batch_norm
 from edgepress.compress._low_bit.form import WeightForm
+from edgepress.compress._low_bit.norm import spreads
 from edgepress.compress._quantization.bits import Bits
 from edgepress.compress._quantization.calibrators import Calibration
 from edgepress.compress._quantization.fake import FakeQuantized, Rounding
@@ -111,10 +113,9 @@ class QuantizedTraining(Distill):
             self.has_real_shortcuts(),
         )
         few = wanted.activations(found.ranges)
-        batches = context.required_data().batches(
-            "calibrate", program.preprocess, batch_size=static.batch_size, limit=self.samples
+        few_ranges = ranges_of_few_bits(
+            found.graph_module, few, static.batches(program, context), program.signature
         )
-        few_ranges = ranges_of_few_bits(found.graph_module, few, batches, program.signature)
         ranges = {**found.ranges, **few_ranges}
         layers = _layers(found, ranges, wanted)
         forms = {
@@ -132,7 +133,16 @@ class QuantizedTraining(Distill):
                 node.name: few.get(scale, FULL) for scale in found.plan.scales for node in scale.tensors
             },
         }
+        normed = spreads(
+            found.graph_module,
+            [layer.node for layer in forms],
+            static.batches(program, context),
+            program.signature,
+        )
         fake = FakeQuantized(found.graph_module, found.plan, ranges, layers, forms, self.one_bit())
+        if normed:
+            fake.normalise(normed)
+            _batch_norm.reestimate(found.graph_module, static.batches(program, context))
         return found, fake, bits
 
     def loss(self, program: Program, context: Context) -> Loss:

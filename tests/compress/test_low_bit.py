@@ -13,9 +13,11 @@ import torch
 from edgepress import compress, convert, graph, models
 from edgepress.compress._low_bit.activation import approximate_sign
 from edgepress.compress._low_bit.binary import DoReFa, binary, dorefa
+from edgepress.compress._low_bit.norm import Norm, Spread
 from edgepress.compress._low_bit.powers import IncrementalPowers, PowersOfTwo
 from edgepress.compress._low_bit.ternary import TrainedTernary, ternary, trained_ternary
 from edgepress.compress._quantization.training import QuantizedTraining
+from edgepress.compress._quantization.weights import QuantizedWeight
 from edgepress.compress.binarize import Binarize
 from edgepress.compress.prune_weights import PruneWeights
 from edgepress.compress.quantize_aware import QuantizeAware
@@ -228,6 +230,50 @@ def test_what_trains_is_what_is_stored(residual: Program, data: tiny_networks.Pa
         stored = residual.replace(module).run(inputs)[0]
         # Division and multiplication by the inverse put one value in a million on another integer.
         assert np.square(stored - simulated).sum() < 1e-4 * np.square(simulated).sum()
+
+
+def test_a_layer_of_few_bits_begins_with_the_mean_and_deviation_it_had_in_float(
+    residual: Program, data: tiny_networks.Patches
+) -> None:
+    """As its norm's statistics are measured on the calibration samples; without, signs of weights are half as large or
+    twice as large as what stood there."""
+    context = Context(original=residual, load_model=models.load, data=data)
+    found, fake, _ = Binarize(samples=64).begin(residual, context)
+    fake.finish()
+    (inputs,) = next(data.batches("calibrate", None)).inputs
+    before, after = (
+        {output.layer: output.value for output in graph.layer_outputs(module, [torch.from_numpy(inputs)])}
+        for module in (residual.graph_module(), residual.replace(found.graph_module).graph_module())
+    )
+    second = [one["second"].transpose(1, 0, 2, 3).reshape(16, -1) for one in (before, after)]
+    # Of a channel's deviation; activations of 8 bits, and batches of 16 that are normalised one by one, are the rest.
+    deviation = second[0].std(1)
+    np.testing.assert_allclose(second[1].std(1) / deviation, 1, atol=0.1)
+    np.testing.assert_allclose((second[1].mean(1) - second[0].mean(1)) / deviation, 0, atol=0.1)
+
+
+def test_a_norm_with_negative_factors_folds_into_signs_and_scales() -> None:
+    module = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3))
+    graph_module = Program.capture(module, (torch.zeros(2, 3, 8, 8),)).graph_module()
+    layer = next(node for node in graph.operators(graph_module) if graph.weight_name(node))
+    inputs = torch.randn(8, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    spread = Spread()
+    spread.update(graph_module(inputs))
+    norm = Norm.behind(graph_module, layer, spread, "own")
+    graph_module.recompile()
+    own = graph_module.get_submodule("own")
+    with torch.no_grad():
+        own.get_parameter("weight").copy_(torch.tensor([1.0, -2.0, 0.5, 0.0]))
+        own.get_buffer("mean").copy_(torch.tensor([0.3, -0.2, 0.0, 1.0]))
+        own.get_buffer("variance").copy_(torch.tensor([0.5, 2.0, 1.0, 1.0]))
+    weight = graph_module.get_parameter("0.weight")
+    with torch.no_grad():
+        weight.copy_(weight.sign() * 0.25)
+    normed = graph_module(inputs)
+    stored = QuantizedWeight(weight.detach().sign().to(torch.int8), torch.full((4,), 0.25), 1)
+    made, bias = norm.fold(graph_module, stored, graph_module.get_parameter("0.bias"))
+    assert (made.scales >= 0).all()
+    torch.testing.assert_close(torch.nn.functional.conv2d(inputs, made.restored().float(), bias), normed)
 
 
 def test_a_shortcut_carries_eight_bits_where_activations_have_one(data: tiny_networks.Patches) -> None:

@@ -16,6 +16,7 @@ from edgepress.artifact import Artifact
 from edgepress.compress.quantize_dynamic import QuantizeDynamic
 from edgepress.compress.quantize_static import QuantizeStatic
 from edgepress.compress.quantize_weights import QuantizeWeights
+from edgepress.compress.ternarize import Ternarize
 from edgepress.errors import BadOption
 from edgepress.history import Value
 from edgepress.program import Program
@@ -174,6 +175,24 @@ def test_packed_weights_still_meet_integer_kernels(tmp_path: Path) -> None:
     assert "Conv" not in operators
     assert onnx.TensorProto.INT4 in initializers(packed)
     assert packed.manifest.quality["float_operations"] == 0
+
+
+def test_onnx_packs_two_bits_and_meets_integer_kernels(tmp_path: Path) -> None:
+    program = compress.apply(
+        tiny_networks.capture(tiny_networks.Concatenated),
+        Recipe((Ternarize(epochs=1, samples=64),)),
+        tiny_networks.Patches(),
+    )
+    packed = written(program, "onnx", tmp_path)
+    # The layers in the middle; the first and the last keep 8 bits.
+    assert initializers(packed)[onnx.TensorProto.INT2] == 16 * 16 + 16 * 16 * 9
+    operators = optimized(packed, tmp_path)
+    assert "QLinearConv" in operators
+    assert "Conv" not in operators
+    packed_db = agreement_db(program, packed)
+    whole = written(program, "onnx", tmp_path, packed=False)
+    assert onnx.TensorProto.INT2 not in initializers(whole)
+    assert packed_db == agreement_db(program, whole)
 
 
 @pytest.mark.tflite
