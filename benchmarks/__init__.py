@@ -7,7 +7,7 @@ from edgepress.benchmarks._measurement import MEASUREMENTS_FILE, Measurement, ap
 from edgepress.benchmarks._protocol import Protocol, by_device, compare, measure
 from edgepress.benchmarks._ratio import Ratio, are_comparable, ratio
 from edgepress.benchmarks._table import Table, comparison_table
-from edgepress.benchmarks._warnings import cost_warning, integer_warning
+from edgepress.benchmarks._warnings import cost_warning, integer_warning, of_integers
 
 __all__ = [
     "MEASUREMENTS_FILE",
@@ -24,6 +24,7 @@ __all__ = [
     "measure",
     "cost_warning",
     "integer_warning",
+    "of_integers",
     "ratio",
     "read",
 ]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from edgepress.benchmarks._environment import Environment
 from edgepress.benchmarks._measurement import Measurement
-from edgepress.benchmarks._ratio import Ratio
+from edgepress.benchmarks._ratio import Ratio, are_comparable, ratio
 
 LARGE_SPREAD = 0.10
 SMALL_CPU_SHARE = 0.90
@@ -75,6 +77,25 @@ def integer_warning(before: str, after: str, latency: Ratio) -> list[str]:
         f"INT8 is slower than float here: {latency.value:.2f} times the original's latency ({latency.low:.2f} to "
         f"{latency.high:.2f}); the processor may lack 8-bit dot products, or the runtime integer kernels (edgepress forms)."
     ]
+
+
+def of_integers(measured: Measurement, others: Sequence[Measurement]) -> list[str]:
+    """What to say of an int8 file beside the first of `others` that is not, on the same target, runtime and threads."""
+
+    def place(one: Measurement) -> tuple[object, ...]:
+        return (one.target, one.runner, one.threads, one.batch)
+
+    floats = (
+        other
+        for other in others
+        if other.precision != "int8" and place(other) == place(measured) and are_comparable(other, measured)
+    )
+    first = next(floats, None)
+    if first is None or measured.precision != "int8":
+        return []
+    if is_emulated(measured.runner, measured.precision):
+        return [EMULATED]
+    return integer_warning(first.precision, measured.precision, ratio(first, measured))
 
 
 def cost_warning(macs_before: int, macs_after: int, latency: Ratio) -> list[str]:

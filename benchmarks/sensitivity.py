@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgepress import plugins
-from edgepress.benchmarks._svg import COMPRESSED, INK, MUTED, chart, standalone
+from edgepress.benchmarks._svg import COMPRESSED, INK, MUTED, OTHER, chart, standalone
 from edgepress.files import write_text
 from edgepress.sensitivity import Part, QuantizationSensitivity, Sensitivity
 
@@ -47,7 +47,8 @@ def draw(found: Sensitivity, folder: Path) -> Path:
 
 def draw_quantization(found: QuantizationSensitivity, folder: Path) -> Path:
     """Write `quantization_sensitivity.svg` into the folder and return its path: layers from the input to the output,
-    with the SQNR of the layer's own output and of the network's.
+    with the SQNR of the layer's own output and of the network's, and on an axis above them the accuracy, where the data
+    has labels.
 
     Raises BackendMissing without the `report` extra.
     """
@@ -62,8 +63,9 @@ def draw_quantization(found: QuantizationSensitivity, folder: Path) -> Path:
             axes.plot(values, rows, "o", color=color, markersize=6, markeredgewidth=0, label=label)
         _name_rows(axes, [layer.layer for layer in found.layers])
         axes.set_xlabel(f"SQNR on {found.samples:,} samples of {found.split}, dB")
-        figure.legend(loc="outside upper right", ncols=2, columnspacing=1, handletextpad=0.3)
-        description = "Signal to quantization noise when each layer alone is quantized"
+        _mark_accuracies(axes, found)
+        figure.legend(loc="outside upper right", ncols=3, columnspacing=1, handletextpad=0.3)
+        description = "Signal to quantization noise, and accuracy, when each layer alone is quantized"
         write_text(path, standalone(figure, "quantization sensitivity", description))
     return path
 
@@ -76,6 +78,21 @@ def _marks(axes: Axes, found: Sensitivity, ratio: float, *, strength: float) -> 
         [top1 for top1, _ in tried], [row for _, row in tried], "o",
         color=COMPRESSED, alpha=0.2 + 0.8 * strength, markersize=6, markeredgewidth=0, label=f"without {ratio:.0%}",
     )  # fmt: skip
+
+
+def _mark_accuracies(axes: Axes, found: QuantizationSensitivity) -> None:
+    """Of the layers that have one, and a line where the float network's is."""
+    marks = [(one.accuracy.percent, row) for row, one in enumerate(found.layers) if one.accuracy is not None]
+    if found.original is None or not marks:
+        return
+    above = axes.twiny()
+    above.axvline(found.original.percent, color=OTHER, linewidth=1, linestyle=(0, (4, 3)))
+    above.plot(
+        [percent for percent, _ in marks], [row for _, row in marks], "d",
+        color=OTHER, markersize=5, markeredgewidth=0, label=f"{found.original.name}, %",
+    )  # fmt: skip
+    above.set_xlabel(f"{found.original.name}, % (line: in float)")
+    above.spines[:].set_visible(False)
 
 
 def _name_rows(axes: Axes, names: Sequence[str]) -> None:

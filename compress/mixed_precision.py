@@ -38,7 +38,8 @@ Precision = Literal["float", "int8", "w4a8"]
 class MixedPrecision(Stage):
     """From a scan in which every layer is quantized alone, in each precision; the errors at the network's output are taken to
     add up, and the best choice for all layers together is found exactly (a multiple-choice knapsack, as in Yao et al.,
-    2021, HAWQ-V3). What comes out is what quantize_static makes, with its options in the group `quantize`.
+    2021, HAWQ-V3). What comes out is what quantize_static makes, with its options in the group `quantize` (but for scheme
+    and low_ends: which layer gets how many bits is what is chosen).
 
     One of these three, with it the aim:
 
@@ -122,7 +123,7 @@ class MixedPrecision(Stage):
         named = dict(zip(scanned.names, chosen, strict=True))
         rules = [_rule(name, choice) for name, choice in named.items()]
         inner = dataclasses.replace(context, rules=Rules((*_skips(self, context), *rules)))
-        outcome = self.quantize.apply(program, inner)
+        outcome = dataclasses.replace(self.quantize, low_ends=True).apply(program, inner)
         noise = sum(choice.noise for choice in chosen)
         results: dict[str, Value] = {
             "precisions": {name: choice.name for name, choice in named.items()},
@@ -148,7 +149,7 @@ class _Scanned:
         inner = dataclasses.replace(context, rules=Rules(_skips(stage, context)))
         noises: dict[tuple[str, str], dict[str, float]] = {}
         for scheme in TRIED:
-            how = dataclasses.replace(stage.quantize, scheme=scheme)
+            how = dataclasses.replace(stage.quantize, scheme=scheme, low_ends=True)
             for layer in scan_quantization(program, inner, how, samples=stage.samples).layers:
                 noise = 10 ** (-layer.network_sqnr_db / 10)
                 noises.setdefault((layer.layer, layer.type), {})[scheme] = noise

@@ -23,7 +23,7 @@ from edgepress.compress._quantization.bits import SCHEMES, Bits, Scheme
 from edgepress.compress._quantization.calibration import Watcher, observe
 from edgepress.compress._quantization.calibrators import Calibration, calibrator, counts_values, proposals
 from edgepress.compress._quantization.histogram import Histogram
-from edgepress.compress._quantization.layer import Layer, Rounded
+from edgepress.compress._quantization.layer import BiasCorrection, Layer, Rounded
 from edgepress.compress._quantization.network import quantize
 from edgepress.compress._quantization.output_error import least_output_error
 from edgepress.compress._quantization.plan import Plan, SharedScale, plan
@@ -46,6 +46,8 @@ class QuantizeStatic(Stage):
     scheme: how many bits. `int8`: 8 for weights and activations; `w4a8`: 4 for weights, packed in the files whose
         runtimes read that; `w8a16`: 16 for activations, about zero and over all that occurred, where 8 lose too much and
         the runtime has kernels for it (edgepress forms). Rules can give single layers other bits of weights.
+    low_ends: whether the first and last layers get weights of few bits as well. Published results with 4 bits (AdaRound,
+        BRECQ, LSQ) leave them 8: the error of the last is in the scores themselves, that of the first in all that follows.
     calibration: which range of a tensor's values int8 covers: all that occurred (`minmax`), or between the
         `moving_average` of the batches' extremes; the `percentile` in the middle; the one that loses the least
         information (`entropy`); the one with the least squared error (`mse`); or of all these and some near them the
@@ -63,7 +65,9 @@ class QuantizeStatic(Stage):
         weights stay smaller: in `all` layers, or (`auto`) in those whose input takes both signs, since behind a
         ReLU two large values side by side are rare. Processors with VNNI, and ARM, need `none`.
 
-    bias_correction: take what rounding the weights adds to a channel on average off its bias.
+    bias_correction: what rounding adds to a channel on average comes off its bias (Nagel et al., 2019): `analytic`, what
+        the weights' rounding adds, from the means of the layer's inputs in the float network; or `empirical`, all
+        that is added by then, from what the layer gives in the quantized network, layer by layer.
 
     Rules can set calibration and percentile (of what the layer makes), and all that is about its weights, for
     single layers; one with `skip` keeps a layer in float.
@@ -77,6 +81,7 @@ class QuantizeStatic(Stage):
     makes_int8 = True
 
     scheme: Scheme = "int8"
+    low_ends: bool = True
     calibration: Calibration = "mse"
     percentile: Annotated[float, Gt(50), Le(100)] = 99.99
     samples: Annotated[int, Gt(0)] = 200
@@ -85,7 +90,7 @@ class QuantizeStatic(Stage):
     weight_calibration: WeightRange = "mse"
     rounding: Rounding = "gptq"
     headroom: Headroom = "auto"
-    bias_correction: bool = True
+    bias_correction: BiasCorrection = "empirical"
 
     @property
     def bits(self) -> Bits:
@@ -206,7 +211,7 @@ class _OptionsOfLayers:
         found: dict[Node, ChannelMean] = {}
         shared: dict[str, ChannelMean] = {}
         for layer in made.layers:
-            if self._required(layer).bias_correction:
+            if self._required(layer).bias_correction != "none":
                 mean = ChannelMean(-1 if graph.op_name(layer) == "linear" else 1)
                 found[layer] = shared.setdefault(graph.weight_name(layer), mean)
         return found
@@ -242,6 +247,7 @@ class _OptionsOfLayers:
         found: dict[str, Layer] = {}
         for node in made.layers:
             stage, name = self._required(node), graph.weight_name(node)
+            full = node in made.ends and not self.stage.low_ends
             if name not in found:
                 found[name] = Layer(
                     node,
@@ -250,10 +256,11 @@ class _OptionsOfLayers:
                         stage.weights,
                         stage.headroom if stage.bits.activations == 8 else "none",
                         stage.weight_calibration,
-                        stage.bits,
+                        Bits() if full else stage.bits,
                     ),
                     stage.rounding,
                     means[node].value() if node in means else None,
+                    stage.bias_correction == "analytic",
                     name in self.sparse,
                 )
         return list(found.values())

@@ -48,8 +48,7 @@ class BitsOfLayers:
 
     def of_weight(self, layer: Layer) -> int:
         """The bits that are wanted, whatever headroom leaves."""
-        full = not self.low_ends and (layer.node is self.plan.layers[-1] or self._reads_input(layer.node))
-        return FULL if full else self.of(layer.node).weights
+        return FULL if not self.low_ends and layer.node in self.plan.ends else self.of(layer.node).weights
 
     def weights(self, layer: Layer) -> WeightOptions:
         """The layer's options with its bits; the headroom it needs is kept by having one bit less."""
@@ -76,10 +75,6 @@ class BitsOfLayers:
                 bits = FULL if bits == 1 and self.real_shortcuts and self._is_shortcut(scale) else bits
                 found |= {scale: bits} if bits < FULL else {}
         return found
-
-    def _reads_input(self, layer: Node) -> bool:
-        source = layer.all_input_nodes[0]
-        return any(scale.is_input and source in scale.tensors for scale in self.plan.scales)
 
     def _is_shortcut(self, scale: SharedScale) -> bool:
         readers = {user for tensor in scale.tensors for user in tensor.users if user in self.plan.readers}

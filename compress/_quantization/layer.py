@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch.fx import Node
@@ -11,12 +12,15 @@ from edgepress.compress._quantization.ranges import Range
 from edgepress.compress._quantization.rounding import Rounding
 from edgepress.compress._quantization.weights import QuantizedWeight, WeightOptions
 
+BiasCorrection = Literal["none", "analytic", "empirical"]
+
 
 @dataclass(frozen=True, eq=False)
 class Layer:
     """`node` in the graph that is quantized, and the range of what it reads there.
 
-    `means` are those of its input's channels, where its bias is to be corrected. `sparse` says that zeros stay.
+    `means` are those of its input's channels in the float network, where its bias is to be corrected; the
+    correction is `analytic` if it is to come from these alone. `sparse` says that zeros stay.
     """
 
     node: Node
@@ -24,7 +28,18 @@ class Layer:
     weight: WeightOptions
     rounding: Rounding = "nearest"
     means: torch.Tensor | None = None
+    analytic: bool = False
     sparse: bool = False
+
+    @property
+    def empirical(self) -> bool:
+        """Whether the bias is corrected by what the layer gives in the quantized network."""
+        return self.means is not None and not self.analytic
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether its rounding or its bias asks what the quantized network gives."""
+        return self.rounding != "nearest" or self.empirical
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,6 +21,7 @@ from edgepress.compress._quantization.rounding import adaround, gptq
 from edgepress.compress._quantization.weights import (
     BIAS_LIMIT,
     QuantizedWeight,
+    bias_shift,
     nearest,
     pairs_fit,
     quantize_weight,
@@ -63,6 +64,17 @@ def can_learn(graph_module: GraphModule, layer: Node) -> bool:
     return has_batch and 8 * groups * stored[0].numel() ** 2 <= LARGEST_GRAM_BYTES
 
 
+def analytic_bias(
+    layer: Layer, weight: torch.Tensor, bias: torch.Tensor | None, made: QuantizedWeight
+) -> torch.Tensor | None:
+    """The bias without what rounding adds on average to what the float network's inputs give; None where it is not to be
+    corrected."""
+    if layer.means is None:
+        return None
+    shift = bias_shift(weight, made, layer.means)
+    return -shift if bias is None else bias - shift
+
+
 class LayerRounder:
     """Walks the quantized network and the float one in step, over as many of `batches` as memory is given for."""
 
@@ -85,14 +97,14 @@ class LayerRounder:
         weight = graph.constant(self._student, graph.weight_node(layer.node))
         assert weight is not None, "can_learn looked for it"
         bias = graph.constant(self._student, graph.arguments(layer.node)["bias"])
-        system = self._observe(layer, weight, bias if layer.means is None else None)
+        system = self._observe(layer, weight, None if layer.empirical else bias)
         plain = quantize_weight(weight, bias, layer.inputs, layer.weight)
-        best = _learned(layer, system, weight, bias)
+        best = plain if layer.rounding == "nearest" else _learned(layer, system, weight, bias)
         before, after = (_error(system, made) for made in (plain, best))
         if after > before:
             best, after = plain, before
-        new_bias = None
-        if layer.means is not None:
+        new_bias = analytic_bias(layer, weight, bias, best)
+        if layer.empirical:
             made = _as_groups(best.restored(), system.groups).mT
             new_bias = (system.target_mean - system.mean(made)).flatten()
         return Rounded(best, new_bias, (_db(before), _db(after)))
@@ -100,16 +112,14 @@ class LayerRounder:
     def _observe(self, layer: Layer, weight: torch.Tensor, bias: torch.Tensor | None) -> LeastSquares:
         """What the layer reads and what it should give; without the mean, which the bias will bring, or `bias`."""
         groups = graph.arguments(layer.node).get("groups", 1)
-        system = LeastSquares(
-            groups, weight[0].numel(), len(weight) // groups, has_intercept=layer.means is not None
-        )
+        system = LeastSquares(groups, weight[0].numel(), len(weight) // groups, has_intercept=layer.empirical)
         for student, teacher in self._lanes:
             student.before(layer.node)
             teacher.through(self._originals[layer])
             read = student.value(graph.arguments(layer.node)["input"])
             target = teacher.value(self._originals[layer])
             if bias is not None:
-                target = target - bias.view([-1] + [1] * (weight.dim() - 2))
+                target = target - bias.detach().view([-1] + [1] * (weight.dim() - 2))
             count = -(-ROWS * rows_wanted(system) // len(self._lanes))
             places = sampled_places(layer.node, target, count, self._generator)
             add_rows(system, layer.node, weight.shape[2:], read, target, places)

@@ -10,10 +10,10 @@ from torch.fx import GraphModule, Node
 from edgepress import graph
 from edgepress.compress._quantization.insert import insert_pairs, insert_weights
 from edgepress.compress._quantization.layer import Layer, Rounded
-from edgepress.compress._quantization.learned import LayerRounder, can_learn
+from edgepress.compress._quantization.learned import LayerRounder, analytic_bias, can_learn
 from edgepress.compress._quantization.plan import Plan
 from edgepress.compress._quantization.ranges import Range
-from edgepress.compress._quantization.weights import bias_shift, quantize_weight
+from edgepress.compress._quantization.weights import quantize_weight
 from edgepress.data import Batch
 from edgepress.progress import Progress
 
@@ -27,10 +27,8 @@ def quantize(
     progress: Progress,
 ) -> dict[Layer, Rounded]:
     """Rewrite in place. `ranges` holds one for each tensor of the plan; `layers` are in the order of execution, one
-    for each weight; `batches` are for those whose rounding is learned."""
-    learned = [
-        layer for layer in layers if layer.rounding != "nearest" and can_learn(graph_module, layer.node)
-    ]
+    for each weight; `batches` are for those whose rounding or bias is learned."""
+    learned = [layer for layer in layers if layer.is_watched and can_learn(graph_module, layer.node)]
     for layer in learned:
         _give_bias(graph_module, layer)
     teacher = graph.copied(graph_module) if learned else None
@@ -55,10 +53,7 @@ def _nearest(graph_module: GraphModule, layer: Layer) -> Rounded:
     assert weight is not None, "the plan has layers with stored weights alone"
     bias = graph.constant(graph_module, graph.arguments(layer.node)["bias"])
     made = quantize_weight(weight, bias, layer.inputs, layer.weight)
-    if layer.means is None:
-        return Rounded(made)
-    shift = bias_shift(weight, made, layer.means)
-    return Rounded(made, -shift if bias is None else bias - shift)
+    return Rounded(made, analytic_bias(layer, weight, bias, made))
 
 
 def _give_bias(graph_module: GraphModule, layer: Layer) -> None:

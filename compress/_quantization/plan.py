@@ -54,6 +54,13 @@ class Plan:
     scales: tuple[SharedScale, ...]
     left_in_float: tuple[LeftInFloat, ...]
 
+    @property
+    def ends(self) -> frozenset[Node]:
+        """The layers that read inputs of the network, as they are or moved, and the last one."""
+        inputs = {tensor for scale in self.scales if scale.is_input for tensor in scale.tensors}
+        first = [layer for layer in self.layers if layer.all_input_nodes[0] in inputs]
+        return frozenset([*first, self.layers[-1]])
+
 
 def plan(graph_module: GraphModule, skipped: Skipped, activation_bits: int = 8) -> Plan:
     """The plan for a float graph with batch norms folded. `skipped` says which operators the user keeps in float."""

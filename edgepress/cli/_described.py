@@ -13,6 +13,9 @@ from edgepress.cli._console import print_table
 if TYPE_CHECKING:
     from edgepress.artifact import Artifact, Manifest
 
+MOST_LEFT = 4
+"""Layers named in a sentence: a pattern shows in a few, and the history has all."""
+
 
 def converted_file(text: str) -> Artifact | None:
     """The file that MODEL names, when it is one that edgepress has converted; None for every other MODEL."""
@@ -41,6 +44,32 @@ def float_remark(manifest: Manifest) -> str:
     fit = FITS.get(manifest.format)
     why = fit.taken(form).say if fit is not None else ""
     return f"{floats} of {total} compute in float though the network is {form.name}. {why}".strip()
+
+
+def left_remark(manifest: Manifest) -> str:
+    """Of a file with integer activations: how often values change between integers and float inside of it, and which
+    layers of the user's are left in float, and why; empty where neither is the case."""
+    if manifest.quantized is None or manifest.quantized.activations == "float":
+        return ""
+    ends = len(manifest.signature.inputs) + len(manifest.signature.outputs)
+    inside = max(_count(manifest.quality, "conversions") - ends, 0)
+    told = [f"values change between integers and float {inside} times inside"] if inside else []
+    left = _left_in_float(manifest)
+    if left:
+        more = f"; and {len(left) - MOST_LEFT} more" if len(left) > MOST_LEFT else ""
+        told.append(f"left in float: {'; '.join(left[:MOST_LEFT])}{more}")
+    return ". ".join(sentence[0].upper() + sentence[1:] for sentence in told)
+
+
+def _left_in_float(manifest: Manifest) -> list[str]:
+    """`stem (gelu): no int8 form of this operator is known`, of the last step that quantized."""
+    for step in reversed(manifest.history.steps):
+        found = step.results.get("left_in_float")
+        if isinstance(found, list):
+            return [
+                f"{one['layer']} ({one['type']}): {one['reason']}" for one in found if isinstance(one, dict)
+            ]
+    return []
 
 
 def _count(counts: Mapping[str, Any], kind: str) -> int:

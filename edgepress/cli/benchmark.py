@@ -135,6 +135,8 @@ def _show(measured: list[Measurement], as_json: bool, per_layer: bool) -> None:
         for measurement in measured:
             click.echo(TypeAdapter(type(measurement)).dump_json(measurement).decode())
         return
+    from edgepress.benchmarks import of_integers
+
     timed = any(not measurement.emulated for measurement in measured)
     counted = any(measurement.emulated for measurement in measured)
     columns = [
@@ -145,7 +147,7 @@ def _show(measured: list[Measurement], as_json: bool, per_layer: bool) -> None:
     ]
     print_table(columns, [_row(measurement, measured, timed, counted) for measurement in measured])
     for measurement in measured:
-        for warning in measurement.warnings:
+        for warning in (*measurement.warnings, *of_integers(measurement, measured)):
             remark(f"{measurement.name} on {measurement.target}, {measurement.runner}: {warning}")
         if measurement.sustained:
             _show_sustained(measurement)

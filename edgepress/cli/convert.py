@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgepress.cli._console import json_option, print_json, print_table, progress_bar, remark
-from edgepress.cli._described import float_remark, quality_text
+from edgepress.cli._described import float_remark, left_remark, quality_text
 from edgepress.cli._inputs import DataInput, ModelInput, data_options, listed_formats, model_argument
 
 if TYPE_CHECKING:
@@ -108,8 +108,9 @@ def _show(made: list[Artifact], as_json: bool) -> None:
     for artifact in made:
         if artifact.manifest.quality:
             click.echo(f"{artifact.path.name}: {quality_text(artifact.manifest)}")
-        if remark_on_floats := float_remark(artifact.manifest):
-            click.echo(f"{artifact.path.name}: {remark_on_floats}")
+        for told in (float_remark(artifact.manifest), left_remark(artifact.manifest)):
+            if told:
+                click.echo(f"{artifact.path.name}: {told}")
 
 
 def _row(artifact: Artifact) -> list[str]:

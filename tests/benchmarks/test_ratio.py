@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgepress.benchmarks import Ratio, cost_warning, integer_warning, ratio
+from edgepress.benchmarks import Ratio, cost_warning, integer_warning, of_integers, ratio
 
 
 def _drifting(random: np.random.Generator, level_ms: float, drift: np.ndarray) -> list[float]:
@@ -61,3 +61,14 @@ def test_integers_that_are_slower_than_float_are_said() -> None:
     assert integer_warning("float32", "float32", slower) == []
     assert integer_warning("int8", "int8", slower) == []
     assert integer_warning("float32", "int8", Ratio(value=1.1, low=0.9, high=1.3, paired=True)) == []
+
+
+def test_an_integer_file_is_held_against_the_float_one_of_the_same_place(make_measurement) -> None:
+    slow = make_measurement([1.4, 1.41, 1.42], precision="int8")
+    fast, elsewhere = make_measurement([1.0, 1.01, 1.02]), make_measurement([1.0, 1.01, 1.02], threads=2)
+    (sentence,) = of_integers(slow, [elsewhere, fast, slow])
+    assert sentence.startswith("INT8 is slower than float here: 1.40 times")
+    assert of_integers(slow, [elsewhere, slow]) == []
+    assert of_integers(fast, [fast, slow]) == []
+    emulated = make_measurement([9.0], precision="int8", runner="torch")
+    assert "emulates" in of_integers(emulated, [make_measurement([1.0], runner="torch"), emulated])[0]

@@ -219,18 +219,67 @@ def test_the_best_range_is_the_one_that_the_reading_layer_needs() -> None:
     assert ends[1] == pytest.approx(40, rel=0.1)
 
 
-def test_correcting_the_bias_brings_the_mean_back() -> None:
-    program, data = tiny_networks.capture(tiny_networks.Residual), tiny_networks.Patches()
-    inputs = data.pictures
-    wanted = program.run(inputs)[0].mean(0)
-    # One scale for the tensor rounds coarsely: there is something to correct.
-    with_it, without = (
-        quantized(program, data, weights="per_tensor", calibration="minmax", bias_correction=on)
-        .run(inputs)[0]
-        .mean(0)
-        for on in (True, False)
-    )
-    assert np.abs(with_it - wanted).sum() < np.abs(without - wanted).sum()
+class Positive(Noise):
+    """Nothing below zero, so that what weights of one sign lose is lost of one sign."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        super().__init__(shape)
+        self.pictures = np.abs(self.pictures)
+
+
+class RoundedDown(nn.Module):
+    """Each output adds a hundred small weights of one sign, which one large weight makes round to zero. No biases."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(4, 25, 1, bias=False)
+        self.head = nn.Conv2d(25, 3, 2, bias=False)
+        with torch.no_grad():
+            self.first.weight.copy_(torch.rand(25, 4, 1, 1, generator=torch.Generator().manual_seed(0)))
+            self.head.weight.fill_(0.003)
+            self.head.weight[:, 0, 0, 0] = 1.0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.first(x).relu()).mean((2, 3))
+
+
+@pytest.mark.parametrize("bias_correction", ["analytic", "empirical"])
+def test_bias_correction_mends_what_rounding_to_nearest_takes_from_every_weight(bias_correction: str) -> None:
+    program, data = Program.capture(RoundedDown(), (torch.zeros(2, 4, 6, 6),)), Positive((4, 6, 6))
+    plain = {"rounding": "nearest", "calibration": "minmax", "weight_calibration": "minmax"}
+
+    def lost(correction: str) -> np.ndarray:
+        given = quantized(program, data, **plain, bias_correction=correction).run(data.pictures)[0]
+        return given.mean(0) / program.run(data.pictures)[0].mean(0) - 1
+
+    assert (lost("none") < -0.2).all()
+    # What is left is the rounding of the activations, and a mean over sampled positions.
+    assert np.abs(lost(bias_correction)).max() < 0.01
+
+
+def test_empirical_correction_also_sees_what_clipped_activations_lose() -> None:
+    program, data = Program.capture(RoundedDown(), (torch.zeros(2, 4, 6, 6),)), Positive((4, 6, 6))
+    clipped = Rule(layer="first", options={"calibration": "percentile", "percentile": 51})
+    wanted = program.run(data.pictures)[0].mean()
+
+    def lost(how: str) -> float:
+        made = quantized(
+            program, data, clipped, rounding="nearest", calibration="minmax", bias_correction=how
+        )
+        return float(abs(made.run(data.pictures)[0].mean() / wanted - 1))
+
+    assert lost("empirical") < 0.01 < lost("analytic")
+
+
+@pytest.mark.parametrize("rounding", ["gptq", "adaround"])
+def test_learned_rounding_takes_the_correction_that_is_asked_for(rounding: str) -> None:
+    program, data = Program.capture(RoundedDown(), (torch.zeros(2, 4, 6, 6),)), Positive((4, 6, 6))
+    wanted = program.run(data.pictures)[0].mean(0)
+    for how in ("none", "analytic", "empirical"):
+        given = quantized(program, data, rounding=rounding, scheme="w4a8", bias_correction=how)
+        assert ("first.bias" in dict(given.module().named_parameters())) == (how != "none")
+        off = np.abs(given.run(data.pictures)[0].mean(0) / wanted - 1)
+        assert (off < 0.01).all() == (how != "none"), "only the rounding of activations may be left"
 
 
 def test_a_quantized_program_is_refused_with_the_way_out() -> None:

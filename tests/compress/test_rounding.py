@@ -122,6 +122,17 @@ def test_a_rule_gives_one_layer_more_bits() -> None:
     assert int(stored["first.weight"].abs().max()) == LIMIT
 
 
+def test_the_first_and_last_layers_keep_eight_bits_where_they_shall() -> None:
+    program = tiny_networks.capture(tiny_networks.Residual)
+    stored = quantized(program, scheme="w4a8", low_ends=False, rounding="nearest").exported.state_dict
+    coarse = {
+        name.removesuffix(".weight")
+        for name, value in stored.items()
+        if value.dtype == torch.int8 and int(value.abs().max()) <= LIMIT
+    }
+    assert coarse == {"first", "second"}
+
+
 def test_zeros_of_pruned_weights_stay() -> None:
     program = tiny_networks.capture(tiny_networks.Residual)
     pruned = compress.apply(program, Recipe((PruneWeights(sparsity=0.5),)), tiny_networks.Patches())

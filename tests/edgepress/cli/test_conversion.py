@@ -48,6 +48,27 @@ def with_other_weight(program: Program, name: str) -> Program:
     return program.replace(module)
 
 
+def test_what_is_left_in_float_is_told_by_layer_and_reason(
+    user: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe, out = tmp_path / "recipe.yaml", str(tmp_path)
+    data = ["--data", f"{user}:data"]
+    for rules, told in (
+        ("", None),
+        ("rules: [{layer: first, skip: true}]", "Left in float: first (conv2d): a rule says so"),
+    ):
+        recipe.write_text(f"stages: [quantize_static: {{samples: 16}}]\n{rules}\n")
+        assert run(["compress", f"{user}:network", *data, "-r", str(recipe), "--overwrite", "-o", out]) == 0
+        capsys.readouterr()
+        assert run(["convert", f"{out}/model.pt2", "--to", "tflite", "-o", out]) == 0
+        printed = " ".join(capsys.readouterr().out.split())
+        if told is None:
+            assert "eft in float" not in printed
+            assert "inside" not in printed
+        else:
+            assert f"model.tflite: Values change between integers and float 2 times inside. {told}" in printed
+
+
 def test_figures_accuracy_and_graph_are_on_record_and_printed(
     user: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
