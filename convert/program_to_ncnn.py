@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary
 from edgepress.artifact import Manifest
 from edgepress.convert._converter import Converter
 from edgepress.convert._file_size import refuse_large
+from edgepress.convert._overhang import spell_out
 from edgepress.convert._unsupported import UnsupportedOperator
 from edgepress.errors import BadOption, UnsupportedModel
 from edgepress.ncnn_file import NCNN_FORMAT, write
@@ -86,6 +87,7 @@ class ProgramToNcnn(Converter[Program]):
         from edgepress.convert._ncnn.pnnx import converted
 
         module = source.graph_module()
+        spell_out(module)
         integers = take_integers(module)
         made = converted(module, source.example_tensors(batch=1), half=self.weights == "float16")
         if refused := unknown(made.graph, module):

@@ -32,6 +32,7 @@ from edgepress.convert._onnx_writing.silence import quiet
 from edgepress.convert._onnx_writing.simplify import simplified
 from edgepress.convert._onnx_writing.stored import rounds_activations
 from edgepress.convert._onnx_writing.weights import unshare_zero_points
+from edgepress.convert._overhang import without_overhang
 from edgepress.convert._unsupported import UnsupportedOperator
 from edgepress.errors import BadOption, UnsupportedModel
 from edgepress.program import Program, tool_versions
@@ -118,7 +119,7 @@ class ProgramToOnnx(Converter[Program]):
         )
 
     def _model(self, source: Program) -> onnx_ir.Model:
-        plain = _without_dynamic(source)
+        plain = without_overhang(_without_dynamic(source))
         model = _export(plain, self._opset(source))
         name_as_in_program(model, plain)
         unshare_zero_points(model)

@@ -60,6 +60,7 @@ OPERATORS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "squeeze_excite": lambda x: x * torch.sigmoid(functional.adaptive_avg_pool2d(x, 1)),
     "upsampled": lambda x: functional.interpolate(x, scale_factor=2, mode="nearest"),
     "padded": lambda x: functional.max_pool2d(functional.pad(x, (1, 0, 2, 1)), 3, 2, ceil_mode=True),
+    "overhanging": lambda x: functional.avg_pool2d(x, 3, 2, padding=1, ceil_mode=True),
     "flattened": lambda x: x.flatten(1),
     "mean": lambda x: x.mean([2, 3]),
 }
