@@ -38,6 +38,8 @@ class QuantizeAware(QuantizedTraining):
 
     Batch norms are folded before the training, with the statistics they have: then exactly that is trained which
     will be executed (static folding; Nagel et al., 2021, A White Paper on Neural Network Quantization, section 5.2).
+    Layers whose weights are not LSQ's train with a batch norm of their own behind them, which begins at the mean and
+    deviation that their channels had in float and is folded into scales and biases in the end.
 
     Rules can set the bits and the method for single layers (activation_bits: of what the layer makes); one with
     `skip` keeps a layer in float.
