@@ -164,6 +164,7 @@ class _Search:
         (Minoux, 1978, the lazy greedy algorithm).
         """
         cuts: dict[Node, Node] = {}
+        damage = 0.0
         budget = options.macs * self.whole
         priced = [(0.0, number, -1, cut) for number, cut in enumerate(_candidates(self.graph_module))]
         while (left := self._left(cuts)) > budget:
@@ -173,7 +174,8 @@ class _Search:
             _, number, known_at, (node, kept) = heapq.heappop(priced)
             if known_at == len(cuts):
                 cuts[node] = kept
-            elif node not in cuts and (price := self._price(cuts, node, kept)) is not None:
+                damage = self.damage(_without(self.graph_module, cuts))
+            elif node not in cuts and (price := self._price(cuts, damage, node, kept)) is not None:
                 heapq.heappush(priced, (price, number, len(cuts), (node, kept)))
         for node in list(cuts):
             fewer = {other: kept for other, kept in cuts.items() if other is not node}
@@ -183,13 +185,14 @@ class _Search:
     def _left(self, cuts: Cuts) -> int:
         return _macs(_without(self.graph_module, cuts))
 
-    def _price(self, cuts: Cuts, node: Node, kept: Node) -> float | None:
-        """The damage of one more cut for each multiply-accumulate; None where it saves none, or a rule's layer would go."""
-        before, shallow = _without(self.graph_module, cuts), _without(self.graph_module, {**cuts, node: kept})
-        saved = _macs(before) - _macs(shallow)
+    def _price(self, cuts: Cuts, damage: float, node: Node, kept: Node) -> float | None:
+        """What one more cut adds to the `damage` for each multiply-accumulate that it saves; None where it saves none, or a
+        rule's layer would go."""
+        shallow = _without(self.graph_module, {**cuts, node: kept})
+        saved = self._left(cuts) - _macs(shallow)
         if not saved or not self.skipped <= {other.name for other in shallow.graph.nodes}:
             return None
-        return (self.damage(shallow) - self.damage(before)) / saved
+        return (self.damage(shallow) - damage) / saved
 
     def _missed(self, options: PruneLayers, left: int) -> BudgetMissed:
         share = math.ceil(100 * left / self.whole) / 100

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import click
 import pytest
+from without_extras import NETWORK
 
 from edgepress.cli._group import Commands
 
@@ -22,20 +23,6 @@ if not (ROOT / "docs").is_dir():
 FENCE = re.compile(r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```$', re.MULTILINE | re.DOTALL)
 PAGES = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").glob("*.md"))
 READMES = ["README.md", "README.zh.md"]
-
-NETWORK = """
-import numpy as np, torch
-from torch import nn
-
-def network():
-    layers = nn.Conv2d(3, 16, 3), nn.ReLU(), nn.Conv2d(16, 16, 3), nn.ReLU(), nn.Flatten(), nn.Linear(1600, 4)
-    return nn.Sequential(*layers), (torch.zeros(1, 3, 14, 14),)
-
-def data():
-    random = np.random.default_rng(0)
-    return [(random.standard_normal((64, 3, 14, 14), np.float32), random.integers(0, 4, 64))]
-"""
-"""A file mine.py for the pages that bring none of their own."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +91,7 @@ def test_both_languages_tell_the_same() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("page", [page for page in PAGES if commands(page) and ".zh." not in page])
 def test_commands_run(page: str, tmp_path: Path) -> None:
-    (tmp_path / "mine.py").write_text(NETWORK)
+    (tmp_path / "mine.py").write_text(NETWORK)  # for the pages that bring none of their own
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     for block in blocks(page):
         if block.title:
