@@ -76,7 +76,7 @@ def aimet_default(model: Path, samples: np.ndarray, out: Path) -> None:
     import onnx
 
     simulated = aimet_onnx.QuantizationSimModel(
-        onnx.load(model), param_type="int8", activation_type="uint8", providers=["CPUExecutionProvider"]
+        onnx.load(model), param_type="int8", activation_type="int8", providers=["CPUExecutionProvider"]
     )
     simulated.compute_encodings([{_input_name(model): sample[None]} for sample in samples])
     onnx.save(simulated.to_onnx_qdq(), out)
