@@ -10,10 +10,13 @@ import numpy as np
 
 from edgepress.errors import BadInput, DeviceFailed, UnsupportedTarget
 from edgepress.files import existing_file
+from edgepress.runtime import _onnx_fusion
 from edgepress.runtime._runner import LayerTime, Runner
 
 BATCH = "batch"
 """The symbol that stands for the batch in our ONNX files."""
+PRODUCT = "OptMatMul"
+"""tract's word for what convolutions and linear layers become."""
 
 
 class TractRunner(Runner):
@@ -65,9 +68,11 @@ class TractRunner(Runner):
         seconds, whatever `runs` says. What it has fused bears one layer's name alone, so it tells no layers."""
         nodes = json.loads(self._plan.profile_json(self._inputs))["nodes"]
         timed = (node for node in nodes if node.get("secs_per_iter"))
+        file = _onnx_fusion.nodes(self.artifact.path.read_bytes())
         return tuple(
-            LayerTime(node["node_name"], node["op_name"], 1e3 * node["secs_per_iter"])
+            LayerTime(name, kind, 1e3 * node["secs_per_iter"], _layers(name, kind, file))
             for node in sorted(timed, key=lambda node: node["qualified_id"])
+            for name, kind in [(node["node_name"], node["op_name"])]
         )
 
     def _planned(self, batch: int) -> Any:
@@ -89,6 +94,21 @@ class TractRunner(Runner):
             ) from None
         self._batch = batch
         return plan
+
+
+def _layers(name: str, kind: str, file: Sequence[_onnx_fusion.Node]) -> tuple[str, ...]:
+    """Of the file's node whose name an operator's begins with, dots behind it; a product that bears the name of what
+    follows it has that taken along, back to the file's product."""
+    named = {node.name: node for node in file}
+    while name and name not in named:
+        name = name.rpartition(".")[0]
+    node, producers = named.get(name), {output: node for node in file for output in node.outputs}
+    found: list[str] = []
+    while node is not None:
+        found.insert(0, node.layer)
+        is_taken_along = kind == PRODUCT and node.type in _onnx_fusion.TAKEN_ALONG
+        node = producers.get(node.inputs[0]) if is_taken_along else None
+    return tuple(dict.fromkeys(filter(None, found)))
 
 
 def _reason(error: Exception) -> str:

@@ -2,7 +2,10 @@
 
 python benchmarks/suites/guidelines.py --on cpu:onnxruntime,cpu:litert
 
-Each experiment changes one thing at the same multiply-accumulates. A guideline holds on a target when every variant X"""
+Each experiment changes one thing at the same multiply-accumulates. A guideline holds on a target when every variant that
+it warns of is slower than the one it recommends, the whole interval of their ratio above 1; where some are, it holds but for
+the others.
+"""
 
 from __future__ import annotations
 

@@ -67,7 +67,9 @@ def test_operators_are_timed_under_the_users_names(program: Program, artifact: A
     with runtime.open(artifact, "cpu:tract") as runner:
         runner.run(*program.signature.example(1))
         layers = runner.profile(1)
-    assert any(layer.name.startswith("depthwise.0/Conv") for layer in layers)
+    assert any(layer.layers == ("depthwise.0",) for layer in layers)
+    fused = next(layer for layer in layers if layer.name.startswith("expand.2/Clip"))
+    assert (fused.type, fused.layers) == ("OptMatMul", ("expand.0", "expand.2")), "the clamp is taken along"
     assert all(layer.latency_ms > 0 for layer in layers)
 
 
