@@ -66,8 +66,10 @@ def op_name(node: Node) -> str:
 
 
 def arguments(node: Node) -> dict[str, Any]:
-    """The arguments by their names in the operator's schema, defaults filled in."""
-    schema = node.target._schema  # type: ignore[union-attr]
+    """The arguments by their names in the operator's schema, defaults filled in; none of what has no schema (getitem)."""
+    schema = getattr(node.target, "_schema", None)
+    if schema is None:
+        return dict(node.kwargs)
     values = {
         argument.name: argument.default_value for argument in schema.arguments if argument.has_default_value()
     }

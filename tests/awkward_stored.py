@@ -68,7 +68,7 @@ class Embedded(nn.Module):
 
 @network((5, 6))
 class BothWays(nn.Module):
-    """A recurrent layer of two levels in both directions: it keeps its width, but reads fewer channels."""
+    """A recurrent layer of two levels in both directions, all of one width."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -98,6 +98,49 @@ class StepByStep(nn.Module):
         for step in range(3):
             long, short = self.cell(steps[:, step], (long, short))
         return self.out(functional.relu(self.hidden(long)))
+
+
+@network((5, 6))
+class LastStates(nn.Module):
+    """A recurrent layer of two levels that begins with stored states, and whose last states alone are read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(6, 16)
+        self.lstm = nn.LSTM(16, 8, num_layers=2, batch_first=True)
+        self.begin = nn.Parameter(torch.randn(2, 1, 8))
+        self.out = nn.Linear(24, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        begin = self.begin.expand(-1, x.shape[0], -1).contiguous()
+        _, (short, long) = self.lstm(functional.relu(self.first(x)), (begin, torch.zeros_like(begin)))
+        return self.out(torch.cat((short[0], short[-1], long[-1]), 1))
+
+
+@network((5, 6))
+class Projected(nn.Module):
+    """A recurrent layer with states of another width than its gates: it keeps both."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(6, 16)
+        self.lstm, self.out = nn.LSTM(16, 8, batch_first=True, proj_size=5), nn.Linear(5, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out(self.lstm(functional.relu(self.first(x)))[0][:, -1])
+
+
+@network((3, 6), (8,))
+class CalledWithAState(nn.Module):
+    """One piece of a sequence, whose state comes in and goes out: it keeps its width, what it reads does not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.gru, self.out = nn.Linear(6, 16), nn.GRU(16, 8, batch_first=True), nn.Linear(8, 4)
+
+    def forward(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        steps, state = self.gru(functional.relu(self.first(x)), state.unsqueeze(0))
+        return self.out(steps[:, -1]), state.squeeze(0)
 
 
 @network((6,))

@@ -65,9 +65,27 @@ QUICK = (
 """Captured by the default suite, in narrow forms; the others are captured by the slow tests."""
 
 
+UNPUBLISHED: dict[str, tuple[dict[str, Any], ...]] = {
+    "squeezenet1_1": ({"bypass": "simple"}, {"bypass": "complex"})
+}
+"""Forms of a network that nobody has published figures of."""
+
+
 def each(names: tuple[str, ...], quick: tuple[str, ...] = QUICK) -> list[Any]:
     """`names` as parameters of a test, slow ones but for those that are `quick`."""
     return [pytest.param(name, marks=() if name in quick else pytest.mark.slow) for name in names]
+
+
+def forms(names: tuple[str, ...], quick: tuple[str, ...]) -> list[Any]:
+    """(name, options) of each network and of all its published variants, slow ones but for those that are `quick`."""
+    found = []
+    for name in names:
+        variants = [dict(variant.options) for variant in models.card_of(name).variants]
+        for options in ({}, *variants, *UNPUBLISHED.get(name, ())):
+            marks = () if name in quick and not options else pytest.mark.slow
+            text = ",".join(f"{key}={value}" for key, value in options.items())
+            found.append(pytest.param(name, options, marks=marks, id=f"{name}-{text}" if text else name))
+    return found
 
 
 def on_meta(name: str, **options: object) -> torch.nn.Module:

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -28,10 +28,10 @@ PARTS: dict[str, Literal["apart"]] = {"shufflenet_v1": "apart"}
 FAST = ("lenet5", "shufflenet_v2")
 
 
-def zoo(name: str) -> Program:
+def zoo(name: str, options: dict[str, Any]) -> Program:
     """A network with random weights and the batch-norm statistics of random pictures: without these the
     values of a deep network fade to nothing."""
-    program = models.load(name, input_shape=small_zoo.SMALL[name], options={"classes": 10})
+    program = models.load(name, input_shape=small_zoo.SMALL[name], options={"classes": 10} | options)
     module = program.module().train()
     with torch.no_grad():
         for seed in range(40):
@@ -51,10 +51,10 @@ def parity(program: Program, format: str, folder: Path) -> float:
         return compare(program.run, runner.run, pictures(program, 4)).sqnr_db
 
 
-@pytest.mark.parametrize("name", small_zoo.each(CLASSIFIERS, FAST))
-def test_a_pruned_network_converts(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "options"), small_zoo.forms(CLASSIFIERS, FAST))
+def test_a_pruned_network_converts(name: str, options: dict[str, Any], tmp_path: Path) -> None:
     """Half of the MACs gone, and the files still give the program's outputs, to the order of float sums."""
-    original = zoo(name)
+    original = zoo(name, options)
     pruned = compress.apply(original, Recipe((PruneChannels(macs=0.5, parts=PARTS.get(name, "auto")),)))
     assert 0.3 < cost.measure(pruned).macs / cost.measure(original).macs <= 0.5
     for format in ("onnx", "tflite"):
@@ -63,17 +63,16 @@ def test_a_pruned_network_converts(name: str, tmp_path: Path) -> None:
 
 def test_every_channel_of_shufflenet_is_free() -> None:
     """No whole-stage tie: each group of channels is made by one layer alone, and only the outputs stay."""
-    found = prunable(zoo("shufflenet_v2"))
+    found = prunable(zoo("shufflenet_v2", {}))
     assert all(len(group.layers) == 1 for group in found.groups)
     assert list(found.stays) == ["fc"]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", CLASSIFIERS)
-def test_a_quantized_network_converts(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "options"), small_zoo.forms(CLASSIFIERS, ()))
+def test_a_quantized_network_converts(name: str, options: dict[str, Any], tmp_path: Path) -> None:
     """Random weights amplify a rounding on the border more than trained ones do: 8 dB shows a wrong file
     (0 dB and less) and not more; networks with trained weights are held to their accuracy elsewhere."""
-    original = zoo(name)
+    original = zoo(name, options)
     data = Samples(original)
     quantized = compress.apply(original, Recipe((QuantizeStatic(samples=32),)), data)
     assert quantized.precision == "int8"

@@ -10,19 +10,19 @@ import tflite_files
 import torch
 
 from edgepress import compress, convert, cost, runtime
+from edgepress.artifact import Artifact
 from edgepress.compress.prune_channels import PruneChannels
 from edgepress.compress.quantize_static import QuantizeStatic
-from edgepress.errors import UnsupportedModel
 from edgepress.program import Program
 from edgepress.recipe import Recipe
 from edgepress.runtime import compare
 
 FORMATS = ("onnx", "tflite")
-SHARES = {"lstm_classifier": 0.75, "gru_classifier": 0.75, "bilstm_classifier": 0.9, "seq2seq_encoder": 0.9}
-"""Of the multiply-accumulates, where not half: a recurrent layer's own states keep their width, its inputs do not."""
-OUTSIDE = ("dcgan_generator", "faster_rcnn_resnet50_fpn", "mask_rcnn_resnet50_fpn", "rfcn_resnet101")
-"""No layer of the first has an int8 form; the others choose regions by the ranks of random logits, which a rounding
-swaps, so that row by row nothing can be said of them without trained weights."""
+SHARES = {"seq2seq_encoder": 0.9}
+"""Of the multiply-accumulates, where not half: this one's states are what it gives, so that they keep their width."""
+TWO_STAGES = ("faster_rcnn_resnet50_fpn", "mask_rcnn_resnet50_fpn", "rfcn_resnet101")
+"""They choose regions by the ranks of random logits, which a rounding swaps: compared row by row, the files of both
+stages are judged apart."""
 
 
 def settled(name: str) -> Program:
@@ -62,7 +62,7 @@ def test_a_pruned_network_converts(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in small_tasks.SMALL if name not in OUTSIDE])
+@pytest.mark.parametrize("name", [name for name in small_tasks.SMALL if name not in TWO_STAGES])
 def test_a_quantized_network_converts(name: str, tmp_path: Path) -> None:
     """Random weights amplify a rounding on the border more than trained ones do: 8 dB shows a wrong file
     (0 dB and less) and not more."""
@@ -73,7 +73,12 @@ def test_a_quantized_network_converts(name: str, tmp_path: Path) -> None:
         assert parity(quantized, name, format, tmp_path) > 8
 
 
-def test_a_network_of_transposed_convolutions_says_that_none_becomes_int8() -> None:
-    program = small_tasks.captured("dcgan_generator")[1]
-    with pytest.raises(UnsupportedModel, match="no layer here that can become int8"):
-        compress.apply(program, Recipe((QuantizeStatic(samples=16),)), samples("dcgan_generator"))
+def test_transposed_convolutions_become_int8_where_the_runtime_has_them_so(tmp_path: Path) -> None:
+    """LiteRT has, ONNX Runtime has not: there they are floats between roundings, and the manifest counts them."""
+    program = settled("dcgan_generator")
+    quantized = compress.apply(program, Recipe((QuantizeStatic(samples=16),)), samples("dcgan_generator"))
+    left = {}
+    for format in FORMATS:
+        assert parity(quantized, "dcgan_generator", format, tmp_path) > 20
+        left[format] = Artifact.open(tmp_path / f"model.{format}").manifest.quality["float_operations"]
+    assert left == {"onnx": 6, "tflite": 0}  # five layers and the tanh behind them

@@ -36,7 +36,7 @@ class Layer:
     def why_without_channels(self) -> str:
         """Why there is nothing to remove where `outputs` is None."""
         if self.type in RECURRENT:
-            return "a recurrent layer keeps its width: its gates and its states read one another"
+            return "a recurrent layer that projects its states keeps its width"
         if graph.weight_node(self.node) is None:
             return "its weight is computed in the forward"
         return "its input's channels cannot be removed, and it works on each by itself"

@@ -38,12 +38,16 @@ RECURRENT = frozenset(
 )
 """Recurrent layers, over all steps or for a single one."""
 
+FILLED = frozenset({"zeros", "ones", "full", "new_zeros", "new_ones", "new_full"})
+"""Operators that make a tensor with the same value everywhere."""
+
 SIZE_LISTS = {
     "view": "size",
     "reshape": "shape",
     "_unsafe_view": "size",
     "expand": "size",
     "unflatten": "sizes",
+    **dict.fromkeys(FILLED, "size"),
 }
 """Operators whose arguments spell out sizes, channel counts among them, and the name of the argument."""
 

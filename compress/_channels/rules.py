@@ -13,13 +13,17 @@ from torch.fx import GraphModule, Node
 from edgepress import graph
 from edgepress.compress._channels import rules_plain as plain
 from edgepress.compress._channels import rules_products as products
+from edgepress.compress._channels import rules_recurrent as recurrent
 from edgepress.compress._channels import rules_weighted as weighted
 from edgepress.compress._channels.labels import Flow, Labeller, Labelling, Parts
 from edgepress.compress._channels.nodes import COPYING, RECURRENT
 from edgepress.compress._channels.rule import Rule, freeze, unknown
 from edgepress.compress._channels.rules_rearranging import copying
 
-POINTWISE = frozenset({"dropout", "feature_dropout", "hardswish", "log_sigmoid", "relu6", "to", "_to_copy"})
+POINTWISE = frozenset(
+    {"dropout", "feature_dropout", "hardswish", "log_sigmoid", "relu6", "to", "_to_copy"}
+    | {"zeros_like", "ones_like", "full_like"}
+)
 """Operators that treat each element by itself but do not carry PyTorch's tag that says so."""
 
 WINDOWS = frozenset(
@@ -44,7 +48,8 @@ RULES: dict[str, Rule] = {
     "prelu": weighted.per_channel("weight"),
     "group_norm": weighted.group_norm,
     "embedding": weighted.embedding,
-    **dict.fromkeys(RECURRENT, weighted.recurrent),
+    **dict.fromkeys(RECURRENT, recurrent.recurrent),
+    "getitem": recurrent.part,
     **dict.fromkeys(("layer_norm", "rms_norm"), plain.layer_norm),
     "cat": plain.cat,
     "slice": plain.slice,

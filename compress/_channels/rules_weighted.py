@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from torch.fx import Node
 
 from edgepress import graph
 from edgepress.compress._channels.labels import Channels, Flow, Labeller, Side
 from edgepress.compress._channels.nodes import shape_at_batch_one
-from edgepress.compress._channels.rule import Result, Rule, describe, freeze, on_axis, unknown
+from edgepress.compress._channels.rule import Result, Rule, describe, on_axis, unknown
 from edgepress.compress._channels.stored import bind_stored
 
 MANY_GROUPS = 8
@@ -104,31 +102,6 @@ def embedding(labeller: Labeller, node: Node) -> Result:
     made = labeller.fresh(shape_at_batch_one(node)[last])
     labeller.bind(node, weight, 1, made, "own")
     return Channels(last, made), Flow.FIXED
-
-
-def recurrent(labeller: Labeller, node: Node) -> Result:
-    """Gates and states keep their width; of what comes in, the first layer's weights can take less."""
-    arguments = graph.arguments(node)
-    if "input" not in arguments:
-        return unknown(labeller, node)
-    source = arguments["input"]
-    channels = on_axis(labeller, source, len(shape_at_batch_one(source)) - 1, node)
-    for weight in _first_weights(arguments):
-        if channels is not None:
-            labeller.bind(node, weight, 1, channels.labels, "own")
-    states = arguments["hx"]
-    for state in [states] if isinstance(states, Node) else states or ():
-        freeze(labeller, state, f"{describe(node)} begins with it as a state, and states keep their width")
-    return None, Flow.FIXED
-
-
-def _first_weights(arguments: dict[str, Any]) -> list[Node]:
-    """The weights of a recurrent layer that read its input: one, or one for each direction."""
-    if "w_ih" in arguments:
-        return [arguments["w_ih"]]
-    weights = arguments["params"]
-    each = len(weights) // (arguments["num_layers"] * (1 + arguments["bidirectional"]))
-    return [weights[0], weights[each]] if arguments["bidirectional"] else [weights[0]]
 
 
 def per_channel(*names: str) -> Rule:

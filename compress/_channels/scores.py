@@ -14,6 +14,7 @@ from edgepress.compress._channels.evidence import Seen, observe
 from edgepress.compress._channels.group import Group, Role, Slices
 from edgepress.compress._channels.importance import CRITERIA, Criterion
 from edgepress.compress._channels.labels import Binding, Labelling
+from edgepress.compress._channels.nodes import RECURRENT, shape_at_batch_one
 from edgepress.compress._channels.structure import Structure, bundles_of_classes
 from edgepress.compress._training.classification import check_scores, cross_entropy
 from edgepress.data import Batch
@@ -83,6 +84,9 @@ def role_of(labelling: Labelling, binding: Binding) -> Role | None:
     arguments = graph.arguments(binding.node)
     if binding.constant is arguments.get("running_mean") or binding.constant is arguments.get("running_var"):
         return None
+    if graph.op_name(binding.node) in RECURRENT:
+        is_matrix = len(shape_at_batch_one(binding.constant)) == 2
+        return "shift" if not is_matrix else "reader" if binding.axis else "filter"
     makes = binding.node.target in graph.WEIGHTED or graph.op_name(binding.node) == "embedding"
     if not makes or binding.constant is arguments.get("bias"):
         is_scale = (

@@ -87,7 +87,7 @@ def _classes(labelling: Labelling, node: Node) -> list[int]:
 
 def _reason_against(graph_module: GraphModule, node: Node) -> str:
     """Why the channels that the operator reads and makes cannot be scaled; empty where nothing speaks against it."""
-    arguments: dict[str, Any] = graph.arguments(node) if hasattr(node.target, "_schema") else {}
+    arguments = graph.arguments(node)
     name = graph.op_name(node)
     if node.target in graph.WEIGHTED:
         return _reason_against_layer(graph_module, node, arguments)

@@ -8,6 +8,7 @@ import torch
 from torch.fx import GraphModule, Node
 
 from edgepress import graph
+from edgepress.compress._quantization.orientation import output_axis, outputs_first
 from edgepress.compress._quantization.plan import Plan
 from edgepress.compress._quantization.ranges import Range
 from edgepress.compress._quantization.weights import QuantizedWeight
@@ -50,7 +51,7 @@ def _replace_weight(graph_module: GraphModule, layer: Node, result: QuantizedWei
     name = str(reader.target)
     owner, _, leaf = name.rpartition(".")
     delattr(graph_module.get_submodule(owner), leaf)
-    graph.set_constant(graph_module, name, result.values)
+    graph.set_constant(graph_module, name, outputs_first(layer, result.values).contiguous())
     graph.set_constant(graph_module, f"{name}_scale", result.scales)
     graph.set_constant(graph_module, f"{name}_zero_point", torch.zeros_like(result.scales, dtype=torch.int64))
     with graph_module.graph.inserting_before(next(iter(graph_module.graph.nodes))):
@@ -60,7 +61,7 @@ def _replace_weight(graph_module: GraphModule, layer: Node, result: QuantizedWei
         code = (-result.limit, result.limit, torch.int8)
         if result.group_size is None:
             dequantized = graph_module.graph.call_function(
-                graph.DEQUANTIZE_CHANNELS, (stored, scales, zero_points, 0, *code)
+                graph.DEQUANTIZE_CHANNELS, (stored, scales, zero_points, output_axis(layer), *code)
             )
         else:
             dequantized = graph_module.graph.call_function(

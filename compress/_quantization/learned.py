@@ -16,6 +16,7 @@ from torch.fx import GraphModule, Node
 
 from edgepress import graph
 from edgepress.compress._quantization.layer import Layer, Rounded
+from edgepress.compress._quantization.orientation import output_axis, reads_of_tap
 from edgepress.compress._quantization.ranges import SMALLEST_SCALE
 from edgepress.compress._quantization.rounding import adaround, gptq
 from edgepress.compress._quantization.weights import (
@@ -51,10 +52,11 @@ METHODS = {"gptq": gptq, "adaround": adaround}
 
 
 def can_learn(graph_module: GraphModule, layer: Node) -> bool:
-    """Whether the layer's weight is its own, and its Gram matrix of a size that can be handled."""
+    """Whether the layer's weight is its own, its outputs sums over windows, and its Gram matrix of a size that can be
+    handled."""
     weight = graph.weight_node(layer)
     stored = graph.constant(graph_module, weight)
-    if stored is None or graph.readers(graph_module, weight) > 1:
+    if output_axis(layer) or stored is None or graph.readers(graph_module, weight) > 1:
         return False
     bias = graph.arguments(layer)["bias"]
     if isinstance(bias, Node) and graph.readers(graph_module, bias) != 1:
@@ -71,7 +73,7 @@ def analytic_bias(
     corrected."""
     if layer.means is None:
         return None
-    shift = bias_shift(weight, made, layer.means)
+    shift = bias_shift(weight, made, layer.means * reads_of_tap(layer.node))
     return -shift if bias is None else bias - shift
 
 

@@ -11,6 +11,7 @@ from edgepress import graph
 from edgepress.compress._quantization.insert import insert_pairs, insert_weights
 from edgepress.compress._quantization.layer import Layer, Rounded
 from edgepress.compress._quantization.learned import LayerRounder, analytic_bias, can_learn
+from edgepress.compress._quantization.orientation import outputs_first
 from edgepress.compress._quantization.plan import Plan
 from edgepress.compress._quantization.ranges import Range
 from edgepress.compress._quantization.weights import quantize_weight
@@ -29,7 +30,7 @@ def quantize(
     """Rewrite in place. `ranges` holds one for each tensor of the plan; `layers` are in the order of execution, one
     for each weight; `batches` are for those whose rounding or bias is learned."""
     learned = [layer for layer in layers if layer.is_watched and can_learn(graph_module, layer.node)]
-    for layer in learned:
+    for layer in layers:
         _give_bias(graph_module, layer)
     teacher = graph.copied(graph_module) if learned else None
     insert_pairs(graph_module, made, ranges)
@@ -52,6 +53,7 @@ def _nearest(graph_module: GraphModule, layer: Layer) -> Rounded:
     weight = graph.constant(graph_module, graph.weight_node(layer.node))
     assert weight is not None, "the plan has layers with stored weights alone"
     bias = graph.constant(graph_module, graph.arguments(layer.node)["bias"])
+    weight = outputs_first(layer.node, weight)
     made = quantize_weight(weight, bias, layer.inputs, layer.weight)
     return Rounded(made, analytic_bias(layer, weight, bias, made))
 
@@ -60,14 +62,16 @@ def _give_bias(graph_module: GraphModule, layer: Layer) -> None:
     """A bias of zeros where one will be needed: later, the graph is being walked through."""
     weight = graph.constant(graph_module, graph.weight_node(layer.node))
     if layer.means is not None and weight is not None and graph.arguments(layer.node)["bias"] is None:
-        graph.add_bias(graph_module, layer.node, torch.zeros(len(weight)))
+        graph.add_bias(graph_module, layer.node, torch.zeros(len(outputs_first(layer.node, weight))))
 
 
 def _store(graph_module: GraphModule, layer: Node, rounded: Rounded) -> None:
     """Let the layers that follow see what the integers give."""
     weight, bias = graph.weight_node(layer), graph.arguments(layer)["bias"]
     assert weight is not None
-    graph.set_constant(graph_module, str(weight.target), rounded.weight.restored().float())
+    graph.set_constant(
+        graph_module, str(weight.target), outputs_first(layer, rounded.weight.restored()).float()
+    )
     if rounded.bias is None:
         return
     if bias is None:

@@ -21,7 +21,7 @@ class Role(Enum):
 
 
 ROLES = {
-    **dict.fromkeys(("conv1d", "conv2d", "linear"), Role.LAYER),
+    **dict.fromkeys(("conv1d", "conv2d", "conv_transpose2d", "linear"), Role.LAYER),
     **dict.fromkeys(("relu", "relu6", "hardtanh", "clamp", "clamp_min"), Role.ACTIVATION),
     **dict.fromkeys(("add", "sub", "mul", "mean", "adaptive_avg_pool2d"), Role.COMPUTES),
     **dict.fromkeys(("hardswish", "hardsigmoid", "leaky_relu", "sigmoid", "tanh", "silu"), Role.COMPUTES),
@@ -33,7 +33,7 @@ ROLES = {
     "avg_pool2d": Role.AVERAGES,
 }  # fmt: skip
 
-TAKES_ACTIVATION = frozenset({"conv1d", "conv2d", "linear", "add"})
+TAKES_ACTIVATION = frozenset({"conv1d", "conv2d", "conv_transpose2d", "linear", "add"})
 
 TWO_INPUTS = frozenset({"add", "sub", "mul"})
 

@@ -18,6 +18,7 @@ from edgepress.compress._quantization.operators import (
     role,
     tensor_inputs,
 )
+from edgepress.compress._quantization.orientation import output_axis
 from edgepress.compress._quantization.ranges import Range
 
 Skipped = Callable[[Node], bool]
@@ -108,7 +109,7 @@ class _Draft:
             weight = graph.constant(self.graph_module, graph.weight_node(node))
             if weight is None or weight.dtype != torch.float32:
                 return "its weight is not a stored float32 tensor"
-            return ""
+            return self._reason_against_transposed(node) if output_axis(node) else ""
         inputs = tensor_inputs(node)
         if any(source.op == "get_attr" for source in inputs):
             return "it reads a constant"
@@ -116,6 +117,14 @@ class _Draft:
             return "it reads a number"
         if not inputs or not all(self._available(source) for source in inputs):
             return "an input is in float"
+        return ""
+
+    def _reason_against_transposed(self, node: Node) -> str:
+        """Its output channels need an axis of the weight to themselves, for the scales to lie along."""
+        if graph.arguments(node)["groups"] > 1:
+            return "its groups have their output channels on one axis"
+        if graph.readers(self.graph_module, graph.weight_node(node)) > 1:
+            return "its weight is read by another layer, whose output channels may lie on another axis"
         return ""
 
     def _available(self, node: Node) -> bool:

@@ -15,6 +15,7 @@ from edgepress import graph
 from edgepress import options as option_values
 from edgepress.accuracy import Score, score_on
 from edgepress.compress._quantization.layer import Layer
+from edgepress.compress._quantization.orientation import outputs_first
 from edgepress.compress._quantization.output_error import rounded
 from edgepress.compress._quantization.weights import quantize_weight
 from edgepress.data import Batch, Split
@@ -158,7 +159,8 @@ def _restored(graph_module: GraphModule, layer: Layer) -> torch.Tensor:
     weight = graph.constant(graph_module, graph.weight_node(layer.node))
     assert weight is not None, "the plan has layers with stored weights alone"
     bias = graph.constant(graph_module, graph.arguments(layer.node)["bias"])
-    return quantize_weight(weight, bias, layer.inputs, layer.weight).restored().float()
+    made = quantize_weight(outputs_first(layer.node, weight), bias, layer.inputs, layer.weight)
+    return outputs_first(layer.node, made.restored()).float()
 
 
 def _first(outputs: Any) -> np.ndarray:

@@ -31,12 +31,15 @@ from edgepress.compress.quantize_static import Calibrated, QuantizeStatic
 from edgepress.data import Split
 from edgepress.history import Value
 from edgepress.program import Program
-from edgepress.rules import Rules
+from edgepress.rules import Rule, Rules
 from edgepress.stage import Context, Outcome
 from edgepress.trainable import Trainable
 
 FewBits = Annotated[int, Ge(1), Le(FULL)]
 Forms = Mapping[Layer, WeightForm]
+NOT_TRAINED = ("conv_transpose2d",)
+"""What calibration makes int8 and training leaves in float: learned steps lie along a weight's first axis."""
+
 Own = TypeVar("Own", bound="QuantizedTraining")
 
 AS_FAST_AS_INT8 = (
@@ -103,6 +106,7 @@ class QuantizedTraining(Distill):
     def begin(self, program: Program, context: Context) -> tuple[Calibrated, FakeQuantized, dict[str, Value]]:
         """The calibrated network in its trainable form, and how many bits its layers and tensors have."""
         skips = [dataclasses.replace(rule, stage="", options={}) for rule in self._rules(context).rules]
+        skips += [Rule(type=operator, skip=True) for operator in NOT_TRAINED]
         static = self._static()
         found = static.calibrated(program, dataclasses.replace(context, rules=Rules(tuple(skips))))
         wanted = BitsOfLayers(

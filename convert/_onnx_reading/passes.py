@@ -95,7 +95,8 @@ def join_biases(model: Model) -> Model:
 
 
 def name_stored_numbers(model: Model) -> Model:
-    """Stored int8 weights get their scale a channel and their zero points, under the weight's name."""
+    """Stored int8 weights get their scale a channel and their zero points, under the weight's name. A single scale is
+    one for each output of a layer that has those in front."""
     constants = dict(model.constants)
     operations = []
     for operation in model.operations:
@@ -104,13 +105,17 @@ def name_stored_numbers(model: Model) -> Model:
             operations.append(operation)
             continue
         name = operation.inputs[0]
-        scales = np.broadcast_to(constants[operation.inputs[1]].reshape(-1), stored.shape[:1])
+        given = constants[operation.inputs[1]].reshape(-1)
+        axis = int(operation.attributes.get("axis", 1)) % stored.ndim if given.size > 1 else 0
+        scales = np.broadcast_to(given, stored.shape[axis : axis + 1])
         if stored.dtype == np.uint8:
             constants[name] = (stored.astype(np.int16) - SHIFT).astype(np.int8)
         constants[f"{name}_scale"] = np.ascontiguousarray(scales, np.float32)
-        constants[f"{name}_zero_point"] = np.zeros(stored.shape[:1], np.int64)
+        constants[f"{name}_zero_point"] = np.zeros(scales.shape, np.int64)
         inputs = (name, f"{name}_scale", f"{name}_zero_point")
-        operations.append(dataclasses.replace(operation, type="DequantizeStored", inputs=inputs))
+        operations.append(
+            dataclasses.replace(operation, type="DequantizeStored", inputs=inputs, attributes={"axis": axis})
+        )
     return dataclasses.replace(model, operations=tuple(operations), constants=constants)
 
 

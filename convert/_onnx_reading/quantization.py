@@ -33,7 +33,8 @@ def dequantize(call: Call) -> Outcome:
 def dequantize_stored(call: Call) -> Outcome:
     """Not ONNX's: `passes.py` has brought the stored int8 numbers, a scale a channel and zero points into this form."""
     numbers, scales, zeros = (call.tensor(position) for position in range(3))
-    made: torch.Tensor = graph.DEQUANTIZE_CHANNELS(numbers, scales, zeros, 0, -127, 127, torch.int8)
+    axis = call.attribute("axis", 0)
+    made: torch.Tensor = graph.DEQUANTIZE_CHANNELS(numbers, scales, zeros, axis, -127, 127, torch.int8)
     return made
 
 

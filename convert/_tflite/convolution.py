@@ -65,11 +65,14 @@ def linear(call: Call, draft: Draft) -> Value:
     return Value(draft.compute(Op.FULLY_CONNECTED, [value.tensor, *constants], shape, made), value.order)
 
 
-@lower(aten.conv_transpose2d.input)
+@lower(aten.conv_transpose2d.input, int8="computes", fuses=True)
 def conv_transpose2d(call: Call, draft: Draft) -> Value:
     """TRANSPOSE_CONV, one for each group, its kernel spread out where it is dilated."""
     value = reordered(draft, read(draft, call.source), NHWC)
-    return _transposed(call, draft, value, _constant_weight(call, draft).real(), call.result)
+    weight = _constant_weight(call, draft)
+    # In bytes: its kernel takes none of 4 bits.
+    weight = dataclasses.replace(weight, limit=127) if draft.int8 else _as_floats(weight)
+    return _transposed(call, draft, value, weight, call.result)
 
 
 @lower(aten.conv_transpose1d.default)
@@ -82,25 +85,27 @@ def conv_transpose1d(call: Call, draft: Draft) -> Value:
         "stride": (1, *call.arguments["stride"]), "padding": (0, *call.arguments["padding"]),
         "dilation": (1, *call.arguments["dilation"]),
     })  # fmt: skip
-    weight = _constant_weight(call, draft).real()[:, :, None]
+    weight = _as_floats(_constant_weight(call, draft))
+    weight = dataclasses.replace(weight, values=weight.values[:, :, None])
     batch, outputs, count = call.result
     return reshaped(draft, _transposed(row, draft, image, weight, (batch, outputs, 1, count)), call.result)
 
 
-def _transposed(call: Call, draft: Draft, value: Value, weight: np.ndarray, result: tuple[int, ...]) -> Value:
+def _transposed(call: Call, draft: Draft, value: Value, weight: Weight, result: tuple[int, ...]) -> Value:
     """The transposed convolution of an image in NHWC with a weight in IOHW; `result` is in NCHW."""
-    weight = _spread(weight, pair(call.arguments["dilation"]))
-    groups, (depth, outputs) = call.arguments["groups"], weight.shape[:2]
-    depth //= groups
+    values = _spread(weight.values, pair(call.arguments["dilation"]))
+    groups, depth = call.arguments["groups"], value.tensor.shape[3] // call.arguments["groups"]
     bias = draft.array(call.arguments["bias"])
-    bias = np.zeros(groups * outputs, np.float32) if bias is None else bias
+    bias = np.zeros(groups * values.shape[1], np.float32) if bias is None else bias
     parts = [
-        _one_transposed(
-            call, draft, channels(draft, value.tensor, group * depth, depth),
-            weight[group * depth : (group + 1) * depth], bias[group * outputs : (group + 1) * outputs], result,
+        _one_transposed(call, draft, part, dataclasses.replace(weight, values=own), own_bias, result)
+        for part, own, own_bias in zip(
+            (channels(draft, value.tensor, group * depth, depth) for group in range(groups)),
+            np.split(values, groups),
+            np.split(bias, groups),
+            strict=True,
         )
-        for group in range(groups)
-    ]  # fmt: skip
+    ]
     if groups == 1:
         return Value(parts[0], NHWC)
     joined = draft.compute(Op.CONCATENATION, parts, _in_nhwc(result), options("ConcatenationOptions", axis=3))
@@ -108,7 +113,7 @@ def _transposed(call: Call, draft: Draft, value: Value, weight: np.ndarray, resu
 
 
 def _one_transposed(
-    call: Call, draft: Draft, data: Tensor, weight: np.ndarray, bias: np.ndarray, result: tuple[int, ...]
+    call: Call, draft: Draft, data: Tensor, weight: Weight, bias: np.ndarray, result: tuple[int, ...]
 ) -> Tensor:
     """The padding is cut off the result: by SAME where it cuts exactly that, else by a SLICE."""
     batch, height, width, _ = _in_nhwc(result)
@@ -117,16 +122,17 @@ def _one_transposed(
     same = all(
         Window(length, size, stride, 1, before, count).is_same()
         for length, size, stride, before, count in zip(
-            (height, width), weight.shape[2:], strides, cut, data.shape[1:3], strict=True
+            (height, width), weight.values.shape[2:], strides, cut, data.shape[1:3], strict=True
         )
     )
     cut = (0, 0) if same else cut
-    full = (batch, height + cut[0], width + cut[1], weight.shape[1])
+    full = (batch, height + cut[0], width + cut[1], len(bias))
     made = options(
-        "TransposeConvOptions", padding=SAME if same else VALID, strideH=strides[0], strideW=strides[1]
-    )
-    kernel = draft.constant(weight.transpose(IOHW_TO_OHWI), f"{call.layer}.weight")
-    inputs = [draft.int32(*full), kernel, data, draft.constant(bias, f"{call.layer}.bias")]
+        "TransposeConvOptions", padding=SAME if same else VALID, strideH=strides[0], strideW=strides[1],
+        fusedActivationFunction=activation_code(call),
+    )  # fmt: skip
+    kernel, summand = layer_constants(draft, weight.transposed(IOHW_TO_OHWI), bias, data)
+    inputs = [draft.int32(*full), kernel, data, summand]
     grown = draft.compute(Op.TRANSPOSE_CONV, inputs, full, made)
     return sliced(draft, grown, (0, *cut, 0), (batch, height, width, full[3]))
 
@@ -175,6 +181,10 @@ def _constant_weight(call: Call, draft: Draft) -> Weight:
             "The weight of this layer is computed from the input.", "use a weight that is a parameter"
         )
     return weight
+
+
+def _as_floats(weight: Weight) -> Weight:
+    return Weight(weight.name, weight.real())
 
 
 def _spread(weight: np.ndarray, dilation: tuple[int, int]) -> np.ndarray:

@@ -32,7 +32,10 @@ UNVERSIONED = {
     Op.QUANTIZE, Op.PRELU, Op.HARD_SWISH, Op.GELU, Op.ELU, Op.BATCH_MATMUL, Op.RESHAPE, Op.RELU_N1_TO_1,
 }  # fmt: skip
 """Operations whose first version takes int8 already; the others took it up in their second."""
-INT8_VERSIONS = {Op.CONV_2D: 3, Op.DEPTHWISE_CONV_2D: 3, Op.FULLY_CONNECTED: 4, Op.TRANSPOSE_CONV: 3}
+INT8_VERSIONS = {Op.CONV_2D: 3, Op.DEPTHWISE_CONV_2D: 3, Op.FULLY_CONNECTED: 4}
+
+LONG_SHAPES = {Op.PAD: (4, 4), Op.PADV2: (4, 4), Op.TRANSPOSE: (4, 6)}
+"""Of tensors with five axes, and with more."""
 
 WEIGHTED_VERSIONS = {
     Op.CONV_2D: (7, 5, 8), Op.DEPTHWISE_CONV_2D: (7, 6, 5), Op.FULLY_CONNECTED: (10, 12, 11),
@@ -182,10 +185,8 @@ def _first_version(operation: Operation) -> int:
     int8 = any(tensor.dtype == np.int8 for tensor in operation.inputs)
     if code == Op.BROADCAST_TO:
         return 3 if int8 else 2
-    if code in (Op.PAD, Op.PADV2) and len(first.shape) > 4:
-        return 4
-    if code == Op.TRANSPOSE and len(first.shape) > 4:
-        return 4 if len(first.shape) == 5 else 6
+    if code in LONG_SHAPES and len(first.shape) > 4:
+        return LONG_SHAPES[code][len(first.shape) > 5]
     if code == Op.DEQUANTIZE and first.dtype == np.float16:
         return 3
     if code == Op.GATHER and options.batchDims:
@@ -196,7 +197,9 @@ def _first_version(operation: Operation) -> int:
         return 5
     if code in (Op.RESIZE_BILINEAR, Op.RESIZE_NEAREST_NEIGHBOR) and options.halfPixelCenters:
         return 3
-    if code == Op.TRANSPOSE_CONV or int8:
+    if code == Op.TRANSPOSE_CONV:
+        return 4 if options.fusedActivationFunction else 3
+    if int8:
         return INT8_VERSIONS.get(code, 1 if code in UNVERSIONED else 2)
     dilated = code == Op.DEPTHWISE_CONV_2D and (options.dilationHFactor, options.dilationWFactor) != (1, 1)
     return 2 if dilated else 1

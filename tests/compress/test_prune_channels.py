@@ -189,12 +189,25 @@ def test_the_plan_says_what_grouped_convolutions_lose(parts: str, first: str) ->
 
 
 def test_a_recurrent_layer_is_a_row_of_the_plan() -> None:
+    """Sixteen outputs are eight units in both directions: half of them go, from both levels."""
     program = Program.capture(*NETWORKS["both_ways"]())
-    plan = PruneChannels(macs=0.9, round_to=1).plan(program, _context(program))
-    (row,) = (line for line in str(plan).splitlines() if line.startswith("gru "))
-    assert "a recurrent layer keeps its width" in row
+    plan = plan_exactly(program, {"gru": [1, 3, 5, 7]})
     (gru,) = (layer for layer in plan.layers if layer.name == "gru")
-    assert (gru.type, gru.inputs, gru.outputs, gru.outputs_after) == ("gru", 16, 16, 16)
+    assert (gru.type, gru.inputs, gru.outputs, gru.outputs_after) == ("gru", 16, 16, 8)
+    assert gru.removed == (1, 3, 5, 7, 9, 11, 13, 15)
+    weights = dict(rewrite(program, plan).graph_module().named_parameters())
+    assert weights["gru.weight_hh_l1_reverse"].shape == (12, 4)
+    assert weights["gru.weight_ih_l1"].shape == (12, 8)
+
+
+@pytest.mark.parametrize("criterion", sorted(set(CRITERIA) - {"random", "bn_scale"}))
+def test_units_of_a_recurrent_layer_go_by_every_criterion(criterion: str) -> None:
+    program = Program.capture(*NETWORKS["recurrent"]())
+    stage = PruneChannels(ratio=0.5, round_to=1, criterion=criterion)
+    outcome = stage.apply(program, _context(program, Noise()))
+    assert outcome.results["channels"]["lstm"] == [10, 5]
+    assert outcome.program.exported.state_dict["lstm.weight_hh_l0"].shape == (20, 5)
+    assert cost.measure(outcome.program).macs == outcome.results["macs"]
 
 
 def test_words_that_are_looked_up_lose_channels() -> None:

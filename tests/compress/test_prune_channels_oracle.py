@@ -45,9 +45,8 @@ STAYS = {
     "windows": {"out": "the result of reshape"},
     "multihead_module": {"attention.out_proj": "the network's input x"},
     "multihead_weights": {"attention.out_proj": "the network's input x"},
-    "recurrent": {"lstm": "its states"},
-    "both_ways": {"gru": "its states"},
-    "step_by_step": {"start": "states keep their width", "rnn": "its states", "cell": "its states"},
+    "projected": {"lstm": "projects its states"},
+    "called_with_a_state": {"gru": "the network's input state"},
     "decoder": {
         "layer.multihead_attn.linear_2": "computed in the forward",
         "layer.multihead_attn.linear_3": "computed in the forward",

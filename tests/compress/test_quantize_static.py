@@ -282,6 +282,67 @@ def test_learned_rounding_takes_the_correction_that_is_asked_for(rounding: str) 
         assert (off < 0.01).all() == (how != "none"), "only the rounding of activations may be left"
 
 
+class Growing(nn.Module):
+    """A transposed convolution between two others; with `groups`, or read a second time as a plain one."""
+
+    def __init__(self, groups: int = 1, *, is_shared: bool = False) -> None:
+        super().__init__()
+        self.first, self.last = nn.Conv2d(3, 16, 3, padding=1), nn.Conv2d(12, 4, 1)
+        self.grown, self.is_shared = nn.ConvTranspose2d(16, 12, 4, 2, 1, groups=groups), is_shared
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = torch.relu(self.grown(torch.relu(self.first(x))))
+        if self.is_shared:
+            x = torch.conv_transpose2d(torch.conv2d(x, self.grown.weight), self.grown.weight)
+        made: torch.Tensor = self.last(x)
+        return made
+
+
+def test_transposed_convolutions_have_scales_along_their_outputs() -> None:
+    torch.manual_seed(0)
+    program, data = Program.capture(Growing().eval(), (torch.zeros(2, 3, 8, 8),)), Noise((3, 8, 8), 32)
+    made = quantized(program, data)
+    (layer,) = nodes(made, "conv_transpose2d")
+    assert graph.arguments(layer.args[1])["axis"] == 1
+    assert made.exported.state_dict["grown.weight"].shape == (16, 12, 4, 4)
+    assert made.exported.state_dict["grown.weight_scale"].shape == (12,)
+    # Three layers, each of about 45 dB.
+    assert sqnr_db(program.run(data.pictures)[0], made.run(data.pictures)[0]) > 35
+
+
+def test_the_bias_of_a_transposed_convolution_is_corrected_by_what_its_positions_read() -> None:
+    """Each position reads a quarter of the kernel: what rounding the whole of it shifts would be four times too much."""
+    torch.manual_seed(0)
+    module = nn.ConvTranspose2d(64, 8, 4, 2, 1).eval()
+    program, data = Program.capture(module, (torch.zeros(2, 64, 6, 6),)), Noise((64, 6, 6), 64)
+    data.pictures += 1  # with a mean, rounding shifts what comes out
+    wanted = program.run(data.pictures)[0].mean((0, 2, 3))
+    off = [
+        np.abs(
+            quantized(program, data, calibration="minmax", bias_correction=how)
+            .run(data.pictures)[0]
+            .mean((0, 2, 3))
+            - wanted
+        )
+        for how in ("analytic", "none")
+    ]
+    assert off[0].sum() < off[1].sum() / 2
+
+
+@pytest.mark.parametrize(
+    ("network", "reason"),
+    [(Growing(2), "output channels on one axis"), (Growing(is_shared=True), "read by another layer")],
+)
+def test_transposed_convolutions_without_an_axis_for_their_scales_stay(
+    network: nn.Module, reason: str
+) -> None:
+    program = Program.capture(network.eval(), (torch.zeros(2, 3, 8, 8),))
+    made = quantized(program, Noise((3, 8, 8)))
+    left = {entry["layer"]: entry["reason"] for entry in made.history.steps[-1].results["left_in_float"]}
+    assert reason in left["grown"]
+    assert made.precision == "int8"
+
+
 def test_a_quantized_program_is_refused_with_the_way_out() -> None:
     program, data = tiny_networks.capture(tiny_networks.Residual), tiny_networks.Patches()
     with pytest.raises(UnsupportedModel, match="network already is") as caught:

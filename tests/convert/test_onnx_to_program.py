@@ -10,6 +10,7 @@ import onnx
 import onnx_cases
 import onnxruntime
 import pytest
+import tflite_files
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
@@ -106,6 +107,20 @@ def test_a_quantized_file_becomes_a_quantized_program(tmp_path: Path) -> None:
     assert back.precision == "int8"
     (array,) = program.signature.example(8)
     assert np.allclose(back.run(array)[0], quantized.run(array)[0], atol=1e-6)
+
+
+def test_a_quantized_transposed_convolution_keeps_its_scales(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    layers = (torch.nn.Conv2d(3, 6, 1), torch.nn.ReLU(), torch.nn.ConvTranspose2d(6, 4, 4, 2, 1))
+    program = Program.capture(torch.nn.Sequential(*layers).eval(), (torch.zeros(2, 3, 5, 5),))
+    pictures = np.random.default_rng(0).standard_normal((8, 3, 5, 5)).astype(np.float32)
+    context = Context(original=program, load_model=models.load, data=tflite_files.Arrays(pictures))
+    quantized = QuantizeStatic(samples=8).apply(program, context).program
+    convert.to(quantized, "onnx", tmp_path / "int8.onnx")
+
+    back = convert.read(tmp_path / "int8.onnx")
+
+    assert np.allclose(back.run(pictures)[0], quantized.run(pictures)[0], atol=1e-6)
 
 
 class Sequence(torch.nn.Module):

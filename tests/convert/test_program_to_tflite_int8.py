@@ -40,6 +40,9 @@ LAYERS = {
     "depthwise_multiplied": nn.Conv2d(4, 12, 3, padding=1, groups=4),
     "grouped": nn.Conv2d(4, 6, 3, padding=1, groups=2),
     "linear": nn.Linear(12, 7),
+    "transposed": nn.ConvTranspose2d(4, 6, 4, stride=2, padding=1),
+    "transposed_cut": nn.ConvTranspose2d(4, 6, 3, stride=2, padding=1, output_padding=1, bias=False),
+    "transposed_dilated": nn.ConvTranspose2d(4, 6, 2, dilation=2),
     "along_one_axis": nn.Conv1d(4, 6, 3, stride=2, padding=1),
 }
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
