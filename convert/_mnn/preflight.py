@@ -17,6 +17,10 @@ REFUSED = re.compile(r"\bONNX::(\w+)")
 """How the converter names the operators that it ends on, all at once."""
 
 
+CRASHING = {"AveragePool", "MaxPool"}
+"""With windows of three axes MNN (3.6) converts them, and then ends the process that executes them."""
+
+
 def unsupported(source: Path) -> tuple[UnsupportedOperator, ...]:
     """Every node of the ONNX file that MNN cannot take.
 
@@ -28,11 +32,18 @@ def unsupported(source: Path) -> tuple[UnsupportedOperator, ...]:
         refused &= _ends_on(source)
     return tuple(
         UnsupportedOperator(
-            node.name.rpartition("/")[0], node.op_type, f"MNN has no operator {node.op_type}."
+            node.name.rpartition("/")[0],
+            node.op_type,
+            f"MNN has no operator {node.op_type}{' for windows of three axes' if _crashes(node) else ''}.",
         )
         for node in nodes
-        if node.op_type in refused
+        if node.op_type in refused or _crashes(node)
     )
+
+
+def _crashes(node: onnx.NodeProto) -> bool:
+    axes = {attribute.name: len(attribute.ints) for attribute in node.attribute}
+    return node.op_type in CRASHING and axes.get("kernel_shape") == 3
 
 
 @functools.cache
