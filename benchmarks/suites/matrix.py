@@ -229,7 +229,8 @@ def page(found: Sequence[Outcome]) -> str:
         "Written by `python benchmarks/suites/matrix.py --write docs/backends.md`: each network of a family of the zoo, its",
         "weights random, is converted, and the file's outputs are compared with the network's on the file's own runtime.",
         "The figure is the signal over the difference in decibels (999: bit for bit the same), beside the file's precision;",
-        f"a file passes from {least['float32']:.0f} dB on in float32, {least['float16']:.0f} in float16, and {least['int8']:.0f} where both are int8.", "",
+        f"a file passes from {least['float32']:.0f} dB on in float32, {least['float16']:.0f} in float16, and {least['int8']:.0f} where both are int8.",
+        f"\"{NOT_RUN}\": not made yet, or not since that format changed.", "",
         *(f"| {' | '.join(row)} |" for row in table), "",
         f"{versions}; absent here: {_absent_text(columns) or 'nothing'}. Not in this run: {', '.join(missing) or 'nothing'}.", "",
     ])  # fmt: skip
