@@ -32,6 +32,8 @@ def test_the_page_of_the_documentation_is_this_table() -> None:
     from edgepress.cli.forms import page
 
     written = Path(__file__).parents[2] / "docs" / "quantized.md"
+    if not written.parent.is_dir():
+        pytest.skip("the documentation is not here")
     assert written.read_text(encoding="utf-8") == page(), "edgepress forms --markdown > docs/quantized.md"
 
 
