@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from edgepress.convert._tflite.borders import extended
 from edgepress.convert._tflite.calls import Call
 from edgepress.convert._tflite.draft import Draft, Value, lower, options
 from edgepress.convert._tflite.layout import NHWC, reordered, reshaped
@@ -14,7 +15,7 @@ from edgepress.convert._tflite.model import Op, Tensor
 from edgepress.convert._tflite.quantize import as_float, read
 from edgepress.convert._tflite.reductions import reduced
 from edgepress.convert._tflite.resample import averages, interpolation, resampled
-from edgepress.convert._tflite.slices import chosen
+from edgepress.convert._tflite.slices import chosen, sliced
 from edgepress.convert._tflite.window import SAME, VALID, Window, Windows, pad_all, padded, pair
 from edgepress.graph import aten
 
@@ -146,8 +147,17 @@ def _maxima(call: Call, draft: Draft) -> Value:
     if pair(call.arguments["dilation"]) != (1, 1):
         raise draft.unsupported("TFLite's MAX_POOL_2D has no dilation.", "use dilation=1")
     windows = _windows(call, value.tensor)
+    if not _are_padded_by_name(windows) and (larger := extended(draft, call, value.tensor, windows)):
+        pooled = _pool(draft, Op.MAX_POOL_2D, *larger, SAME)
+        asked = (pooled.shape[0], windows[0].count, windows[1].count, pooled.shape[3])
+        return Value(sliced(draft, pooled, (0, 0, 0, 0), asked), NHWC)
     tensor, padding = padded(draft, value.tensor, windows, lowest=True)
     return Value(_pool(draft, Op.MAX_POOL_2D, tensor, windows, padding), NHWC)
+
+
+def _are_padded_by_name(windows: Windows) -> bool:
+    """Whether VALID or SAME is their padding."""
+    return all(window.is_valid() for window in windows) or all(window.is_same() for window in windows)
 
 
 def _factors(call: Call) -> tuple[float, ...]:

@@ -95,6 +95,40 @@ def test_a_maximum_after_relu_is_padded_with_zero(tmp_path: Path) -> None:
     assert "PADV2" not in operations(after[1])
 
 
+@pytest.mark.parametrize(
+    ("size", "stride", "before"), [(3, 2, 1), (3, 1, 0), (5, 2, 2), ((3, 4), (1, 2), (0, 1))]
+)
+def test_a_maximum_behind_a_convolution_needs_no_padded_copy(
+    size: int | tuple[int, int], stride: int | tuple[int, int], before: int | tuple[int, int], tmp_path: Path
+) -> None:
+    """SAME pads an image with one more row and column as PyTorch does; negative numbers are maxima, too."""
+    stem = nn.Conv2d(2, 8, size, stride, before)
+    program, artifact = converted(
+        network(lambda x, layer: F.max_pool2d(layer(x), 3, 2, 1), stem), (2, 48, 64), tmp_path
+    )
+    assert_same(program, artifact)
+    assert operations(artifact) == ["PAD", "CONV_2D", "MAX_POOL_2D", "SLICE"]
+
+
+def test_what_is_read_elsewhere_is_not_computed_twice(tmp_path: Path) -> None:
+    """By a second operation, and where so small an image would grow by much."""
+
+    def twice(x: Tensor, layer: nn.Module) -> tuple[Tensor, Tensor]:
+        found = layer(x)
+        return F.max_pool2d(found, 3, 2, 1), found * 2
+
+    program, artifact = converted(network(twice, nn.Conv2d(2, 8, 3, 2, 1)), (2, 48, 64), tmp_path)
+    assert_same(program, artifact)
+    assert operations(artifact).count("CONV_2D") == 1
+    program, artifact = converted(
+        network(lambda x, layer: F.max_pool2d(layer(x), 3, 2, 1), nn.Conv2d(8, 8, 3, 2, 1)),
+        (8, 8, 8),
+        tmp_path,
+    )
+    assert_same(program, artifact)
+    assert "PADV2" in operations(artifact)
+
+
 def test_a_write_in_place_reaches_later_readers(tmp_path: Path) -> None:
     def rectify(x: Tensor) -> Tensor:
         y = x * 2

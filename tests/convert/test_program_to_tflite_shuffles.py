@@ -12,7 +12,7 @@ from tflite_files import IMAGE, assert_same, converted, network, operations, qua
 from torch import Tensor, nn
 
 from edgepress import convert, runtime
-from edgepress.convert._tflite import convolution, lowered
+from edgepress.convert._tflite import convolution, lowered, pooling
 from edgepress.models import shufflenet
 from edgepress.program import Program
 
@@ -37,6 +37,7 @@ def plainly(
         patched.setattr(lowered, "without_shuffles", lambda model: model)
         patched.setattr(lowered, "with_split_convolutions", lambda model: model)
         patched.setattr(convolution, "in_wide_pixels", lambda draft, *given: given)
+        patched.setattr(pooling, "extended", lambda *given: None)
         artifact = convert.to(program, "tflite", path, options)
     assert "TRANSPOSE" in operations(artifact)
     with runtime.open(artifact) as runner:
