@@ -47,7 +47,7 @@ def _extended(window: Window) -> Window | None:
 
 
 def _can_grow(layer: Operation) -> bool:
-    return layer.code == Op.CONV_2D and layer.options.padding == VALID
+    return layer.code == Op.CONV_2D and bool(layer.options.padding == VALID)
 
 
 def _is_read_once(draft: Draft, call: Call, image: Tensor) -> bool:
