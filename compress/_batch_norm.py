@@ -19,6 +19,12 @@ def is_needed(program: Program) -> bool:
     return any(_keeps_statistics(node) for node in program.exported.graph.nodes)
 
 
+def norm_behind(layer: Node) -> Node | None:
+    """The batch-norm that alone reads a layer."""
+    readers = list(layer.users)
+    return readers[0] if len(readers) == 1 and readers[0].target is aten.batch_norm.default else None
+
+
 def reestimated(program: Program, batches: Iterable[Batch]) -> Program:
     """The program with running means and variances as they are over `batches`; no labels are needed.
 

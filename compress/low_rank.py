@@ -70,7 +70,7 @@ class LowRank(Stage):
         graph_module = program.graph_module()
         layers = _layers(graph_module, context.rules, self)
         spectra = _spectra(program, layers, self, context) if layers else {}
-        total = sum(macs.count(node) or 0 for node in graph.operators(graph_module))
+        total = macs.total(graph_module)
         ranks = _ranks(spectra, layers, total, self)
         names = {node: graph.layer_name(node) for node in ranks}
         for node, rank in ranks.items():

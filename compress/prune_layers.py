@@ -13,6 +13,7 @@ from annotated_types import Ge, Gt, Lt
 from torch.fx import GraphModule, Node
 
 from edgepress import graph, macs
+from edgepress.compress._batch_norm import norm_behind
 from edgepress.compress._functional import make_functional
 from edgepress.compress._reconstruction.refit import reconstructed
 from edgepress.data import Batch, Split
@@ -82,7 +83,7 @@ class PruneLayers(Stage):
         shallow = search.within(self, context)
         gone = sorted(_layers(graph_module) - _layers(shallow))
         results: dict[str, Value] = {
-            "macs": _macs(shallow),
+            "macs": macs.total(shallow),
             "left_out": list(gone),
             "damage": search.damage(shallow),
         }
@@ -107,14 +108,8 @@ def _candidates(graph_module: GraphModule) -> list[tuple[Node, Node]]:
         if node.target is aten.add.Tensor and graph.arguments(node)["alpha"] == 1:
             found += [(node, kept) for kept in node.args]
         elif graph.weight_name(node):
-            found.append((_norm(node) or node, graph.arguments(node)["input"]))
+            found.append((norm_behind(node) or node, graph.arguments(node)["input"]))
     return [(node, kept) for node, kept in found if _is_alike(node, kept)]
-
-
-def _norm(layer: Node) -> Node | None:
-    """The batch-norm that alone reads a layer."""
-    readers = list(layer.users)
-    return readers[0] if len(readers) == 1 and readers[0].target is aten.batch_norm.default else None
 
 
 def _is_alike(node: Node, other: Any) -> bool:
@@ -137,17 +132,13 @@ def _without(graph_module: GraphModule, cuts: Cuts) -> GraphModule:
     return GraphModule(graph_module, shallow)
 
 
-def _macs(graph_module: GraphModule) -> int:
-    return sum(macs.count(node) or 0 for node in graph.operators(graph_module))
-
-
 class _Search:
     """Chooses cuts by their damage: the squared error of the outputs, over their variance about each batch's mean."""
 
     def __init__(self, graph_module: GraphModule, batches: Sequence[Batch], skipped: set[str]) -> None:
         self.graph_module, self.batches, self.skipped = graph_module, batches, skipped
         self.wanted = [_outputs(graph_module, batch) for batch in batches]
-        self.whole = _macs(graph_module)
+        self.whole = macs.total(graph_module)
 
     def damage(self, shallow: GraphModule) -> float:
         missed = whole = 0.0
@@ -183,13 +174,13 @@ class _Search:
         return _without(self.graph_module, cuts)
 
     def _left(self, cuts: Cuts) -> int:
-        return _macs(_without(self.graph_module, cuts))
+        return macs.total(_without(self.graph_module, cuts))
 
     def _price(self, cuts: Cuts, damage: float, node: Node, kept: Node) -> float | None:
         """What one more cut adds to the `damage` for each multiply-accumulate that it saves; None where it saves none, or a
         rule's layer would go."""
         shallow = _without(self.graph_module, {**cuts, node: kept})
-        saved = self._left(cuts) - _macs(shallow)
+        saved = self._left(cuts) - macs.total(shallow)
         if not saved or not self.skipped <= {other.name for other in shallow.graph.nodes}:
             return None
         return (self.damage(shallow) - damage) / saved

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch.fx import Node
+from torch.fx import GraphModule, Node
 
 from edgepress import graph
 
@@ -50,6 +50,11 @@ def count(node: Node) -> int | None:
         return COUNTERS[name](node, graph.arguments(node))
     is_free = torch.Tag.pointwise in tags or torch.Tag.reduction in tags
     return 0 if is_free or name in NO_MULTIPLICATIONS or name in SAME_MEMORY else None
+
+
+def total(graph_module: GraphModule) -> int:
+    """Multiply-accumulates of all operators at batch 1; those that nothing is known about count as none."""
+    return sum(count(node) or 0 for node in graph.operators(graph_module))
 
 
 def shapes(node: Any) -> tuple[Shape, ...]:

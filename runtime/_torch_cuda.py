@@ -56,9 +56,8 @@ def _arithmetic(arithmetic: Arithmetic) -> Iterator[None]:
     """PyTorch's switches belong to the whole process: borrowed. By itself it rounds convolutions to TF32, and products not."""
     import torch
 
-    backends: Any = (
-        torch.backends
-    )  # cudnn's switches are made as it is imported, where its types do not show them
+    # cudnn's switches are made as it is imported, where its types do not show them.
+    backends: Any = torch.backends
     switches = (backends.cuda.matmul, backends.cudnn.conv)
     before = [switch.fp32_precision for switch in switches]
     for switch in switches:

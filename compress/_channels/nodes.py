@@ -41,6 +41,9 @@ RECURRENT = frozenset(
 FILLED = frozenset({"zeros", "ones", "full", "new_zeros", "new_ones", "new_full"})
 """Operators that make a tensor with the same value everywhere."""
 
+FILLED_LIKE = frozenset({"zeros_like", "ones_like", "full_like"})
+"""The same, in the shape of another tensor."""
+
 SIZE_LISTS = {
     "view": "size",
     "reshape": "shape",

@@ -16,13 +16,12 @@ from edgepress.compress._channels import rules_products as products
 from edgepress.compress._channels import rules_recurrent as recurrent
 from edgepress.compress._channels import rules_weighted as weighted
 from edgepress.compress._channels.labels import Flow, Labeller, Labelling, Parts
-from edgepress.compress._channels.nodes import COPYING, RECURRENT
+from edgepress.compress._channels.nodes import COPYING, FILLED_LIKE, RECURRENT
 from edgepress.compress._channels.rule import Rule, freeze, unknown
 from edgepress.compress._channels.rules_rearranging import copying
 
 POINTWISE = frozenset(
-    {"dropout", "feature_dropout", "hardswish", "log_sigmoid", "relu6", "to", "_to_copy"}
-    | {"zeros_like", "ones_like", "full_like"}
+    {"dropout", "feature_dropout", "hardswish", "log_sigmoid", "relu6", "to", "_to_copy"} | FILLED_LIKE
 )
 """Operators that treat each element by itself but do not carry PyTorch's tag that says so."""
 

@@ -14,11 +14,17 @@ from torch.fx import Node
 
 from edgepress import graph
 from edgepress.compress._channels.labels import Channels, Flow, Labeller
-from edgepress.compress._channels.nodes import FILLED, REARRANGING, RECURRENT, is_stored, shape_at_batch_one
+from edgepress.compress._channels.nodes import (
+    FILLED,
+    FILLED_LIKE,
+    REARRANGING,
+    RECURRENT,
+    is_stored,
+    shape_at_batch_one,
+)
 from edgepress.compress._channels.rule import Result, describe, freeze, on_axis, origin, unknown
 from edgepress.compress._channels.stored import bind_stored
 
-LIKE = ("zeros_like", "ones_like", "full_like")
 CELL_PARAMETERS = ("w_ih", "w_hh", "b_ih", "b_hh")
 
 
@@ -83,7 +89,7 @@ def _bind(labeller: Labeller, node: Node, parameters: Sequence[Node], units: np.
 def _begin(labeller: Labeller, node: Node, state: Node, units: np.ndarray) -> None:
     """The state that a layer begins with has its units: one that is filled with a number becomes smaller with them."""
     last = len(shape_at_batch_one(state)) - 1
-    if graph.op_name(state) in LIKE:
+    if graph.op_name(state) in FILLED_LIKE:
         _follow(labeller, state, state.all_input_nodes[0])
     channels = labeller.channels(state)
     if channels is not None and channels.axis == last:

@@ -10,6 +10,7 @@ import torch
 from torch.fx import GraphModule, Node
 
 from edgepress import graph
+from edgepress.compress._batch_norm import norm_behind
 from edgepress.compress._channels.nodes import shape_at_batch_one
 from edgepress.compress._reconstruction.norm import is_settled
 
@@ -79,11 +80,10 @@ def find(original: GraphModule, pruned: GraphModule, orders: Orders, sparse: fro
     found = Found()
     for node in graph.operators(pruned):
         name = graph.weight_name(node)
-        if name in originals:
-            old = originals[name]
-            has_lost = _channels_read(node) != _channels_read(old) or read_now[node] != read_before[old]
-        else:
-            has_lost = False
+        old = originals.get(name)
+        has_lost = old is not None and (
+            _channels_read(node) != _channels_read(old) or read_now[node] != read_before[old]
+        )
         if has_lost or any(source in changed for source in node.all_input_nodes):
             changed.add(node)
         if node not in changed or not name:
@@ -147,7 +147,7 @@ def _fit(pruned: GraphModule, layer: Node, original: Node, orders: Orders, place
     outputs = orders.get((str(weight.target), 0))
     if outputs is None:
         outputs = np.arange(shape_at_batch_one(weight)[0])
-    norm, old_norm = _norm(layer), _norm(original)
+    norm, old_norm = norm_behind(layer), norm_behind(original)
     if norm is not None and not (_is_per_output(layer) and is_settled(pruned, norm)):
         return Fit(layer, original, outputs, None)
     join, old_join = _sum(norm or layer), _sum(old_norm or original)
@@ -155,11 +155,6 @@ def _fit(pruned: GraphModule, layer: Node, original: Node, orders: Orders, place
     if other is None or old_join is None:
         return Fit(layer, original, outputs, norm)
     return Fit(layer, original, outputs, norm, old_join, other)
-
-
-def _norm(layer: Node) -> Node | None:
-    reader = _only_reader(layer)
-    return reader if reader is not None and reader.target is aten.batch_norm.default else None
 
 
 def _is_per_output(layer: Node) -> bool:

@@ -16,7 +16,6 @@ from edgepress.isolation import run_script
 REFUSED = re.compile(r"\bONNX::(\w+)")
 """How the converter names the operators that it ends on, all at once."""
 
-
 CRASHING = {"AveragePool", "MaxPool"}
 """With windows of three axes MNN (3.6) converts them, and then ends the process that executes them."""
 
