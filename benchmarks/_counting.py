@@ -35,7 +35,7 @@ def count(
     """
     if protocol.sustain_seconds:
         raise UnsupportedTarget(
-            "An emulated device does not get hot.",
+            "An emulated device does not heat up, so --sustain has no meaning there.",
             where=runners[0].target.place,
             hint="leave out --sustain, or measure on the device itself",
         )

@@ -49,7 +49,7 @@ def _check_threads(runners: Sequence[Runner]) -> None:
     for runner in runners:
         if runner.threads != 1:
             raise UnsupportedTarget(
-                "Instructions are counted of one thread.",
+                "Instructions are counted for one thread only.",
                 where=f"{runner.target.place}, {runner.threads} threads",
                 hint="--threads 1",
             )

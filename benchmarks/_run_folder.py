@@ -27,7 +27,7 @@ class RunFolder:
 
     @classmethod
     def read(cls, folder: Path) -> RunFolder:
-        """Raises BadInput when the folder is missing or holds nothing to report."""
+        """Raises BadInput when the folder is missing or contains nothing to report."""
         if not folder.is_dir():
             raise BadInput(
                 f"There is no folder {folder.name!r}.", where=str(folder.absolute()), hint="check the path"
@@ -38,7 +38,7 @@ class RunFolder:
         artifacts, problems = _artifacts(folder)
         if result is None and not measurements and not artifacts:
             raise BadInput(
-                f"The folder {folder.name!r} holds nothing to report.",
+                f"The folder {folder.name!r} contains nothing to report.",
                 where=str(folder.absolute()),
                 hint=f"edgepress compress -o {folder} makes {RESULT_FILE}",
             )

@@ -48,7 +48,7 @@ def picture(folder: Path) -> Path:
     chart = page(run).charts.get("pareto", "")
     if not chart:
         raise BadInput(
-            "No chart has accuracy beside latency.",
+            "There is no chart of accuracy against latency.",
             where=str(folder),
             hint="edgepress benchmark with --data that has labels",
         )

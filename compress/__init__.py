@@ -117,7 +117,7 @@ def check(program: Program, recipe: Recipe, data: Data | None, stopwatch: Stopwa
                 raise BadInput(
                     f"The data holds nothing to {split} with.",
                     where=data.name,
-                    hint='give that split samples: a function may return {"train": ..., "evaluate": ...}',
+                    hint='put samples into that split: a function may return {"train": ..., "evaluate": ...}',
                 )
         if stage.requires_labels() and data is not None:
             _check_labelled(stage, program, data)

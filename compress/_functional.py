@@ -52,7 +52,7 @@ def make_functional(graph_module: GraphModule) -> None:
             raise UnsupportedModel(
                 f"The operator {graph.op_name(node)} changes its input in place.",
                 where=f"layer {graph.layer_name(node)} | {graph.source_line(node)}",
-                hint="write it so that it makes a new tensor",
+                hint="use the variant that returns a new tensor",
             )
         node.target = FUNCTIONAL[node.target]
         for user in [user for user in written.users if order[user] > order[node]]:

@@ -57,11 +57,12 @@ class LowRank(Stage):
         """Raises UnsupportedModel for a network without a layer to factorize, or one that is quantized."""
         if program.precision == "int8":
             raise UnsupportedModel(
-                "The network is quantized: its weights are integers.", hint="factorize before"
+                "The network is quantized: its weights are integers.",
+                hint="put low_rank before the quantization",
             )
         if not _layers(program.graph_module(), Rules(), self):
             raise UnsupportedModel(
-                "No layer is worth two: none has more than a few channels in one group and a weight of its own.",
+                "No layer would become cheaper as two: factorization needs ungrouped layers with many channels and weights of their own.",
                 hint="a smaller round_to, or --prune",
             )
 

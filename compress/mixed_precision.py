@@ -71,7 +71,7 @@ class MixedPrecision(Stage):
         aims = [self.weight_bytes, self.bit_macs, self.sqnr_db]
         if sum(aim is not None for aim in aims) != 1:
             raise BadOption(
-                "mixed_precision has one aim: weight_bytes, bit_macs or sqnr_db.",
+                "mixed_precision takes exactly one target: weight_bytes, bit_macs or sqnr_db.",
                 where="options of mixed_precision",
                 hint="weight_bytes=0.2, bit_macs=0.05 or sqnr_db=25",
             )
@@ -85,7 +85,7 @@ class MixedPrecision(Stage):
         chosen = scanned.front.within_cost(self._budget(scanned))
         if chosen is None:
             raise BudgetMissed(
-                f"The cheapest choice of all takes {(scanned.front.least_cost + scanned.fixed) / scanned.whole:.3f} of the "
+                f"The cheapest choice takes {(scanned.front.least_cost + scanned.fixed) / scanned.whole:.3f} of the "
                 "float network's.",
                 hint="a larger budget, or a lower `lowest`; prune_channels goes further",
             )
@@ -112,7 +112,7 @@ class MixedPrecision(Stage):
             asked += floor_db - last
         if best is None:
             raise BudgetMissed(
-                f"No choice that quantizes a layer keeps {floor_db:g} dB; the last one tried kept {last:.1f}.",
+                f"No choice with a quantized layer reaches {floor_db:g} dB; the last one tried reached {last:.1f}.",
                 hint="a lower floor, or calibration=best and more samples for quantize",
             )
         return best

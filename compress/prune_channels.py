@@ -137,7 +137,7 @@ class PruneChannels(Stage):
             )
         if budgets and self.ratio is not None:
             raise BadOption(
-                f"{budgets[0]} and ratio both say how much goes.",
+                f"{budgets[0]} and ratio both set how much is removed.",
                 where=self.name(),
                 hint=f"one of them; with {budgets[0]}, rules can give single layers a ratio",
             )

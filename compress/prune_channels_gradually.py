@@ -51,7 +51,7 @@ class PruneChannelsGradually(PruneChannels):
         for name in ("ratio", "latency"):
             if getattr(self, name) is not None:
                 raise BadOption(
-                    f"Pruning in steps takes a budget that can be counted, and not {name}.",
+                    f"Gradual pruning takes a budget that can be counted, not {name}.",
                     where=f"{self.name()} {name}={getattr(self, name)}",
                     hint="macs=0.5, parameters=0.5, or size_bytes=500000",
                 )

@@ -49,7 +49,7 @@ class PruneWeightsGradually(SparsityOptions, TrainingStage):
         fixed = [target for target in plan.targets() if isinstance(target.pattern, NofM)]
         if self.schedule == "regrow" and fixed:
             raise BadOption(
-                f"The schedule regrow moves single weights and blocks, not the pattern {fixed[0].text}.",
+                f"The schedule regrow works on single weights and blocks, not on the pattern {fixed[0].text}.",
                 where=f"{self.name()}, layer {fixed[0].layer.name}",
                 hint="schedule=cubic",
             )

@@ -28,7 +28,7 @@ class QuantizeDynamic(QuantizeWeights):
         super().check(program)
         if self.group_size is not None:
             raise BadOption(
-                "Weights in groups are multiplied as floats: there is nothing to find a range for.",
+                "Weights with a scale for each group are multiplied as floats, so no activation needs a range.",
                 where="quantize_dynamic, group_size",
                 hint="leave it out, or take quantize_weights",
             )
@@ -41,7 +41,8 @@ class QuantizeDynamic(QuantizeWeights):
         layers = [node for node in graph.operators(graph_module) if graph.weight_name(node) in names]
         if not layers:
             raise UnsupportedModel(
-                "There is no layer here that multiplies.", hint="quantize_weights is for embeddings alone"
+                "No layer of this network multiplies its input by weights.",
+                hint="use quantize_weights for networks with embeddings only",
             )
         insert_dynamic(graph_module, layers)
         return Outcome(program.replace(graph_module), results)

@@ -103,7 +103,7 @@ class QuantizeStatic(Stage):
         if program.precision != "float32":
             raise UnsupportedModel(
                 f"Quantization starts from float32, but the weights are {program.precision}.",
-                hint="quantize the float32 program that it was made from",
+                hint="quantize the float32 network it was made from",
             )
 
     def apply(self, program: Program, context: Context) -> Outcome:
@@ -124,7 +124,7 @@ class QuantizeStatic(Stage):
         made = plan(graph_module, lambda node: options.of(node) is None, self.bits.activations)
         if not made.layers:
             raise UnsupportedModel(
-                "There is no layer here that can become int8.",
+                "No layer of this network can be quantized to int8.",
                 where="; ".join(f"{left.layer}: {left.reason}" for left in made.left_in_float[:4]),
                 hint="int8 takes convolutions and linear layers that no rule keeps in float",
             )
@@ -188,7 +188,7 @@ class _OptionsOfLayers:
         found = self.context.rules.apply(self.stage, graph.layer_name(node), graph.op_name(node))
         if found is not None and found.bits.activations != self.stage.bits.activations:
             raise BadOption(
-                f"All activations of a network have as many bits: scheme={found.scheme} cannot be that of one layer.",
+                f"All activations of a network have the same number of bits: scheme={found.scheme} cannot be that of one layer.",
                 where=f"rule for {graph.layer_name(node)}; the stage has scheme={self.stage.scheme}",
                 hint="give the stage that scheme, or keep the layer in float (skip)",
             )

@@ -82,14 +82,14 @@ class ShareWeights(Stage):
         given = [name for name in ("bits", "size", "sqnr_db") if getattr(self, name) is not None]
         if len(given) > 1:
             raise BadOption(
-                f"{' and '.join(given)} exclude each other: each alone says how many bits there are.",
+                f"{' and '.join(given)} exclude each other: each of them sets the number of bits.",
                 where=self.name(),
                 hint="leave all but one out",
             )
         weights = read_weights(program.graph_module())
         if not weights.layers:
             raise UnsupportedModel(
-                "There is no weight here that can be shared.",
+                "No weight of this network can be shared.",
                 where="; ".join(f"{name}: {reason}" for name, reason in weights.reasons.items())
                 or "it has no layers",
                 hint="sharing takes every convolution and linear layer",

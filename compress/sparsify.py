@@ -46,7 +46,7 @@ class Sparsify(Distill):
         check_prunable(structure)
         if not acts_on(structure, self.penalty):
             raise UnsupportedModel(
-                "No layer that can lose channels has a batch-norm with a scale.",
+                "No layer whose channels can be pruned has a batch-norm with a scale.",
                 where=f"{self.name()} penalty={self.penalty}",
                 hint="penalty=group_lasso",
             )

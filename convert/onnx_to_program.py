@@ -71,7 +71,7 @@ class OnnxToProgram(Reader):
         free = [axis for axis, size in enumerate(given.shape) if axis and size is None]
         if free:
             raise UnsupportedModel(
-                f"The input {given.name!r} leaves its axes {free} free: only the batch may be.",
+                f"The input {given.name!r} has dynamic axes {free}: only the batch axis may be dynamic.",
                 where=str(path),
                 hint="--input 3x224x224 fixes the sizes of one sample",
             )

@@ -107,7 +107,7 @@ def _check_inputs(signature: Signature) -> None:
     for spec in signature.inputs:
         if spec.dtype != "float32" or not 2 <= len(spec.shape) <= 5:
             raise UnsupportedModel(
-                "ncnn takes float32 with one to four axes behind the batch.",
+                "ncnn takes float32 inputs with one to four axes after the batch axis.",
                 where=f"input {spec}",
                 hint="give the network inputs like that, or convert --to onnx",
             )

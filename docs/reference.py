@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from edgepress import convert, devices, plugins, runtime, stage
+from edgepress.cli.stages import described
 
 Pages = dict[str, str]
 
@@ -139,18 +139,12 @@ def _text(found: type[Any]) -> str:
 
 
 def _options(found: type[Any]) -> str:
-    rows = list(_rows(found))
+    rows = list(described(found))
     if not rows:
         return "None."
     return "| option | takes | default |\n|---|---|---|\n" + "\n".join(
         f"| `{name}` | {_cell(type)} | {_cell(default)} |" for name, type, default in rows
     )
-
-
-def _rows(found: type[Any]) -> Iterator[tuple[str, str, str]]:
-    from edgepress.cli.stages import described
-
-    yield from described(found)
 
 
 def _cell(text: str) -> str:

@@ -58,7 +58,7 @@ def write_members(members: Mapping[str, bytes]) -> bytes:
 def refusal(path: Path, what: str) -> BadInput:
     """Why the file is not opened, in the words that every check of archives uses."""
     return BadInput(
-        f"{path.name!r} is not a program that edgepress saved: {what}.",
+        f"{path.name!r} is not a program saved by edgepress: {what}.",
         where=str(path.absolute()),
         hint="use a file written by edgepress, or copy the file again",
     )

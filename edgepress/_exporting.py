@@ -41,7 +41,7 @@ def export(module: torch.nn.Module, example: tuple[torch.Tensor, ...]) -> Export
     for position, tensor in enumerate(example):
         if not isinstance(tensor, torch.Tensor) or not tensor.ndim or not len(tensor):
             raise UnsupportedModel(
-                f"Input {position} of the network is no tensor with a batch axis.", hint=INPUT_HINT
+                f"Input {position} of the network is not a tensor with a batch axis.", hint=INPUT_HINT
             )
     batch = torch.export.Dim("batch", min=1)
     dynamic = tuple({0: batch} for _ in example)

@@ -84,7 +84,7 @@ def score_on(
     first = next(iterator, None)
     if first is None:
         raise BadInput(
-            "There is nothing to evaluate on.",
+            "The data has no samples to evaluate on.",
             where=f"data {data_name}",
             hint="data with samples to evaluate with; --train-share divides it",
         )
@@ -104,7 +104,7 @@ def _tally(labels: np.ndarray | None, reading: Reading | None, data_name: str) -
     has_boxes = labels is not None and labels.dtype == np.float32
     if reading is not None and labels is not None and not has_boxes:
         raise BadInput(
-            "The network detects, but the data's labels are no boxes.",
+            "The network detects, but the labels of the data are not bounding boxes.",
             where=f"data {data_name}",
             hint="give each sample a list of [class, x0, y0, x1, y1], in pixels of the input",
         )
@@ -134,7 +134,7 @@ def _ranks(scores: np.ndarray, labels: np.ndarray, name: str) -> np.ndarray:
         scores = scores.reshape(len(scores), -1)
     if scores.ndim != 2 or not scores.size:
         raise BadInput(
-            f"Accuracy needs scores of samples x classes, but the output is {scores.shape}.",
+            f"Accuracy needs scores of shape samples x classes, but the output is {scores.shape}.",
             hint="let the network's first output be the scores of the classes",
         )
     classes = scores.shape[1]

@@ -99,12 +99,12 @@ class Artifact:
             raise BadInput(
                 f"{path.name!r} has no manifest ({beside.name}).",
                 where=str(path.absolute()),
-                hint="make the file with edgepress convert, which writes both",
+                hint="write the file with edgepress convert, which also writes the manifest",
             )
         manifest = _decode(beside.read_bytes(), Manifest, beside)
         if manifest.sha256 != sha256(path):
             raise BadInput(
-                f"{path.name!r} is not the file that its manifest describes: the hash differs.",
+                f"{path.name!r} does not match its manifest: the hash differs.",
                 where=str(path.absolute()),
                 hint="convert it again, or copy both files again",
             )
@@ -168,7 +168,7 @@ def _decode(content: bytes, cls: type[Manifest], where: Path) -> Manifest:
     raise BadInput(
         f"The manifest cannot be read: {reason}.",
         where=str(where),
-        hint="make the file again, or copy both files again",
+        hint="convert it again, or copy both files again",
     )
 
 

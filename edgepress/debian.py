@@ -76,9 +76,9 @@ class Debian:
         done = run(command, folder or self.scratch, environment=environment)
         if not done.succeeded:
             raise BackendMissing(
-                f"Packages of Debian cannot be had: {done.said}.",
+                f"Debian packages cannot be downloaded: {done.said}.",
                 where=" ".join(str(word) for word in command),
-                hint=f"it needs the network: {MIRROR}, directly or by the proxy in http_proxy",
+                hint=f"this needs network access: {MIRROR}, directly or by the proxy in http_proxy",
             )
 
     @staticmethod
@@ -88,7 +88,7 @@ class Debian:
             missing.append("debian-archive-keyring")
         if missing:
             raise BackendMissing(
-                "Packages of Debian cannot be unpacked here.",
+                "Debian packages cannot be unpacked on this machine.",
                 where=f"missing: {', '.join(missing)}",
                 hint=f"apt install {' '.join(missing)} (on Debian, Ubuntu or their like)",
             )

@@ -30,8 +30,8 @@ class InstructionCounter:
             count: int = COUNT.unpack(os.read(self._reading, COUNT.size))[0]
         except BlockingIOError:
             raise DeviceFailed(
-                "Nobody counts instructions here.",
-                hint="edgepress devices setup qemu makes an emulator that does",
+                "Instructions cannot be counted on this device.",
+                hint="edgepress devices setup qemu sets up an emulator that counts them",
             ) from None
         return count
 

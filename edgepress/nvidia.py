@@ -40,7 +40,7 @@ def refuse_other(bound_to: Mapping[str, str], here: Mapping[str, str], *, where:
             for key in other
         )
         raise UnsupportedTarget(
-            f"The engine was built for another machine: {differing}.",
+            f"The engine was built for a different GPU or TensorRT version: {differing}.",
             where=where,
             hint="build it again on this machine: edgepress convert MODEL --to tensorrt",
         )

@@ -210,7 +210,7 @@ def _signature(exported: ExportedProgram) -> Signature:
 def _spec(name: Any, value: object) -> TensorSpec:
     if not isinstance(value, torch.Tensor):
         raise UnsupportedModel(
-            f"The network takes or returns {name!r}, which is no tensor but {type(value).__name__}.",
+            f"The network takes or returns {name!r}, which is not a tensor but {type(value).__name__}.",
             hint="wrap it in a module whose forward takes and returns tensors only",
         )
     shape = tuple(size if isinstance(size, int) else None for size in value.shape)

@@ -40,7 +40,7 @@ class Recipe:
             raise BadInput(
                 f"The recipe is not valid YAML: {error}",
                 where=str(found),
-                hint="mend the line; edgepress compress ... --save-recipe prints one that is",
+                hint="fix the line; edgepress compress ... --save-recipe prints a valid recipe",
             ) from None
         return cls.from_mapping(content or {}, where=str(found))
 
@@ -87,7 +87,7 @@ def _listed(content: Mapping[str, Any], key: str, where: str) -> list[Any]:
     entries = content.get(key) or []
     if not isinstance(entries, list):
         raise BadOption(
-            f"{key!r} takes a list, not {entries!r}.", where=where, hint="one line each, begun with a dash"
+            f"{key!r} takes a list, not {entries!r}.", where=where, hint="one item a line, each after a dash"
         )
     return entries
 

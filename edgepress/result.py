@@ -95,7 +95,7 @@ class RunResult:
                 if where
                 else f"{RESULT_FILE} is not JSON.",
                 where=str(path.absolute()),
-                hint="make it again with edgepress compress",
+                hint="write it again with edgepress compress",
             ) from None
 
     def save(self, folder: Path) -> Path:

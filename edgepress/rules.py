@@ -89,9 +89,9 @@ def _check_reach(rule: Rule, pattern: str, stages: Sequence[Stage]) -> None:
     ruled = [stage for stage in stages if stage.is_ruled() and rule.stage in ("", stage.name())]
     if not ruled:
         raise BadOption(
-            f"The rule for {pattern!r} changes no stage of the recipe.",
+            f"The rule for {pattern!r} has no effect on any stage of the recipe.",
             where="rules of the recipe",
-            hint="rules are for stages that go layer by layer, as pruning and quantization; training is one for all",
+            hint="rules apply to stages that work layer by layer, such as pruning and quantization, not to training",
         )
     for stage in ruled:
         for key in rule.options:

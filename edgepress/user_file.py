@@ -25,7 +25,7 @@ def find_function(location: str) -> Callable[..., Any]:
     text, _, name = location.rpartition(":")
     if not text or not name:
         bare = location.rstrip(":")
-        raise BadInput(f"Which function of {bare} is meant?", where=location, hint=f"{bare}:NAME_OF_FUNCTION")
+        raise BadInput(f"No function is named in {bare}.", where=location, hint=f"{bare}:NAME_OF_FUNCTION")
     file = existing_file(text, "Python file")
     spec = importlib.util.spec_from_file_location(f"_user_{file.stem}", file)
     if spec is None or spec.loader is None:
@@ -52,7 +52,7 @@ def call(function: Callable[[], T], file: Path) -> T:
         raise BadInput(
             f"{file.name} failed with {type(error).__name__}: {error}",
             where=_line(error, file),
-            hint="mend the file; python runs it just the same",
+            hint="fix the file; running it with python shows the same error",
         ) from error
 
 

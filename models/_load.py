@@ -113,13 +113,13 @@ def refuse_other_files(text: str) -> None:
     suffix = Path(text).suffix.lower()
     if suffix in _weights.READERS:
         raise BadInput(
-            f"{Path(text).name} is a weights file: it does not say which network they belong to.",
+            f"{Path(text).name} is a weights file: it does not contain the network itself.",
             where=text,
             hint=f"a zoo name with --weights {text}, or file.py:factory",
         )
     if suffix in CONVERTED:
         raise BadInput(
-            f"{Path(text).name} is a converted network: work starts from the one it was made of.",
+            f"{Path(text).name} is a converted file: start from the network it was made from.",
             where=text,
             hint="give its .pt2, a zoo name, or file.py:factory",
         )

@@ -32,10 +32,10 @@ class Comparison:
         if self.sqnr_db >= min_sqnr_db:
             return None
         return VerificationFailed(
-            f"The outputs depart too far: SQNR {self.sqnr_db:.1f} dB, limit {min_sqnr_db:.1f} dB "
+            f"The outputs differ too much: SQNR {self.sqnr_db:.1f} dB, limit {min_sqnr_db:.1f} dB "
             f"(largest error {self.max_error:.3g}, top-1 agreement {self.top1_agreement:.1f} %).",
             where=where,
-            hint="edgepress verify --layers names the first layer that departs; for int8, calibrate with more or better samples",
+            hint="edgepress verify --layers names the first layer that differs; for int8, calibrate with more or better samples",
         )
 
     def require(self, min_sqnr_db: float, *, where: str) -> None:
@@ -79,7 +79,7 @@ class _Tally:
         if shapes[0] != shapes[1]:
             raise VerificationFailed(
                 f"The outputs have the shapes {shapes[1]} instead of {shapes[0]}.",
-                hint="compare a file with the network it was made from",
+                hint="compare the file with the network it was made from",
             )
         self.outputs = self.outputs or [_OutputTally() for _ in expected]
         for output, want, have in zip(self.outputs, expected, got, strict=True):
@@ -112,8 +112,8 @@ class _OutputTally:
     def add(self, want: np.ndarray, have: np.ndarray) -> None:
         if not np.isfinite(have).all():
             raise VerificationFailed(
-                "The outputs hold values that are not finite.",
-                hint="look for the layer: edgepress verify REFERENCE FILE --layers",
+                "The outputs contain NaN or infinity.",
+                hint="edgepress verify REFERENCE FILE --layers finds the layer",
             )
         self.signal += float(np.square(want).sum())
         self.noise += float(np.square(have - want).sum())

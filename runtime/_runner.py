@@ -167,7 +167,7 @@ class Runner(ABC):
 
 def _tells_no_layers(runner: type[Runner]) -> UnsupportedTarget:
     return UnsupportedTarget(
-        "This runtime tells no intermediate outputs.",
+        "This runtime does not give intermediate outputs.",
         where=f"runner {_backend(runner)}",
         hint="leave out --layers, or compare the same network's .onnx or .tflite file layer by layer",
     )

@@ -32,7 +32,7 @@ class Target:
         place, mark, runner = text.partition(RUNNER)
         if mark and not runner:
             raise BadOption(
-                f"{text!r} names no runner after the {RUNNER}.",
+                f"{text!r} does not name a runner after the {RUNNER}.",
                 where=f"--on {text}",
                 hint="cpu#onnxruntime, or leave out the sign",
             )

@@ -19,6 +19,7 @@ from edgepress import compress, convert, cost, models, runtime
 from edgepress.artifact import Artifact
 from edgepress.compress.prune_channels import PruneChannels, prunable
 from edgepress.compress.quantize_static import QuantizeStatic
+from edgepress.data._arrays import ArrayData
 from edgepress.program import Program
 from edgepress.recipe import Recipe
 from edgepress.runtime import compare
@@ -75,7 +76,7 @@ def test_a_quantized_network_converts(name: str, options: dict[str, Any], tmp_pa
     """Random weights amplify a rounding on the border more than trained ones do: 8 dB shows a wrong file
     (0 dB and less) and not more; networks with trained weights are held to their accuracy elsewhere."""
     original = zoo(name, options)
-    data = Samples(original)
+    data = samples(original)
     quantized = compress.apply(original, Recipe((QuantizeStatic(samples=32),)), data)
     assert quantized.precision == "int8"
     stored = quantized.exported.state_dict
@@ -86,15 +87,9 @@ def test_a_quantized_network_converts(name: str, options: dict[str, Any], tmp_pa
         assert parity(quantized, format, tmp_path) > 8
 
 
-class Samples(tiny_networks.Patches):
+def samples(program: Program) -> ArrayData:
     """Random inputs of any program's own shape."""
-
-    name = "random"
-    class_names = ()
-
-    def __init__(self, program: Program) -> None:
-        (self.pictures,) = program.signature.example(32, seed=2)
-        self.labels = np.zeros(32, np.int64)
+    return ArrayData(*program.signature.example(32, seed=2), labels=np.zeros(32, np.int64))
 
 
 STRANGER = """

@@ -13,6 +13,7 @@ from edgepress import compress, convert, cost, runtime
 from edgepress.artifact import Artifact
 from edgepress.compress.prune_channels import PruneChannels
 from edgepress.compress.quantize_static import QuantizeStatic
+from edgepress.data._arrays import ArrayData
 from edgepress.program import Program
 from edgepress.recipe import Recipe
 from edgepress.runtime import compare
@@ -38,7 +39,7 @@ def settled(name: str) -> Program:
 
 def samples(network: str) -> tflite_files.Arrays:
     """Random inputs of the network's own shapes."""
-    return tflite_files.Arrays(*(tensor.numpy() for tensor in small_tasks.inputs(network, 16, seed=99)))
+    return ArrayData(*(tensor.numpy() for tensor in small_tasks.inputs(network, 16, seed=99)))
 
 
 def parity(program: Program, name: str, format: str, folder: Path) -> float:

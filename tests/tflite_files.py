@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +13,7 @@ from torch.utils._pytree import tree_leaves
 from edgepress import convert, graph, runtime
 from edgepress.artifact import Artifact
 from edgepress.compress.quantize_static import QuantizeStatic
-from edgepress.data import Batch, Data, Split
-from edgepress.preprocess import Preprocess
+from edgepress.data._arrays import ArrayData
 from edgepress.program import Program
 from edgepress.stage import Context
 
@@ -90,35 +89,9 @@ def assert_same(program: Program, artifact: Artifact, samples: int = 2, relative
         assert np.abs(have - want).max() <= relative * max(np.abs(want).max(), 1e-3)
 
 
-class Arrays(Data):
-    """Calibration samples that lie in memory."""
-
-    name = "arrays"
-
-    def __init__(self, *arrays: np.ndarray) -> None:
-        self.arrays = arrays
-
-    def count(self, split: Split) -> int:
-        return len(self.arrays[0])
-
-    def batches(
-        self,
-        split: Split,
-        preprocess: Preprocess | None,
-        *,
-        batch_size: int = 64,
-        skip: int = 0,
-        limit: int | None = None,
-        shuffle_seed: int | None = None,
-    ) -> Iterator[Batch]:
-        arrays = [array[skip:][:limit] for array in self.arrays]
-        for start in range(0, len(arrays[0]), batch_size):
-            yield Batch(tuple(array[start : start + batch_size] for array in arrays))
-
-
 def quantized(program: Program, samples: int = 16) -> Program:
     """The program in int8 by the stage that users call, calibrated on the signature's random inputs."""
-    data = Arrays(*program.signature.example(samples, seed=3))
+    data = ArrayData(*program.signature.example(samples, seed=3))
     context = Context(original=program, load_model=_no_model, data=data)
     return QuantizeStatic(calibration="minmax").apply(program, context).program
 

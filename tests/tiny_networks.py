@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import torch
 from torch import nn
 
-from edgepress.data import Batch, Data, Split
-from edgepress.preprocess import Preprocess
+from edgepress.data._arrays import ArrayData
 from edgepress.program import Program
 
 SIZE, CLASSES = 16, 4
@@ -75,37 +72,29 @@ def capture(network: type[nn.Module], seed: int = 0) -> Program:
     return Program.capture(module, (torch.zeros(2, 3, SIZE, SIZE),))
 
 
-class Patches(Data):
+class Patches(ArrayData):
     """Noise with one bright quarter, which is the class: a few steps of training learn it."""
-
-    name = "patches"
-    class_names = ("top left", "top right", "bottom left", "bottom right")
 
     def __init__(self, samples: int = 96) -> None:
         random = np.random.default_rng(0)
-        self.labels = random.integers(0, CLASSES, samples)
-        self.pictures = random.standard_normal((samples, 3, SIZE, SIZE)).astype(np.float32)
+        labels = random.integers(0, CLASSES, samples)
+        pictures = random.standard_normal((samples, 3, SIZE, SIZE)).astype(np.float32)
         half = SIZE // 2
-        for picture, label in zip(self.pictures, self.labels, strict=True):
+        for picture, label in zip(pictures, labels, strict=True):
             top, left = half * (label // 2), half * (label % 2)
             picture[:, top : top + half, left : left + half] += 2
+        quarters = ("top left", "top right", "bottom left", "bottom right")
+        super().__init__(pictures, labels=labels, class_names=quarters, name="patches")
 
-    def count(self, split: Split) -> int:
-        return len(self.labels)
+    @property
+    def pictures(self) -> np.ndarray:
+        return self.inputs[0]
 
-    def batches(
-        self,
-        split: Split,
-        preprocess: Preprocess | None,
-        *,
-        batch_size: int = 64,
-        skip: int = 0,
-        limit: int | None = None,
-        shuffle_seed: int | None = None,
-    ) -> Iterator[Batch]:
-        chosen = np.arange(len(self.labels))[skip:][:limit]
-        if shuffle_seed is not None:
-            chosen = np.random.default_rng(shuffle_seed).permutation(chosen)
-        for start in range(0, len(chosen), batch_size):
-            part = chosen[start : start + batch_size]
-            yield Batch((self.pictures[part],), self.labels[part])
+    @pictures.setter
+    def pictures(self, changed: np.ndarray) -> None:
+        self.inputs = (changed,)
+
+
+def unlabelled(samples: int = 96) -> ArrayData:
+    """The pictures of Patches, nobody knows of what."""
+    return ArrayData(*Patches(samples).inputs)

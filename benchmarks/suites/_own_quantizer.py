@@ -10,16 +10,16 @@ from pathlib import Path
 
 import numpy as np
 from _footprint import measured, tell  # type: ignore[import-not-found]  # beside this script
-from _noise import Examples  # type: ignore[import-not-found]  # beside this script
 
 from edgepress import compress, convert
+from edgepress.data._arrays import ArrayData
 from edgepress.program import Program
 from edgepress.recipe import Recipe
 
 
 def main() -> None:
     model, recipe, samples, out = (Path(argument) for argument in sys.argv[1:])
-    program, data = Program.load(model), Examples(np.load(samples, mmap_mode="c"))
+    program, data = Program.load(model), ArrayData(np.load(samples, mmap_mode="c"))
     quantized, figures = measured(lambda: compress.apply(program, Recipe.load(recipe), data))
     convert.to(quantized, "onnx", out)
     tell(figures)

@@ -19,12 +19,13 @@ from pathlib import Path
 from typing import Literal, get_args
 
 import torch
-from _noise import Examples, settled  # type: ignore[import-not-found]  # beside this script, not in the package
+from _noise import settled  # type: ignore[import-not-found]  # beside this script, not in the package
 from _suite import ROOT  # type: ignore[import-not-found]  # the same
 
 from edgepress import compress, convert, isolation, models, runtime
 from edgepress.cli._console import print_table, remark
 from edgepress.compress.quantize_static import QuantizeStatic
+from edgepress.data._arrays import ArrayData
 from edgepress.errors import BackendMissing, EdgepressError, UnsupportedModel, UnsupportedTarget
 from edgepress.files import replacing
 from edgepress.program import Program, tool_versions
@@ -154,7 +155,7 @@ def everything(
         yield list(outcomes(network, "float32", program, formats))
         remark(f"{network}, int8")
         try:
-            data = Examples(*program.signature.example(SAMPLES_SEEN, seed=3))
+            data = ArrayData(*program.signature.example(SAMPLES_SEEN, seed=3))
             integers = compress.apply(program, Recipe((QuantizeStatic(samples=SAMPLES_SEEN),)), data)
         except UnsupportedModel as error:
             yield [

@@ -12,12 +12,13 @@ import sys
 from collections.abc import Iterator, Sequence
 
 import torch
-from _noise import Examples, settled  # type: ignore[import-not-found]  # beside this script, not in the package
+from _noise import settled  # type: ignore[import-not-found]  # beside this script, not in the package
 from _on_targets import Case, Found, measured, parser, save, table  # type: ignore[import-not-found]  # the same
 
 from edgepress import compress, models
 from edgepress.benchmarks import are_comparable, ratio
 from edgepress.compress.quantize_static import QuantizeStatic
+from edgepress.data._arrays import ArrayData
 from edgepress.recipe import Recipe
 
 
@@ -37,7 +38,7 @@ def _precisions(name: str) -> Iterator[Case]:
     torch.manual_seed(0)
     program = settled(models.load(name))
     quantize = QuantizeStatic(samples=8, batch_size=4, rounding="nearest")
-    integers = compress.apply(program, Recipe((quantize,)), Examples(*program.signature.example(8, seed=3)))
+    integers = compress.apply(program, Recipe((quantize,)), ArrayData(*program.signature.example(8, seed=3)))
     yield Case(f"{name} float32", program)
     yield Case(f"{name} float16", program, options={"weights": "float16"})
     yield Case(f"{name} int8", integers)

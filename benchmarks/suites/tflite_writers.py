@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from _noise import Examples, noise, settled  # type: ignore[import-not-found]  # beside this script, not in the package
+from _noise import noise, settled  # type: ignore[import-not-found]  # beside this script, not in the package
 from _suite import check  # type: ignore[import-not-found]  # beside this script, not in the package
 
 from edgepress import compress, convert, models, runtime
@@ -28,6 +28,7 @@ from edgepress.artifact import Artifact
 from edgepress.benchmarks import Measurement, Protocol, compare, ratio
 from edgepress.cli._console import print_table, remark
 from edgepress.compress.quantize_static import QuantizeStatic
+from edgepress.data._arrays import ArrayData
 from edgepress.program import Program
 from edgepress.recipe import Recipe
 
@@ -110,7 +111,7 @@ def _ours(program: Program, path: Path, options: dict[str, Any]) -> Written:
 
 
 def _theirs(
-    program: Program, examples: Examples, ours: dict[Kind, Written], python: str
+    program: Program, examples: ArrayData, ours: dict[Kind, Written], python: str
 ) -> dict[Kind, Written]:
     paths = {kind: file.artifact.path.with_suffix(".reference.tflite") for kind, file in ours.items()}
     saved = program.save(paths["float32"].with_suffix(".pt2"))

@@ -64,8 +64,8 @@ def _ratio(options: PruneChannels, holders: Sequence[Layer], rules: LayerRules) 
     }
     if len(set(ruled.values())) > 1:
         raise BadOption(
-            "Layers that lose their channels together have rules with different ratios.",
+            "Layers that can only be pruned together have rules with different ratios.",
             where="; ".join(f"{name}: ratio={ratio:g}" for name, ratio in ruled.items()),
-            hint="give the same ratio to all of them, or to one alone, which the others follow",
+            hint="give all of them the same ratio, or give it to one and the others follow",
         )
     return next(iter(ruled.values()), options.ratio)

@@ -100,8 +100,8 @@ def _judging_batches(options: PruneChannels, program: Program, context: Context)
     )
     if not batches:
         raise BadInput(
-            f"All {data.count('calibrate')} calibration samples go into the candidates, and none is left to judge by.",
+            f"All {data.count('calibrate')} calibration samples go into the candidates, leaving none to compare them on.",
             where=f"{options.name()} candidates={options.candidates}",
-            hint=f"a samples below {data.count('calibrate')}, or candidates=1",
+            hint=f"set samples below {data.count('calibrate')}, or candidates=1",
         )
     return batches

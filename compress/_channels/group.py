@@ -89,7 +89,7 @@ class Group:
                 found = True
         if not found:
             raise UnsupportedModel(
-                f"The criterion needs {ROLES[roles[0]]}, and there is none.",
+                f"The criterion needs {ROLES[roles[0]]}, which is not available.",
                 where=f"layer {self.name}",
                 hint="criterion=l2, or a rule that skips the layer",
             )

@@ -39,7 +39,7 @@ def limits(
 
 def already_met(where: str) -> BadOption:
     return BadOption(
-        "The network is within this budget already, so there is nothing to remove.",
+        "The network already meets this budget, so there is nothing to remove.",
         where=where,
-        hint="shares are of the original network, before the first stage; edgepress inspect tells what it has now",
+        hint="shares are of the original network, before the first stage; edgepress inspect shows its current cost",
     )

@@ -58,7 +58,7 @@ def _without_writes(graph_module: GraphModule, node: Node) -> None:
     position = {other: number for number, other in enumerate(graph_module.graph.nodes)}
     if any(position[reader] > position[node] for reader in _other_readers(changed)):
         raise UnsupportedModel(
-            f"{graph.op_name(node)} writes into a part of a tensor that is read again later.",
+            f"{graph.op_name(node)} writes in place into part of a tensor that is read again later.",
             where=f"{graph.layer_name(node)}: {graph.source_line(node)}",
             hint="write x = x + y in place of x += y there",
         )

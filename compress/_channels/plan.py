@@ -136,7 +136,9 @@ def classes_kept(structure: Structure, removed: Mapping[str, Sequence[int]]) -> 
         count = output_count(layers[name].node)
         if any(not 0 <= channel < count for channel in channels):
             raise BadOption(
-                f"The layer has channels 0 to {count - 1}.", where=name, hint="name channels that it has"
+                f"The layer has channels 0 to {count - 1}.",
+                where=name,
+                hint="choose channels within that range",
             )
         for number in [] if classes is None else classes[list(channels)].tolist():
             if number in structure.labelling.reasons:
@@ -162,9 +164,9 @@ def _check_not_empty(structure: Structure, kept: np.ndarray) -> None:
         for classes in (layer.outputs, layer.inputs):
             if classes is not None and counts[structure.axis(classes)] == 0:
                 raise BadOption(
-                    "That would remove every channel that the layer makes or reads.",
+                    "This would remove every output or input channel of the layer.",
                     where=layer.name,
-                    hint="leave it at least one",
+                    hint="keep at least one",
                 )
 
 
@@ -190,7 +192,7 @@ def _nothing_to_remove(reasons: Mapping[str, str]) -> UnsupportedModel:
     return UnsupportedModel(
         "No channel of this network can be removed.",
         where="\n         ".join(lines) or "it has no layers with weights",
-        hint="--stage prune_weights makes zeros in it, --quantize int8 smaller weights",
+        hint="--stage prune_weights sets single weights to zero, --quantize int8 makes the weights smaller",
     )
 
 

@@ -65,7 +65,7 @@ def scan_channels(
     question = _question(program, data, how, bench.batches)
     if earlier is not None and earlier.question != question:
         raise UsageError(
-            "The earlier results are of another network, other data or other options.",
+            "The results in this folder were made with another network, other data or other options.",
             hint="another folder (-o), or --overwrite",
         )
     scores = channel_scores(structure, how.criterion, Samples(name=data.name, batches=bench.calibration))

@@ -80,5 +80,5 @@ def _check(batch: Batch, signature: Signature, before: int) -> None:
             raise BadInput(
                 "A calibration sample holds NaN or infinity.",
                 where=f"input {spec.name}, sample {before + bad}",
-                hint="remove the sample, or mend the preprocessing",
+                hint="remove the sample, or fix the preprocessing",
             )

@@ -47,7 +47,7 @@ class StoredPlan:
                 found.setdefault(str(_weight(node).target), node)
         if not found:
             raise UnsupportedModel(
-                "There is no weight here that can become integers.",
+                "No weight of this network can be quantized to integers.",
                 where="; ".join(f"{each.layer}: {each.reason}" for each in left[:4]),
                 hint="weights of convolutions, linear layers and embeddings can, where no rule keeps them in float",
             )

@@ -98,7 +98,7 @@ def within(layers: Sequence[Sharable], most_bytes: float, effects: Sequence[floa
     if size(least) > most_bytes:
         raise BudgetMissed(
             f"The shared weights take {size(least):,.0f} bytes at least, more than {most_bytes:,.0f}.",
-            hint="prune weights before (prune_weights): zeros take no entry, and few bits",
+            hint="prune weights before (prune_weights): zeros need no codebook entry and few bits",
         )
     return _cheapest(at_price, lambda chosen: size(chosen) <= most_bytes)
 

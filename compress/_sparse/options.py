@@ -62,7 +62,7 @@ class SparsityOptions(Stage):
             groups.append(Group(tuple(together), self.sparsity))
         if not groups:
             raise UnsupportedModel(
-                "There is no weight here that can be pruned.",
+                "No weight of this network can be pruned.",
                 where="; ".join(f"{name}: {reason}" for name, reason in dense.items()) or "it has no layers",
                 hint="unstructured pruning takes every convolution and linear layer that no rule skips",
             )
@@ -73,7 +73,7 @@ class SparsityOptions(Stage):
         weights = magnitudes(program.exported.module(check_guards=False))
         if not any((weights[name] * zero).any() for name, zero in plan.zeros(weights).items()):
             raise BadOption(
-                "As many weights are zero already, so there is nothing to prune.",
+                "At least as many weights are zero already, so there is nothing to prune.",
                 where=self.name(),
                 hint="a higher sparsity, or leave the stage out",
             )
@@ -94,7 +94,7 @@ class SparsityOptions(Stage):
             )
         if options.sparsity > options.max_ratio:
             raise BadOption(
-                f"The sparsity {options.sparsity} is more than max_ratio lets any layer lose.",
+                f"The sparsity {options.sparsity} is more than max_ratio allows any layer to lose.",
                 where=where,
                 hint=f"max_ratio={options.sparsity}, or higher",
             )

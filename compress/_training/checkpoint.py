@@ -38,5 +38,5 @@ class Checkpoint:
             raise BadInput(
                 f"The state of a training cannot be read: {type(error).__name__}.",
                 where=str(self._path),
-                hint="remove the file: its training then begins anew",
+                hint="remove the file: the training then starts again",
             ) from error

@@ -13,7 +13,7 @@ def check_scores(scores: torch.Tensor, labels: torch.Tensor, data_name: str) -> 
     BadInput for `labels` (N,) or (N, height, width) that have no score, and for boxes, which no stage trains on."""
     if labels.is_floating_point():
         raise BadInput(
-            "The labels are boxes, and no stage trains on these.",
+            "The labels are bounding boxes, and no stage trains on these.",
             where=f"data {data_name}",
             hint="prune and quantize it without training, or train it in PyTorch and capture it again",
         )

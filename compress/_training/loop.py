@@ -62,7 +62,7 @@ class TrainingStage(Stage):
         """Raise BadOption for patience that no held-out sample could ever try."""
         if self.patience and not self.holdout:
             raise BadOption(
-                "patience needs held-out samples to judge an epoch by.",
+                "patience needs held-out samples to evaluate each epoch on.",
                 where=f"{self.name()} patience={self.patience}, holdout=0",
                 hint="holdout=0.05, or patience=0",
             )

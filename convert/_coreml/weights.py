@@ -97,7 +97,7 @@ def real_weight(module: GraphModule, node: Node) -> np.ndarray:
 def _require(holds: bool, what: str, package: Path) -> None:
     if not holds:
         raise VerificationFailed(
-            f"The Core ML file is not the network: {what}.",
+            f"The Core ML file differs from the network: {what}.",
             where=str(package),
-            hint="weights=float32 stores them as they are; or convert --to tflite",
+            hint="weights=float32 stores them exactly; or convert --to tflite",
         )

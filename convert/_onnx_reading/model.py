@@ -62,7 +62,7 @@ def load(path: Path) -> Model:
     opset = max((entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")), default=0)
     if opset < OLDEST_OPSET:
         raise BadInput(
-            f"The model is of opset {opset}, older than {OLDEST_OPSET}.",
+            f"The model has opset {opset}, older than {OLDEST_OPSET}.",
             where=str(path),
             hint="onnx.version_converter.convert_version(model, 13), or export it again",
         )
@@ -71,9 +71,9 @@ def load(path: Path) -> Model:
 
 def _unsound(path: Path, reason: str) -> BadInput:
     return BadInput(
-        f"This is no sound ONNX model: {(reason.strip().splitlines() or ['unknown'])[0]}.",
+        f"This is not a valid ONNX model: {(reason.strip().splitlines() or ['unknown'])[0]}.",
         where=str(path),
-        hint="export it again; a large one needs its side files (.data) beside it",
+        hint="export it again; a large model needs its external data files (.data) in the same folder",
     )
 
 
@@ -102,7 +102,9 @@ def _inputs(graph: onnx.GraphProto, constants: Mapping[str, np.ndarray]) -> Iter
         if value.name in constants:
             continue
         if not value.type.tensor_type.elem_type:
-            raise UnsupportedModel(f"The input {value.name!r} is no tensor.", hint="cut the model behind it")
+            raise UnsupportedModel(
+                f"The input {value.name!r} is not a tensor.", hint="cut the model after it"
+            )
         tensor = value.type.tensor_type
         shape = tuple(axis.dim_value if axis.dim_value > 0 else None for axis in tensor.shape.dim)
         yield Input(value.name, shape, onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type))

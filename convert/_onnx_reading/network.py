@@ -74,8 +74,8 @@ class Network(nn.Module):
     def _value(self, values: Mapping[str, Value | None], name: str) -> Value | None:
         if name and name not in values:
             raise UnsupportedModel(
-                f"Nothing makes the value {name!r}: it is an output that cannot be read.",
-                hint="export the model anew: the file's graph is incomplete",
+                f"No node computes the value {name!r}: it is an operator's output that edgepress does not support.",
+                hint="export the model again: the file's graph is incomplete",
             )
         return values[name] if name else None
 
@@ -91,7 +91,7 @@ def _check_known(operations: Iterable[Operation]) -> None:
         raise UnsupportedModel(
             f"These ONNX operators cannot be read: {', '.join(sorted(unknown))}.",
             where="; ".join(f"node {name}" for name in unknown.values()),
-            hint="cut the model before them (decoding and suppression of boxes belong outside), or use onnxsim",
+            hint="cut the model before them (box decoding and non-maximum suppression belong outside it), or simplify it with onnxsim",
         )
 
 
@@ -173,7 +173,7 @@ def _descend(module: nn.Module, path: str) -> nn.Module:
         module = getattr(module, word)
         if not isinstance(module, nn.Module):
             raise UnsupportedModel(
-                f"Two tensors of the file have names that get in each other's way: {path}.",
+                f"Two tensors of the file have conflicting names: {path}.",
                 hint="rename one of them where the file was made",
             )
     return module

@@ -34,7 +34,7 @@ def older(source: Path) -> ModelProto:
         model = onnx.version_converter.convert_version(model, OPSET)
     except (RuntimeError, ValueError) as error:
         raise UnsupportedModel(
-            f"x2paddle reads ONNX of opset {OPSET}, which this network is too new for: "
+            f"x2paddle reads ONNX opset {OPSET}, which this network is too new for: "
             f"{SOURCE_PLACE.sub('', str(error))}",
             hint="--to onnx or --to tflite",
         ) from error

@@ -35,7 +35,7 @@ def halved(model: onnx.ModelProto) -> onnx.ModelProto:
         onnx.checker.check_model(made, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise UnsupportedModel(
-            f"This network cannot be stated in half precision: {' '.join(str(error).split())[:300]}",
+            f"This network cannot be expressed in half precision: {' '.join(str(error).split())[:300]}",
             hint="weights=float32",
         ) from error
     return made

@@ -162,7 +162,8 @@ def _output(draft: Draft, node: Node, spec: TensorSpec, io: Io, images: bool) ->
     value = draft.value(node)
     if spec.dtype == "int8":
         raise UnsupportedModel(
-            f"The output {spec.name!r} is int8 numbers.", hint="dequantize it; io=int8 takes that away again"
+            f"The output {spec.name!r} is int8.",
+            hint="dequantize it in the network; io=int8 then removes the dequantization",
         )
     if io == "float32":
         value = as_float(draft, value)

@@ -71,7 +71,7 @@ class Compression:
         result = RunResult.load(self.folder)
         if (result.model, result.data) != (self.model, self.data_text):
             raise UsageError(
-                f"The run in this folder is of {result.model} with {result.data or 'no data'}.",
+                f"The run in this folder was made from {result.model} with {result.data or 'no data'}.",
                 where=str(self.folder),
                 hint="give the same MODEL and --data again, or another folder",
             )

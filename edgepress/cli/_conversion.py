@@ -127,7 +127,7 @@ def require_verified(artifacts: Sequence[Artifact]) -> None:
         raise VerificationFailed(
             f"{len(failed)} of {len(artifacts)} files failed their verification.",
             where="; ".join(f"{artifact.path}: {_told(artifact)}" for artifact in failed),
-            hint="do not ship what failed; its manifest has marked it so",
+            hint="do not ship these files: their manifests mark them as failed",
         )
     if skipped:
         raise BackendMissing(

@@ -24,13 +24,13 @@ def in_own_words(error: Exception) -> EdgepressError:
     6 where a package is missing, 1 for a bug."""
     if _is_out_of_memory(error):
         return UsageError(
-            "There is not enough memory for this.",
+            "There is not enough memory for this step.",
             where=_last_word(error),
             hint="a smaller input, batch or network, or a larger machine",
         )
     if isinstance(error, OSError):
         return UsageError(
-            f"The system refused: {error.strerror or error}.",
+            f"The operating system refused: {error.strerror or error}.",
             where=str(error.filename or _place(error)),
             hint="check the path, its permissions and the space left",
         )

@@ -119,7 +119,9 @@ def listed_formats(text: str) -> tuple[str, ...]:
         for system in SYSTEMS:
             if system.name.lower() == format.lower():
                 raise UnsupportedTarget(
-                    f"Nothing here writes for {system.name}: {system.why}.", where=format, hint=system.instead
+                    f"edgepress cannot write files for {system.name}: {system.why}.",
+                    where=format,
+                    hint=system.instead,
                 )
         convert.route(format)
     return formats

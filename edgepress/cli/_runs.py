@@ -36,7 +36,7 @@ def checked_folder(folder: Path | None, *, resume: bool, overwrite: bool) -> Pat
     from edgepress.files import check_writable
 
     if folder is None:
-        raise UsageError("Where shall the results go?", hint="-o FOLDER")
+        raise UsageError("No folder is given for the results.", hint="-o FOLDER")
     check_writable(folder)
     if resume and overwrite:
         raise UsageError("--resume and --overwrite exclude each other.", hint="give one of them")
@@ -73,7 +73,7 @@ def run(compression: Compression, model: ModelInput, *, resume: bool) -> RunResu
         except (KeyboardInterrupt, DeviceFailed):
             if (folder / RESULT_FILE).exists():
                 remark(
-                    f"What was finished is kept in {folder}; the same command with --resume goes on from it."
+                    f"What was finished is kept in {folder}; the same command with --resume continues from it."
                 )
             raise
 

@@ -101,7 +101,7 @@ def _seconds(text: str, option: str) -> float:
 
     number, unit = text[:-1], text[-1:]
     if unit not in UNITS_S or not number.replace(".", "", 1).isdigit():
-        raise BadOption(f"{text!r} is no length of time.", where=option, hint=f"{option} 90s, 10m or 1h")
+        raise BadOption(f"{text!r} is not a duration.", where=option, hint=f"{option} 90s, 10m or 1h")
     return float(number) * UNITS_S[unit]
 
 
@@ -116,7 +116,7 @@ def _runners(artifacts: tuple[Path, ...], targets: str, threads: str) -> list[Ru
         counts = []
     if not counts or min(counts) < 1 or max(counts) > MOST_THREADS:
         raise BadOption(
-            f"{threads!r} are no thread counts.",
+            f"{threads!r} is not a list of thread counts.",
             where="--threads",
             hint=f"--threads 1,2; at most {MOST_THREADS}",
         )

@@ -59,7 +59,7 @@ def _check_verified(artifact: Artifact, force: bool) -> None:
         raise VerificationFailed(
             f"{artifact.path.name} failed its verification.",
             where=f"{artifact.path}: {figures_text(checked.results)}",
-            hint="edgepress verify --layers shows where; --force bundles it nevertheless",
+            hint="edgepress verify --layers shows where; --force bundles it anyway",
         )
     if artifact.format not in PROGRAM_FORMATS and (checked is None or checked.status != "passed"):
         remark(

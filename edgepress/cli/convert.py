@@ -86,7 +86,9 @@ def _options(texts: tuple[str, ...], wanted: tuple[str, ...]) -> dict[str, dict[
     for text in texts:
         format, colon, values = text.partition(":")
         if not colon:
-            raise BadOption(f"{text!r} names no format.", where="--option", hint="--option tflite:io=int8")
+            raise BadOption(
+                f"{text!r} does not name a format.", where="--option", hint="--option tflite:io=int8"
+            )
         if format not in wanted:
             raise BadOption(
                 f"{text!r} is for a format that --to does not name.", where="--option", hint=f"--to {format}"

@@ -36,7 +36,9 @@ def add(name: str, target: str, python: str) -> None:
     meant = Target.parse(target)
     if meant.name:
         raise BadOption(
-            f"{target!r} is a name itself.", where="devices add", hint=f"give {meant.device} a second name"
+            f"{target!r} is itself a name, not a target.",
+            where="devices add",
+            hint=f"give {meant.device} a second name",
         )
     devices.add(name, devices.Named(str(meant), python), devices.kinds())
 

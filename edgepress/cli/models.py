@@ -97,9 +97,9 @@ def command(
         _show(name, as_json)
     else:
         raise BadOption(
-            "--task and the like choose from the list: they have no effect on one network.",
+            "--task and the other filters apply to the list, not to a single network.",
             where=name,
-            hint="leave out the name, or them",
+            hint="leave out the name or the filters",
         )
 
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import types
 import typing
 from collections.abc import Iterator
 from typing import Any
 
 import click
 
+from edgepress.bounds import Ge, Gt, Le, Lt
 from edgepress.cli._console import json_option, print_json, print_table
+
+SIGNS: dict[type[Any], str] = {Gt: ">", Ge: ">=", Lt: "<", Le: "<="}
 
 
 @click.command()
@@ -39,19 +43,31 @@ def command(name: str | None, as_json: bool) -> None:
 
 def described(cls: type[Any], group: Any = None, prefix: str = "") -> Iterator[tuple[str, str, str]]:
     """(name, what it takes, default) of each option; those of a `group` as group.name, with its own defaults."""
-    meant = typing.get_type_hints(cls)
+    meant = typing.get_type_hints(cls, include_extras=True)
     for field in dataclasses.fields(cls):
         default = field.default if group is None else getattr(group, field.name)
         if dataclasses.is_dataclass(default):
             yield from described(type(default), default, f"{prefix}{field.name}.")
         else:
             text = "required" if default is dataclasses.MISSING else str(default)
-            yield f"{prefix}{field.name}", _type_text(field.type, meant[field.name]), text
+            yield f"{prefix}{field.name}", _type_text(meant[field.name]), text
 
 
-def _type_text(written: object, meant: object) -> str:
-    """The annotation as written, `Annotated[float, Gt(0)]` shortened to `float, Gt(0)`; but words are spelt out."""
-    if typing.get_origin(meant) is typing.Literal:
-        return ", ".join(map(str, typing.get_args(meant)))
-    text = str(written)
-    return text.replace("Annotated[", "").replace("]", "", 1) if text.startswith("Annotated[") else text
+def _type_text(meant: Any) -> str:
+    """`int >= 1` for `Annotated[int, Ge(1)]`, `full, half` for a Literal of these, `str or none` for `str | None`."""
+    origin, parts = typing.get_origin(meant), typing.get_args(meant)
+    if origin is typing.Literal:
+        return ", ".join(map(str, parts))
+    if origin is typing.Annotated:
+        bounds = [bound for bound in meant.__metadata__ if type(bound) in SIGNS]
+        return " ".join([_type_text(parts[0]), ", ".join(map(_bound_text, bounds))]).strip()
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(map(_type_text, parts))
+    if origin is tuple:
+        return f"list of {_type_text(parts[0])}"
+    return "none" if meant is type(None) else getattr(meant, "__name__", str(meant))
+
+
+def _bound_text(bound: Any) -> str:
+    (value,) = dataclasses.astuple(bound)
+    return f"{SIGNS[type(bound)]} {value}"

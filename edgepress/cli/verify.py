@@ -101,7 +101,9 @@ def command(
     from edgepress.runtime import Target
 
     if max_drop is not None and math.isnan(max_drop):
-        raise UsageError("nan is no number of points.", where="--max-drop", hint="--max-drop 1.0")
+        raise UsageError(
+            "nan is not a number of percentage points.", where="--max-drop", hint="--max-drop 1.0"
+        )
     if max_drop is not None and data.text is None:
         raise UsageError(
             "--max-drop compares accuracies, which needs data.", hint="--data folder:DIR, or another"
@@ -155,7 +157,7 @@ def _check_same_network(first: Artifact, second: Artifact) -> None:
             for each in (first, second)
         ]
         raise BadInput(
-            f"{first.path.name} and {second.path.name} are not of the same network.",
+            f"{first.path.name} and {second.path.name} do not come from the same network.",
             where=f"{first.path.name} takes {told[0]}; {second.path.name} takes {told[1]}",
             hint="verify a file against the .pt2 that it was converted from",
         )

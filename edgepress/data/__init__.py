@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from edgepress.preprocess import Preprocess
 from edgepress.signature import Signature
 
 Split = Literal["train", "calibrate", "evaluate"]
+SPLITS: tuple[Split, ...] = get_args(Split)
 NO_CLASS = 255
 """In labels of pixels: none of the classes, as the sets of segmented pictures have it along edges."""
 
@@ -101,7 +102,9 @@ def open_data(text: str, options: DataOptions = DataOptions()) -> Data:
     if kind not in known and Path(text).exists():
         likely = "folder" if Path(text).is_dir() else "npz"
         raise BadInput(
-            f"What kind of data is {text!r}?", where=f"--data {text}", hint=f"--data {likely}:{text}"
+            f"The kind of the data {text!r} is not given.",
+            where=f"--data {text}",
+            hint=f"--data {likely}:{text}",
         )
     if kind not in known:
         raise UnknownName("kind of data", kind, known, where=f"--data {text}")

@@ -88,7 +88,7 @@ def _check_boxes(boxes: np.ndarray, where: str) -> None:
         sample, place = (int(axis[0]) for axis in np.nonzero(wrong))
         values = ", ".join(f"{value:g}" for value in boxes[sample, place, : FIELDS - 1])
         raise BadInput(
-            f"Box {place} of sample {sample} is none: {values}.",
+            f"Box {place} of sample {sample} is not valid: {values}.",
             where=where,
             hint="[class, x0, y0, x1, y1], the class a whole number from 0, the corners in pixels, upper left first",
         )

@@ -36,7 +36,7 @@ class PictureData(IndexedData):
     def read(self, indices: np.ndarray, preprocess: Preprocess | None) -> tuple[np.ndarray, ...]:
         if preprocess is None:
             raise BadInput(
-                "The network does not say how pictures become its input.",
+                "The network has no preprocessing that turns pictures into its input.",
                 where=f"data {self.name}",
                 hint="capture it with a Preprocess, or give arrays that are ready (npz with float32)",
             )

@@ -17,13 +17,12 @@ from typing import Any
 
 import numpy as np
 
-from edgepress.data import Batch, Data, DataOptions, Split
+from edgepress.data import SPLITS, Batch, Data, DataOptions, Split
 from edgepress.data._labels import checked, joined
 from edgepress.errors import BadInput, UnknownName
 from edgepress.preprocess import Preprocess
 from edgepress.user_file import call, find_function
 
-SPLITS: tuple[Split, ...] = ("train", "calibrate", "evaluate")
 END = object()
 """What `next` answers behind the last batch; None would be taken for a batch that is wrong."""
 
@@ -113,7 +112,9 @@ def _batch(raw: Any, where: str) -> Batch:
         )
     if not batch.inputs or any(len(array) != len(batch) for array in batch.inputs):
         raise BadInput(
-            "The inputs of the batch differ in length.", where=where, hint="as many samples in every input"
+            "The inputs of the batch differ in their number of samples.",
+            where=where,
+            hint="give every input the same number of samples",
         )
     if batch.labels is None:
         return batch
@@ -125,14 +126,14 @@ def _array(value: Any, where: str) -> np.ndarray:
     array = _numpy(value, where)
     if array.ndim == 0 or not (np.issubdtype(array.dtype, np.number) or array.dtype == bool):
         raise BadInput(
-            f"The x of a batch is {_what(value)}, not an array of numbers.",
+            f"The inputs of a batch are {_what(value)}, not an array of numbers.",
             where=where,
             hint="an array or a tensor",
         )
     if not np.issubdtype(array.dtype, np.floating):
         return array
     if not np.isfinite(array).all():
-        raise BadInput("The x of a batch holds NaN or infinite values.", where=where, hint="mend the data")
+        raise BadInput("The inputs of a batch hold NaN or infinite values.", where=where, hint="fix the data")
     return array.astype(np.float32)
 
 
@@ -143,7 +144,7 @@ def _numpy(value: Any, where: str) -> np.ndarray:
         return np.asarray(value.numpy() if hasattr(value, "numpy") else value)
     except Exception as error:  # ragged lists, sparse tensors, objects that only look like arrays
         raise BadInput(
-            f"A batch holds what is no array: {error}",
+            f"A batch holds something that is not an array: {error}",
             where=where,
             hint="arrays, tensors, or lists of numbers of one length",
         ) from None
@@ -188,7 +189,7 @@ def _joined(first: Batch, second: Batch, where: str) -> Batch:
         raise BadInput(
             f"The samples of different batches differ in shape: {shapes[0]} and {shapes[1]}.",
             where=where,
-            hint="resize them to what the network takes",
+            hint="resize them to the network's input size",
         )
     inputs = tuple(np.concatenate(pair) for pair in zip(first.inputs, second.inputs, strict=True))
     if first.labels is None or second.labels is None:

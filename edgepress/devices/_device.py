@@ -37,7 +37,7 @@ class Device(ABC):
     @classmethod
     def setup(cls, progress: Progress = silent) -> None:
         """Make on this machine what devices of this kind need of it; UnsupportedTarget where that is nothing."""
-        raise UnsupportedTarget(f"{cls.syntax} needs no setting up.", hint="edgepress devices show TARGET")
+        raise UnsupportedTarget(f"{cls.syntax} needs no setup.", hint="edgepress devices show TARGET")
 
     def transport(self) -> Transport:
         """The way there, not connected yet."""

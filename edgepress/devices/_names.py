@@ -46,7 +46,7 @@ def named() -> dict[str, Named]:
         raise BadInput(
             f"The names of the devices cannot be read ({reason}).",
             where=str(path),
-            hint="mend or delete the file",
+            hint="fix or delete the file",
         ) from None
     return dict(sorted(found.items()))
 

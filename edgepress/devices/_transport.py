@@ -150,9 +150,9 @@ class Transport(ABC):
             )
         if "Exec format error" in said or "cannot execute" in said:
             return DeviceFailed(
-                f"{what} is made for another processor than the device has.",
+                f"{what} was built for a different processor than the device's.",
                 where=self.name,
-                hint="edgepress devices show tells the device's; install the program that is made for it",
+                hint="edgepress devices show names the device's processor; install the program built for it",
             )
         if answer.code == NOT_FOUND:
             return DeviceFailed(
@@ -163,7 +163,7 @@ class Transport(ABC):
         return DeviceFailed(
             f"{what} failed on the device: {answer.said}.",
             where=self.name,
-            hint="what the device said tells why",
+            hint="see the device's message",
         )
 
     def _ended(
@@ -178,7 +178,7 @@ class Transport(ABC):
                 raise DeviceFailed(
                     f"The device did not answer within {seconds:g} s.",
                     where=f"{self.name}: {program[0]}",
-                    hint="look whether it is on and idle; the same command with --resume goes on",
+                    hint="check that it is on and idle; the same command with --resume continues",
                 ) from None
             finally:
                 end(process)

@@ -42,7 +42,7 @@ class Adb(Device):
     def parse(cls, location: str) -> Adb:
         if not SERIAL.fullmatch(location):
             raise BadOption(
-                f"{location!r} is no serial number.",
+                f"{location!r} is not a serial number.",
                 where="target",
                 hint=f"{cls.syntax}, as adb devices lists it",
             )

@@ -19,7 +19,9 @@ class Cpu(Device):
     @classmethod
     def parse(cls, location: str) -> Cpu:
         if location:
-            raise BadOption(f"{location!r} is no processor of this machine.", where="target", hint=cls.syntax)
+            raise BadOption(
+                f"{location!r} is not a processor of this machine.", where="target", hint=cls.syntax
+            )
         return cls()
 
     def __str__(self) -> str:

@@ -27,9 +27,9 @@ class Cuda(Device):
         index, mark, told = location.partition("/")
         known = {name: name for name in get_args(Arithmetic)}
         if not index.isascii() or not index.isdigit():
-            raise BadOption(f"{index!r} is no index of a GPU.", where="target", hint="cuda:0")
+            raise BadOption(f"{index!r} is not a GPU index.", where="target", hint="cuda:0")
         if mark and told not in known:
-            raise BadOption(f"{told!r} is no arithmetic of a GPU.", where="target", hint=cls.syntax)
+            raise BadOption(f"{told!r} is not a GPU arithmetic.", where="target", hint=cls.syntax)
         return cls(int(index), known[told] if mark else "float32")
 
     def __str__(self) -> str:

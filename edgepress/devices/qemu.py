@@ -24,7 +24,9 @@ class Qemu(Device):
     def parse(cls, location: str) -> Qemu:
         if location not in PROFILES:
             known = ", ".join(f"qemu:{name}" for name in PROFILES)
-            raise BadOption(f"{location!r} is no processor that is emulated.", where="target", hint=known)
+            raise BadOption(
+                f"{location!r} is not a processor that can be emulated.", where="target", hint=known
+            )
         return cls(location)
 
     def __str__(self) -> str:

@@ -73,7 +73,7 @@ class Ssh(Device):
         found = WRITTEN.fullmatch(location.removeprefix("//")) if location.startswith("//") else None
         port = int(found["port"]) if found and found["port"] else None
         if found is None or port == 0 or (port or 0) > 65535:
-            raise BadOption(f"'ssh:{location}' is no address.", where="target", hint=cls.syntax)
+            raise BadOption(f"'ssh:{location}' is not an address.", where="target", hint=cls.syntax)
         return cls(found["host"], found["user"] or "", port)
 
     def __str__(self) -> str:

@@ -33,7 +33,7 @@ def require() -> Userland:
     found = userland()
     if not found.folder.is_dir():
         raise BackendMissing(
-            "The emulated ARM64 Linux is not made yet.",
+            "The emulated ARM64 Linux is not set up yet.",
             where=str(found.folder),
             hint=f"edgepress devices setup qemu ({COST})",
         )

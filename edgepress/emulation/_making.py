@@ -37,7 +37,9 @@ def require_compiler() -> None:
     """Raise BackendMissing where the counter cannot be compiled: asked before anything is fetched."""
     if shutil.which("gcc") is None:
         raise BackendMissing(
-            "The instruction counter cannot be compiled here.", where="missing: gcc", hint="apt install gcc"
+            "The instruction counter cannot be compiled on this machine.",
+            where="missing: gcc",
+            hint="apt install gcc",
         )
 
 

@@ -44,7 +44,7 @@ def unpack(requirements: Sequence[str], folder: Path) -> None:
     done = run([*pip, *wheels, *place, *requirements], folder.parent, environment=os.environ)
     if not done.succeeded:
         raise BackendMissing(
-            f"The ARM64 wheels cannot be had: {done.said}.",
+            f"The ARM64 wheels cannot be downloaded: {done.said}.",
             where=", ".join(requirements),
-            hint="it needs pip and its index; a version without an ARM64 wheel has to be exchanged here first",
+            hint="this needs pip and access to its index; a package version without an ARM64 wheel has to be replaced first",
         )

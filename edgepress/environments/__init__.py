@@ -43,7 +43,7 @@ class IsolatedEnvironment:
         """Raise BackendMissing, with the command that makes it and what that costs, unless it is made."""
         if not self.is_made():
             raise BackendMissing(
-                f"The isolated environment for {self.name} is not made yet.",
+                f"The isolated environment for {self.name} is not set up yet.",
                 where=str(self.folder),
                 hint=f"edgepress doctor --make {self.name} ({self.cost})",
             )
@@ -59,7 +59,7 @@ class IsolatedEnvironment:
                 raise BackendMissing(
                     f"The isolated environment for {self.name} cannot be made: {done.said}.",
                     where=str(self.folder),
-                    hint=f"it needs pip's index, {self.cost}, and Python's venv module",
+                    hint=f"this needs access to pip's index, {self.cost}, and Python's venv module",
                 )
 
     def _commands(self, folder: Path) -> Iterator[list[str | Path]]:

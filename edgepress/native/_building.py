@@ -100,7 +100,7 @@ class Processor:
         missing = [tool for tool in tools if shutil.which(tool) is None]
         if missing:
             raise BackendMissing(
-                f"The native runner for {self.name} cannot be built here.",
+                f"The native runner for {self.name} cannot be built on this machine.",
                 where=f"missing: {', '.join(missing)}",
                 hint=f"apt install {' '.join(tools[tool] for tool in missing)}",
             )

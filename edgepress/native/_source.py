@@ -29,13 +29,15 @@ def unpack(folder: Path) -> Path:
             content = answer.read()
     except OSError as error:
         raise BackendMissing(
-            f"ncnn's source cannot be had: {error}.",
+            f"The source code of ncnn cannot be downloaded: {error}.",
             where=ADDRESS,
-            hint="it needs the network: files.pythonhosted.org, directly or by the proxy in https_proxy",
+            hint="this needs network access: files.pythonhosted.org, directly or by the proxy in https_proxy",
         ) from None
     if hashlib.sha256(content).hexdigest() != SHA256:
         raise BackendMissing(
-            "What was fetched is not ncnn's source as it was published.", where=ADDRESS, hint="try again"
+            "The downloaded archive is not the published source of ncnn: its hash differs.",
+            where=ADDRESS,
+            hint="try again",
         )
     with tarfile.open(fileobj=io.BytesIO(content)) as archive:
         archive.extractall(folder)  # what bears this hash leads nowhere out of the folder

@@ -167,9 +167,9 @@ class Link:
                     raise self._ended()
         end(self._process)
         raise DeviceFailed(
-            "Something else than our agent answers.",
+            "The answer on the device did not come from the edgepress agent.",
             where=f"{self.target.place}: {self.python}",
-            hint="is it Python?",
+            hint="check that this interpreter is Python",
         )
 
     def _receive(self) -> tuple[Any, list[np.ndarray]]:
@@ -206,9 +206,9 @@ class Link:
         said = self._errors.read().decode(errors="replace")
         if self._silent:
             return DeviceFailed(
-                f"The device said nothing for {SILENCE_SECONDS:g} s.",
+                f"The device sent nothing for {SILENCE_SECONDS:g} s.",
                 where=self.target.place,
-                hint="look whether it is on and reachable; the same command with --resume goes on",
+                hint="check that it is on and reachable; the same command with --resume continues",
             )
         if failure := self.transport.lost(code, said):
             return failure
@@ -231,7 +231,7 @@ class Link:
             return DeviceFailed(
                 f"The agent on the device ended: {last_line(said, described(code))}.",
                 where=self.target.place,
-                hint="edgepress devices show NAME tells what the device has; the same command with --resume goes on",
+                hint="edgepress devices show NAME lists what the device has; the same command with --resume continues",
             )
         hint = "a device that runs out of memory kills so" if name == "SIGKILL" else ""
         return DeviceFailed(

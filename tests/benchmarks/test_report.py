@@ -80,11 +80,11 @@ def test_unknown_accuracy_is_a_warning(run_folder):
 
 def test_a_file_that_is_not_the_one_described_is_named(run_folder):
     (run_folder / "model.onnx").write_bytes(b"another")
-    assert "is not the file that its manifest describes" in report.write(run_folder).read_text()
+    assert "does not match its manifest" in report.write(run_folder).read_text()
 
 
 def test_folders_that_cannot_be_reported(tmp_path):
-    with pytest.raises(BadInput, match="holds nothing to report"):
+    with pytest.raises(BadInput, match="contains nothing to report"):
         report.write(tmp_path)
     with pytest.raises(BadInput, match="There is no folder 'none'"):
         report.write(tmp_path / "none")

@@ -47,4 +47,4 @@ def test_lengths_of_time_that_are_none(
     text: str, make_runner, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["benchmark", str(tmp_path / "x.onnx"), "--sustain", text]) == 2
-    assert "no length of time" in capsys.readouterr().err
+    assert "not a duration" in capsys.readouterr().err

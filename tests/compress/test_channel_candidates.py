@@ -77,7 +77,7 @@ def test_the_distance_is_over_the_originals_squares(program: Program) -> None:
 
 def test_without_samples_to_judge_by_it_says_what_to_do(program: Program) -> None:
     stage = dataclasses.replace(STAGE, samples=96)
-    with pytest.raises(BadInput, match="none is left to judge by"):
+    with pytest.raises(BadInput, match="leaving none to compare"):
         stage.apply(program, _context(program, tiny_networks.Patches()))
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
-from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +15,6 @@ from edgepress import cost
 from edgepress.accuracy import score_on
 from edgepress.compress import ChannelScan, _batch_norm, scan_channels
 from edgepress.compress.prune_channels import plan_exactly, prunable, rewrite
-from edgepress.data import Batch
 from edgepress.errors import BadInput, UnsupportedModel, UsageError
 from edgepress.program import Program
 from edgepress.sensitivity import Sensitivity
@@ -137,13 +134,8 @@ def test_no_tensor_loses_all_of_its_channels() -> None:
 
 
 def test_refuses_what_it_cannot_measure() -> None:
-    class Unlabelled(tiny_networks.Patches):
-        def batches(self, *arguments: Any, **options: Any) -> Iterator[Batch]:
-            for batch in super().batches(*arguments, **options):
-                yield Batch(batch.inputs)
-
     with pytest.raises(BadInput, match="needs labels"):
-        next(scan_channels(trained(), Unlabelled(), HOW))
+        next(scan_channels(trained(), tiny_networks.unlabelled(), HOW))
     with pytest.raises(BadInput, match="nothing to calibrate"):
         next(scan_channels(trained(), tiny_networks.Patches(0), HOW))
     alone = Program.capture(torch.nn.Linear(3, 4), (torch.zeros(2, 3),))

@@ -11,30 +11,22 @@ from torch import nn
 from edgepress import compress
 from edgepress.compress.equalize import Equalize
 from edgepress.compress.quantize_static import QuantizeStatic
-from edgepress.data import Batch
+from edgepress.data._arrays import ArrayData
 from edgepress.errors import UnsupportedModel
 from edgepress.program import Program
 from edgepress.recipe import Recipe
 
 
-class Noise(tiny_networks.Patches):
+def noise(*shape: int) -> ArrayData:
     """Standard normal pictures of a shape."""
-
-    def __init__(self, *shape: int) -> None:
-        self.pictures = np.random.default_rng(0).standard_normal((16, *shape)).astype(np.float32)
-
-    def count(self, split: str) -> int:
-        return len(self.pictures)
-
-    def batches(self, split: str, preprocess: object, **options: object) -> list[Batch]:
-        return [Batch((self.pictures,))]
+    return ArrayData(np.random.default_rng(0).standard_normal((16, *shape)).astype(np.float32))
 
 
 def capture(network: nn.Module, *shape: int) -> Program:
     return Program.capture(network, (torch.zeros(2, *(shape or (3, 8, 8))),))
 
 
-def equalized(program: Program, data: Noise | None = None, **options: object) -> Program:
+def equalized(program: Program, data: ArrayData | None = None, **options: object) -> Program:
     return compress.apply(program, Recipe((Equalize(**options),)), data)
 
 
@@ -79,9 +71,9 @@ def depthwise(activation: type[nn.Module]) -> nn.Module:
 @pytest.mark.parametrize("by", ["activations", "weights"])
 @pytest.mark.parametrize("network", [Fire(), depthwise(nn.ReLU)], ids=["fire", "depthwise"])
 def test_the_function_stays_and_every_hidden_channel_has_a_factor(network: nn.Module, by: str) -> None:
-    program, data = capture(uneven(network)), Noise(3, 8, 8)
+    program, data = capture(uneven(network)), noise(3, 8, 8)
     result = equalized(program, data if by == "activations" else None, by=by)
-    before, after = program.run(data.pictures)[0], result.run(data.pictures)[0]
+    before, after = program.run(data.inputs[0])[0], result.run(data.inputs[0])[0]
     # Each weight is rounded once more to float32.
     np.testing.assert_allclose(after, before, rtol=1e-5, atol=1e-5 * np.abs(before).max())
     results = result.history.steps[-1].results
@@ -90,19 +82,19 @@ def test_the_function_stays_and_every_hidden_channel_has_a_factor(network: nn.Mo
 
 
 def test_whole_strength_makes_what_layers_read_equally_large() -> None:
-    program, data = capture(uneven(Fire())), Noise(3, 8, 8)
+    program, data = capture(uneven(Fire())), noise(3, 8, 8)
     weights = equalized(program, data, strength=1.0).exported.state_dict
     made = torch.nn.functional.conv2d(
-        torch.from_numpy(data.pictures), weights["squeeze.weight"], weights["squeeze.bias"]
+        torch.from_numpy(data.inputs[0]), weights["squeeze.weight"], weights["squeeze.bias"]
     )
     largest = made.relu().amax((0, 2, 3))
     torch.testing.assert_close(largest, largest[:1].expand(6), rtol=1e-4, atol=0)
 
 
 def test_a_relu6_is_kept_exact_unless_it_may_become_a_relu() -> None:
-    program, data = capture(uneven(depthwise(nn.ReLU6))), Noise(3, 8, 8)
+    program, data = capture(uneven(depthwise(nn.ReLU6))), noise(3, 8, 8)
     kept = equalized(program, data)
-    np.testing.assert_array_equal(kept.run(data.pictures)[0], program.run(data.pictures)[0])
+    np.testing.assert_array_equal(kept.run(data.inputs[0])[0], program.run(data.inputs[0])[0])
     reasons = kept.history.steps[-1].results["as_they_are"]
     assert "relu6" in reasons["0"] or "hardtanh" in reasons["0"]
     replaced = equalized(program, data, relu6="relu").history.steps[-1].results
@@ -115,10 +107,10 @@ def test_a_relu6_is_kept_exact_unless_it_may_become_a_relu() -> None:
 ], ids=lambda module: type(module).__name__)  # fmt: skip
 def test_what_is_not_homogeneous_stops_a_factor(between: nn.Module) -> None:
     network = uneven(nn.Sequential(nn.Conv2d(3, 8, 1), nn.ReLU(), between, nn.Conv2d(8, 4, 1))).eval()
-    program, data = capture(network), Noise(3, 8, 8)
+    program, data = capture(network), noise(3, 8, 8)
     result = equalized(program, data)
-    before = program.run(data.pictures)[0]
-    np.testing.assert_allclose(result.run(data.pictures)[0], before, atol=1e-5 * np.abs(before).max())
+    before = program.run(data.inputs[0])[0]
+    np.testing.assert_allclose(result.run(data.inputs[0])[0], before, atol=1e-5 * np.abs(before).max())
     assert result.history.steps[-1].results["equalized"] == 0
 
 
@@ -138,9 +130,9 @@ class Awkward(nn.Module):
 
 
 def test_awkward_ways_of_a_channel_keep_the_function() -> None:
-    program, data = capture(uneven(Awkward())), Noise(3, 8, 8)
-    before = program.run(data.pictures)[0]
-    after = equalized(program, data).run(data.pictures)[0]
+    program, data = capture(uneven(Awkward())), noise(3, 8, 8)
+    before = program.run(data.inputs[0])[0]
+    after = equalized(program, data).run(data.inputs[0])[0]
     np.testing.assert_allclose(after, before, atol=1e-5 * np.abs(before).max())
 
 
@@ -148,20 +140,20 @@ def test_dead_channels_keep_their_factor() -> None:
     network = uneven(Fire())
     with torch.no_grad():
         network.squeeze.weight[2] = network.squeeze.bias[2] = 0
-    program, data = capture(network), Noise(3, 8, 8)
+    program, data = capture(network), noise(3, 8, 8)
     result = equalized(program, data)
     assert result.history.steps[-1].results["equalized"] == 6 - 1 + 10, "a sum has one factor for both sides"
-    assert np.isfinite(result.run(data.pictures)[0]).all()
+    assert np.isfinite(result.run(data.inputs[0])[0]).all()
 
 
 def test_uneven_channels_lose_less_to_int8_when_made_alike() -> None:
-    program, data = capture(uneven(depthwise(nn.ReLU))), Noise(3, 8, 8)
-    expected = program.run(data.pictures)[0]
+    program, data = capture(uneven(depthwise(nn.ReLU))), noise(3, 8, 8)
+    expected = program.run(data.inputs[0])[0]
     plain, even = (
         compress.apply(program, Recipe((*before, QuantizeStatic(rounding="nearest"))), data)
         for before in ((), (Equalize(),))
     )
-    errors = [np.square(one.run(data.pictures)[0] - expected).mean() for one in (plain, even)]
+    errors = [np.square(one.run(data.inputs[0])[0] - expected).mean() for one in (plain, even)]
     # The channels' sizes are a hundredfold apart: half of that in decibels comes back, and more than 3 dB in any case.
     assert errors[1] < 0.5 * errors[0]
 

@@ -332,10 +332,6 @@ def test_a_bit_takes_a_bit_on_the_disk(tmp_path: Path) -> None:
 
 
 def test_a_training_without_a_teacher_needs_labels_before_it_begins(residual: Program) -> None:
-    class Unlabelled(tiny_networks.Patches):
-        def batches(self, *args, **kwargs):
-            return (type(batch)(batch.inputs) for batch in super().batches(*args, **kwargs))
-
     with pytest.raises(BadInput, match="needs labels"):
-        compress.check(residual, Recipe((Binarize(teacher="none"),)), Unlabelled(64))
-    compress.check(residual, Recipe((Binarize(),)), Unlabelled(64))
+        compress.check(residual, Recipe((Binarize(teacher="none"),)), tiny_networks.unlabelled(64))
+    compress.check(residual, Recipe((Binarize(),)), tiny_networks.unlabelled(64))

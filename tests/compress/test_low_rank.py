@@ -93,5 +93,5 @@ def test_a_budget_out_of_reach_says_what_is_not(program: Program) -> None:
 
 def test_a_network_without_a_layer_for_two() -> None:
     program = Program.capture(nn.Conv2d(4, 4, 3), (torch.zeros(2, 4, 8, 8),))
-    with pytest.raises(UnsupportedModel, match="worth two"):
+    with pytest.raises(UnsupportedModel, match="cheaper as two"):
         compress.apply(program, Recipe((LowRank(),)))

@@ -13,7 +13,6 @@ from edgepress.compress._channels.schedule import left
 from edgepress.compress.distill import Distill
 from edgepress.compress.prune_channels import Plan, PruneChannels
 from edgepress.compress.prune_channels_gradually import PruneChannelsGradually
-from edgepress.data import Batch
 from edgepress.errors import BadOption, BudgetMissed, UnknownName, UsageError
 from edgepress.program import Program
 from edgepress.recipe import Recipe
@@ -126,13 +125,8 @@ def test_rules_hold_in_every_step(program: Program) -> None:
 
 
 def test_no_labels_are_needed(program: Program) -> None:
-    class Unlabelled(tiny_networks.Patches):
-        def batches(self, *args: object, **kwargs: object):
-            for batch in super().batches(*args, **kwargs):
-                yield Batch(batch.inputs)
-
     given = PruneChannelsGradually(macs=0.6, steps=2, round_to=4, tune=TUNE)
-    pruned = compress.apply(program, Recipe((given,)), Unlabelled(64))
+    pruned = compress.apply(program, Recipe((given,)), tiny_networks.unlabelled(64))
     assert macs(pruned) <= 0.6 * macs(program)
 
 

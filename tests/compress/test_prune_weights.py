@@ -217,15 +217,15 @@ def test_a_rule_that_contradicts_its_pattern(program: Program) -> None:
 
 
 def test_nothing_to_prune_names_every_reason(program: Program) -> None:
-    with pytest.raises(UnsupportedModel, match="no weight here") as caught:
+    with pytest.raises(UnsupportedModel, match="No weight of this network") as caught:
         pruned(program, PruneWeights(pattern="1:7"))
     for name in ("stem", "first", "second", "head"):
         assert f"{name}: its " in caught.value.where
-    with pytest.raises(UnsupportedModel, match="no weight here") as caught:
+    with pytest.raises(UnsupportedModel, match="No weight of this network") as caught:
         pruned(program, PruneWeights(sparsity=0.5), Rule(layer="*", skip=True))
     assert "a rule leaves it alone" in caught.value.where
     pool = Program.capture(nn.MaxPool2d(2), (torch.zeros(2, 3, 4, 4),))
-    with pytest.raises(UnsupportedModel, match="no weight here"):
+    with pytest.raises(UnsupportedModel, match="No weight of this network"):
         pruned(pool, PruneWeights(sparsity=0.5))
 
 

@@ -177,6 +177,6 @@ def test_a_layer_that_a_rule_skips_keeps_the_zeros_it_has(
 
 def test_n_of_m_cannot_move(program: Program, data: tiny_networks.Patches) -> None:
     stage = PruneWeightsGradually(pattern="2:4", schedule="regrow")
-    with pytest.raises(BadOption, match="regrow moves single weights and blocks") as caught:
+    with pytest.raises(BadOption, match="regrow works on single weights and blocks") as caught:
         compress.apply(program, Recipe((stage,)), data)
     assert caught.value.hint == "schedule=cubic"

@@ -24,7 +24,6 @@ from edgepress.compress.prune_channels import PruneChannels
 from edgepress.compress.prune_weights import PruneWeights
 from edgepress.compress.quantize_aware import QuantizeAware
 from edgepress.compress.quantize_static import QuantizeStatic
-from edgepress.data import Batch
 from edgepress.errors import BadInput, BadOption, UnsupportedModel
 from edgepress.history import History
 from edgepress.program import Program
@@ -265,8 +264,8 @@ def test_labels_alone_and_what_is_refused(residual: Program, data: tiny_networks
     labelled = trained(residual, data, teacher="none")
     assert labelled.precision == "int8"
     with pytest.raises(BadInput, match="no labels"):
-        compress.check(residual, Recipe((QuantizeAware(teacher="none"),)), Unlabelled(64))
-    assert trained(residual, Unlabelled(64)).precision == "int8", "a teacher needs none"
+        compress.check(residual, Recipe((QuantizeAware(teacher="none"),)), tiny_networks.unlabelled(64))
+    assert trained(residual, tiny_networks.unlabelled(64)).precision == "int8", "a teacher needs none"
     for bits in (0, 9):
         with pytest.raises(BadOption, match=f"weight_bits={bits}"):
             trained(residual, data, weight_bits=bits)
@@ -274,12 +273,3 @@ def test_labels_alone_and_what_is_refused(residual: Program, data: tiny_networks
         compress.check(labelled, Recipe((QuantizeAware(),)), data)
     with pytest.raises(UnsupportedModel, match="before the quantization|float weights"):
         compress.check(residual, Recipe((QuantizeAware(), PruneWeights(sparsity=0.5))), data)
-
-
-class Unlabelled(tiny_networks.Patches):
-    """The same pictures, nobody knows of what."""
-
-    class_names = ()
-
-    def batches(self, *args, **kwargs):
-        return (Batch(batch.inputs) for batch in super().batches(*args, **kwargs))

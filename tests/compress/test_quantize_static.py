@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
 
@@ -17,7 +16,8 @@ from torch.fx import Node
 from edgepress import compress, convert, graph, runtime
 from edgepress.compress._quantization.calibrators import Calibration
 from edgepress.compress.quantize_static import QuantizeStatic
-from edgepress.data import Batch, Data
+from edgepress.data import Data
+from edgepress.data._arrays import ArrayData
 from edgepress.errors import BadInput, UnsupportedModel
 from edgepress.models import mobilenet_v2, shufflenet
 from edgepress.program import Program
@@ -25,23 +25,12 @@ from edgepress.recipe import Recipe
 from edgepress.rules import Rule, Rules
 
 
-class Noise(Data):
-    """Standard normal pictures of a shape; `spoil` may change them before they are handed out."""
-
-    name = "noise"
-
-    def __init__(self, shape: tuple[int, ...], count: int = 16, spoil: float | None = None) -> None:
-        self.pictures = np.random.default_rng(0).standard_normal((count, *shape)).astype(np.float32)
-        if spoil is not None:
-            self.pictures[3, 0, 2, 1] = spoil
-
-    def count(self, split: str) -> int:
-        return len(self.pictures)
-
-    def batches(self, split: str, preprocess: object, **options: object) -> Iterator[Batch]:
-        size = int(options.get("batch_size", 64))
-        for start in range(0, len(self.pictures[: options.get("limit")]), size):
-            yield Batch((self.pictures[start : start + size],))
+def noise(shape: tuple[int, ...], count: int = 16, spoil: float | None = None) -> ArrayData:
+    """Standard normal pictures of a shape; one value of the fourth is `spoil`."""
+    pictures = np.random.default_rng(0).standard_normal((count, *shape)).astype(np.float32)
+    if spoil is not None:
+        pictures[3, 0, 2, 1] = spoil
+    return ArrayData(pictures)
 
 
 def quantized(program: Program, data: Data, *rules: Rule, **options: object) -> Program:
@@ -124,12 +113,12 @@ def test_zero_is_exact_even_where_no_value_is_negative_or_positive() -> None:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return self.inner(x)
 
-    data = Noise((3, 8, 8))
-    data.pictures = data.pictures.clip(2, 3)
+    data = noise((3, 8, 8))
+    data.inputs[0] = data.inputs[0].clip(2, 3)
     program = quantized(Program.capture(Shifted(), (torch.zeros(2, 3, 8, 8),)), data)
     quantize = nodes(program, "quantize_per_tensor")[0]
     assert quantize.args[2] == -128
-    assert program.run(data.pictures)[0].shape == (16, 4, 8, 8)
+    assert program.run(data.inputs[0])[0].shape == (16, 4, 8, 8)
 
 
 def test_dead_channels_and_constant_tensors_never_divide_by_zero() -> None:
@@ -140,14 +129,14 @@ def test_dead_channels_and_constant_tensors_never_divide_by_zero() -> None:
         network[0].bias[2] = 1.0
         network[2].weight.zero_()
         network[2].bias.zero_()
-    program, data = Program.capture(network, (torch.zeros(2, 3, 8, 8),)), Noise((3, 8, 8))
+    program, data = Program.capture(network, (torch.zeros(2, 3, 8, 8),)), noise((3, 8, 8))
     result = quantized(program, data)
     assert all(
         float(value.min()) > 0
         for name, value in result.exported.state_dict.items()
         if name.endswith("_scale")
     )
-    np.testing.assert_array_equal(result.run(data.pictures)[0], 0)
+    np.testing.assert_array_equal(result.run(data.inputs[0])[0], 0)
 
 
 def test_a_rule_keeps_a_layer_in_float_and_says_so() -> None:
@@ -170,7 +159,7 @@ def test_a_rule_changes_the_options_of_one_layer() -> None:
 
 def test_operators_without_an_int8_form_stay_and_are_reported() -> None:
     network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Softplus(), nn.Conv2d(4, 4, 1))
-    data = Noise((3, 8, 8))
+    data = noise((3, 8, 8))
     result = quantized(Program.capture(network, (torch.zeros(2, 3, 8, 8),)), data)
     assert [(left["layer"], left["type"]) for left in result.history.steps[-1].results["left_in_float"]] == [
         ("1", "softplus")
@@ -187,10 +176,10 @@ def test_layers_that_share_a_weight_share_its_int8_form() -> None:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return self.inner(torch.relu(self.inner(x)))
 
-    program, data = Program.capture(Twice(), (torch.zeros(2, 3, 8, 8),)), Noise((3, 8, 8))
+    program, data = Program.capture(Twice(), (torch.zeros(2, 3, 8, 8),)), noise((3, 8, 8))
     result = quantized(program, data)
     assert result.exported.state_dict["inner.weight"].dtype == torch.int8
-    assert sqnr_db(program.run(data.pictures)[0], result.run(data.pictures)[0]) > 30
+    assert sqnr_db(program.run(data.inputs[0])[0], result.run(data.inputs[0])[0]) > 30
 
 
 class Outlier(nn.Module):
@@ -206,8 +195,8 @@ class Outlier(nn.Module):
 
 
 def test_the_best_range_is_the_one_that_the_reading_layer_needs() -> None:
-    data = Noise((2, 8, 8))
-    data.pictures[:, 1, 0, 0] = 40.0
+    data = noise((2, 8, 8))
+    data.inputs[0][:, 1, 0, 0] = 40.0
     ends = []
     for weight in (0.0, 1.0):
         program = quantized(
@@ -219,12 +208,9 @@ def test_the_best_range_is_the_one_that_the_reading_layer_needs() -> None:
     assert ends[1] == pytest.approx(40, rel=0.1)
 
 
-class Positive(Noise):
+def positive(shape: tuple[int, ...]) -> ArrayData:
     """Nothing below zero, so that what weights of one sign lose is lost of one sign."""
-
-    def __init__(self, shape: tuple[int, ...]) -> None:
-        super().__init__(shape)
-        self.pictures = np.abs(self.pictures)
+    return ArrayData(np.abs(noise(shape).inputs[0]))
 
 
 class RoundedDown(nn.Module):
@@ -245,12 +231,12 @@ class RoundedDown(nn.Module):
 
 @pytest.mark.parametrize("bias_correction", ["analytic", "empirical"])
 def test_bias_correction_mends_what_rounding_to_nearest_takes_from_every_weight(bias_correction: str) -> None:
-    program, data = Program.capture(RoundedDown(), (torch.zeros(2, 4, 6, 6),)), Positive((4, 6, 6))
+    program, data = Program.capture(RoundedDown(), (torch.zeros(2, 4, 6, 6),)), positive((4, 6, 6))
     plain = {"rounding": "nearest", "calibration": "minmax", "weight_calibration": "minmax"}
 
     def lost(correction: str) -> np.ndarray:
-        given = quantized(program, data, **plain, bias_correction=correction).run(data.pictures)[0]
-        return given.mean(0) / program.run(data.pictures)[0].mean(0) - 1
+        given = quantized(program, data, **plain, bias_correction=correction).run(data.inputs[0])[0]
+        return given.mean(0) / program.run(data.inputs[0])[0].mean(0) - 1
 
     assert (lost("none") < -0.2).all()
     # What is left is the rounding of the activations, and a mean over sampled positions.
@@ -258,27 +244,27 @@ def test_bias_correction_mends_what_rounding_to_nearest_takes_from_every_weight(
 
 
 def test_empirical_correction_also_sees_what_clipped_activations_lose() -> None:
-    program, data = Program.capture(RoundedDown(), (torch.zeros(2, 4, 6, 6),)), Positive((4, 6, 6))
+    program, data = Program.capture(RoundedDown(), (torch.zeros(2, 4, 6, 6),)), positive((4, 6, 6))
     clipped = Rule(layer="first", options={"calibration": "percentile", "percentile": 51})
-    wanted = program.run(data.pictures)[0].mean()
+    wanted = program.run(data.inputs[0])[0].mean()
 
     def lost(how: str) -> float:
         made = quantized(
             program, data, clipped, rounding="nearest", calibration="minmax", bias_correction=how
         )
-        return float(abs(made.run(data.pictures)[0].mean() / wanted - 1))
+        return float(abs(made.run(data.inputs[0])[0].mean() / wanted - 1))
 
     assert lost("empirical") < 0.01 < lost("analytic")
 
 
 @pytest.mark.parametrize("rounding", ["gptq", "adaround"])
 def test_learned_rounding_takes_the_correction_that_is_asked_for(rounding: str) -> None:
-    program, data = Program.capture(RoundedDown(), (torch.zeros(2, 4, 6, 6),)), Positive((4, 6, 6))
-    wanted = program.run(data.pictures)[0].mean(0)
+    program, data = Program.capture(RoundedDown(), (torch.zeros(2, 4, 6, 6),)), positive((4, 6, 6))
+    wanted = program.run(data.inputs[0])[0].mean(0)
     for how in ("none", "analytic", "empirical"):
         given = quantized(program, data, rounding=rounding, scheme="w4a8", bias_correction=how)
         assert ("first.bias" in dict(given.module().named_parameters())) == (how != "none")
-        off = np.abs(given.run(data.pictures)[0].mean(0) / wanted - 1)
+        off = np.abs(given.run(data.inputs[0])[0].mean(0) / wanted - 1)
         assert (off < 0.01).all() == (how != "none"), "only the rounding of activations may be left"
 
 
@@ -300,27 +286,27 @@ class Growing(nn.Module):
 
 def test_transposed_convolutions_have_scales_along_their_outputs() -> None:
     torch.manual_seed(0)
-    program, data = Program.capture(Growing().eval(), (torch.zeros(2, 3, 8, 8),)), Noise((3, 8, 8), 32)
+    program, data = Program.capture(Growing().eval(), (torch.zeros(2, 3, 8, 8),)), noise((3, 8, 8), 32)
     made = quantized(program, data)
     (layer,) = nodes(made, "conv_transpose2d")
     assert graph.arguments(layer.args[1])["axis"] == 1
     assert made.exported.state_dict["grown.weight"].shape == (16, 12, 4, 4)
     assert made.exported.state_dict["grown.weight_scale"].shape == (12,)
     # Three layers, each of about 45 dB.
-    assert sqnr_db(program.run(data.pictures)[0], made.run(data.pictures)[0]) > 35
+    assert sqnr_db(program.run(data.inputs[0])[0], made.run(data.inputs[0])[0]) > 35
 
 
 def test_the_bias_of_a_transposed_convolution_is_corrected_by_what_its_positions_read() -> None:
     """Each position reads a quarter of the kernel: what rounding the whole of it shifts would be four times too much."""
     torch.manual_seed(0)
     module = nn.ConvTranspose2d(64, 8, 4, 2, 1).eval()
-    program, data = Program.capture(module, (torch.zeros(2, 64, 6, 6),)), Noise((64, 6, 6), 64)
-    data.pictures += 1  # with a mean, rounding shifts what comes out
-    wanted = program.run(data.pictures)[0].mean((0, 2, 3))
+    program, data = Program.capture(module, (torch.zeros(2, 64, 6, 6),)), noise((64, 6, 6), 64)
+    data.inputs[0][:] += 1  # with a mean, rounding shifts what comes out
+    wanted = program.run(data.inputs[0])[0].mean((0, 2, 3))
     off = [
         np.abs(
             quantized(program, data, calibration="minmax", bias_correction=how)
-            .run(data.pictures)[0]
+            .run(data.inputs[0])[0]
             .mean((0, 2, 3))
             - wanted
         )
@@ -337,7 +323,7 @@ def test_transposed_convolutions_without_an_axis_for_their_scales_stay(
     network: nn.Module, reason: str
 ) -> None:
     program = Program.capture(network.eval(), (torch.zeros(2, 3, 8, 8),))
-    made = quantized(program, Noise((3, 8, 8)))
+    made = quantized(program, noise((3, 8, 8)))
     left = {entry["layer"]: entry["reason"] for entry in made.history.steps[-1].results["left_in_float"]}
     assert reason in left["grown"]
     assert made.precision == "int8"
@@ -352,7 +338,7 @@ def test_a_quantized_program_is_refused_with_the_way_out() -> None:
 
 def test_nothing_to_quantize_is_refused() -> None:
     program = tiny_networks.capture(tiny_networks.Residual)
-    with pytest.raises(UnsupportedModel, match="no layer here"):
+    with pytest.raises(UnsupportedModel, match="No layer of this network"):
         quantized(
             program, tiny_networks.Patches(), Rule(type="conv2d", skip=True), Rule(type="linear", skip=True)
         )
@@ -362,18 +348,18 @@ def test_nothing_to_quantize_is_refused() -> None:
 def test_a_spoilt_sample_is_named(value: float) -> None:
     program = tiny_networks.capture(tiny_networks.Residual)
     with pytest.raises(BadInput, match="NaN or infinity") as caught:
-        quantized(program, Noise((3, 16, 16), spoil=value), batch_size=2)
+        quantized(program, noise((3, 16, 16), spoil=value), batch_size=2)
     assert "sample 3" in caught.value.where
 
 
 def test_no_samples_at_all_are_refused() -> None:
     with pytest.raises(BadInput, match="nothing to calibrate with"):
-        quantized(tiny_networks.capture(tiny_networks.Residual), Noise((3, 16, 16), count=0))
+        quantized(tiny_networks.capture(tiny_networks.Residual), noise((3, 16, 16), count=0))
 
 
 def test_samples_of_another_shape_are_refused() -> None:
     with pytest.raises(BadInput, match="takes float32 Nx3x16x16"):
-        quantized(tiny_networks.capture(tiny_networks.Residual), Noise((3, 8, 8)))
+        quantized(tiny_networks.capture(tiny_networks.Residual), noise((3, 8, 8)))
 
 
 @pytest.mark.parametrize("build", [mobilenet_v2.mobilenet_v2, shufflenet.shufflenet_v2])
@@ -383,10 +369,10 @@ def test_zoo_networks_become_integer_on_onnxruntime(build: type[nn.Module], tmp_
     network = build(classes=10)
     network(torch.randn(16, 3, 64, 64))
     program = Program.capture(network, (torch.zeros(2, 3, 64, 64),))
-    data = Noise((3, 64, 64))
+    data = noise((3, 64, 64))
     result = quantized(program, data)
     assert result.history.steps[-1].results["left_in_float"] == []
-    inputs = data.pictures[:4]
+    inputs = data.inputs[0][:4]
     with runtime.open(convert.to(result, "onnx", tmp_path / "model.onnx")) as runner:
         output = runner.run(inputs)[0]
         types = [time.type for time in runner.profile(1)]
@@ -427,7 +413,7 @@ def test_pooling_to_several_pixels_keeps_the_scale_and_to_one_does_not() -> None
     network = nn.Sequential(
         nn.Conv2d(3, 4, 1), nn.AdaptiveAvgPool2d((2, 4)), nn.Conv2d(4, 4, 1), nn.AdaptiveAvgPool2d(1)
     )
-    program = quantized(Program.capture(network, (torch.zeros(2, 3, 8, 8),)), Noise((3, 8, 8)))
+    program = quantized(Program.capture(network, (torch.zeros(2, 3, 8, 8),)), noise((3, 8, 8)))
     several, one = nodes(program, "adaptive_avg_pool2d")
     assert pair_behind(several) == several.args[0].args[1:3]
     assert pair_behind(one) != one.args[0].args[1:3]
@@ -435,7 +421,7 @@ def test_pooling_to_several_pixels_keeps_the_scale_and_to_one_does_not() -> None
 
 def test_a_rule_for_a_layer_holds_for_its_output_behind_activation_and_pooling() -> None:
     network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(4, 4, 1))
-    program, data = Program.capture(network, (torch.zeros(2, 3, 8, 8),)), Noise((3, 8, 8))
+    program, data = Program.capture(network, (torch.zeros(2, 3, 8, 8),)), noise((3, 8, 8))
     rule = Rule(layer="0", options={"calibration": "minmax"})
     options = {"calibration": "percentile", "percentile": 80.0}
     clipped, whole = (quantized(program, data, *rules, **options) for rules in ((), (rule,)))
@@ -457,11 +443,11 @@ class Siamese(nn.Module):
 
 
 def test_the_bias_of_a_shared_layer_is_corrected_for_all_it_reads() -> None:
-    program, data = Program.capture(Siamese(), (torch.zeros(2, 3, 8, 8),)), Noise((3, 8, 8))
+    program, data = Program.capture(Siamese(), (torch.zeros(2, 3, 8, 8),)), noise((3, 8, 8))
     before, after = program.exported.state_dict, quantized(program, data).exported.state_dict
     weight = before["shared.weight"].double().flatten(1)
     error = after["shared.weight"].flatten(1) * after["shared.weight_scale"].double()[:, None] - weight
-    pictures = torch.from_numpy(data.pictures).double()
+    pictures = torch.from_numpy(data.inputs[0]).double()
     mean = (pictures.mean((0, 2, 3)) + pictures.relu().mean((0, 2, 3))) / 2
     expected = before["shared.bias"] - error @ mean
     torch.testing.assert_close(after["shared.bias"].double(), expected, rtol=0, atol=1e-7)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,26 +13,9 @@ from edgepress import compress, convert, runtime
 from edgepress.compress._quantization.ranges import Range
 from edgepress.compress._quantization.weights import WeightOptions, bias_shift, quantize_weight
 from edgepress.compress.quantize_static import QuantizeStatic
-from edgepress.data import Batch, Data, Split
-from edgepress.preprocess import Preprocess
+from edgepress.data._arrays import ArrayData
 from edgepress.program import Program
 from edgepress.recipe import Recipe
-
-
-class Fixed(Data):
-    """The given pictures, whatever is asked for."""
-
-    name = "fixed"
-
-    def __init__(self, pictures: np.ndarray) -> None:
-        self.pictures = pictures
-
-    def count(self, split: Split) -> int:
-        return len(self.pictures)
-
-    def batches(self, split: Split, preprocess: Preprocess | None, **options: object) -> Iterator[Batch]:
-        yield Batch((self.pictures,))
-
 
 SIGNED, POSITIVE = Range(-1.0, 1.0), Range(0.0, 1.0)
 
@@ -121,6 +103,6 @@ def test_onnxruntime_does_not_saturate_where_headroom_is_kept(
     pictures[2:] = -1
 
     recipe = Recipe((QuantizeStatic(calibration="minmax"),))
-    result = compress.apply(program, recipe, Fixed(pictures))
+    result = compress.apply(program, recipe, ArrayData(pictures))
     with runtime.open(convert.to(result, "onnx", tmp_path / "model.onnx")) as runner:
         np.testing.assert_allclose(runner.run(pictures)[0], result.run(pictures)[0], rtol=0.02)

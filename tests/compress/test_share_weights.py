@@ -245,5 +245,5 @@ def test_two_budgets_exclude_each_other(program: Program) -> None:
 
 def test_a_network_without_weights() -> None:
     program = Program.capture(torch.nn.MaxPool2d(2), (torch.zeros(2, 3, 8, 8),))
-    with pytest.raises(UnsupportedModel, match="no weight here that can be shared"):
+    with pytest.raises(UnsupportedModel, match="No weight of this network can be shared"):
         then(program, ShareWeights())

@@ -96,7 +96,7 @@ def test_numbers_beside_16_bits_have_16_bits_as_well(tmp_path: Path) -> None:
 
 def test_one_layer_cannot_have_other_activations() -> None:
     program = tiny_networks.capture(tiny_networks.Residual)
-    with pytest.raises(BadOption, match="as many bits"):
+    with pytest.raises(BadOption, match="same number of bits"):
         quantized(program, "int8", Rule(layer="second", options={"scheme": "w8a16"}))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tiny_networks
 import torch
@@ -16,7 +17,7 @@ from edgepress.compress._training.checkpoint import Checkpoint
 from edgepress.compress._training.state import Epoch
 from edgepress.compress.distill import Distill, divergence
 from edgepress.compress.fine_tune import FineTune
-from edgepress.data import Batch
+from edgepress.data._arrays import ArrayData
 from edgepress.errors import BadInput, BadOption
 from edgepress.program import Program
 from edgepress.recipe import Recipe
@@ -64,7 +65,7 @@ def test_distillation_needs_no_labels(
     student = compress.apply(
         untrained,
         Recipe((Distill(teacher=teacher, epochs=5, learning_rate=0.05, batch_size=32),)),
-        Unlabelled(256),
+        tiny_networks.unlabelled(256),
     )
     assert accuracy(student, data) > 90
 
@@ -93,7 +94,7 @@ def test_a_diverging_training_says_so(untrained: Program, data: tiny_networks.Pa
 
 def test_fine_tuning_without_labels_is_refused(untrained: Program) -> None:
     with pytest.raises(BadInput, match="needs labels"):
-        compress.apply(untrained, Recipe((FineTune(epochs=1),)), Unlabelled())
+        compress.apply(untrained, Recipe((FineTune(epochs=1),)), tiny_networks.unlabelled())
 
 
 def test_a_teacher_with_other_outputs_is_refused(
@@ -106,8 +107,8 @@ def test_a_teacher_with_other_outputs_is_refused(
 
 
 def test_labels_that_have_no_score_are_named(untrained: Program) -> None:
-    data = tiny_networks.Patches(64)
-    data.labels = data.labels + 3
+    pictures = tiny_networks.Patches(64).pictures
+    data = ArrayData(pictures, labels=np.full(64, tiny_networks.CLASSES + 2))
     with pytest.raises(BadInput, match=r"The label \d has no score"):
         compress.apply(untrained, Recipe((FineTune(epochs=1),)), data)
 
@@ -143,15 +144,6 @@ def test_augmentation_moves_and_mirrors() -> None:
     (mirrored,) = augment((pictures.repeat(16, 1, 1, 1),), generator, random_crop=0, flip=True)
     sums = {tuple(row) for row in mirrored[::2, 0, 0].tolist()}
     assert sums == {tuple(pictures[0, 0, 0].tolist()), tuple(pictures[0, 0, 0].flip(0).tolist())}
-
-
-class Unlabelled(tiny_networks.Patches):
-    """The same pictures, nobody knows of what."""
-
-    class_names = ()
-
-    def batches(self, *args, **kwargs):
-        return (Batch(batch.inputs) for batch in super().batches(*args, **kwargs))
 
 
 class Stopped(Exception):

@@ -108,7 +108,7 @@ def test_an_engine_of_another_machine_is_refused(
 ) -> None:
     double.gpu = changed.get("gpu", double.gpu)
     monkeypatch.setattr("tensorrt.__version__", changed.get("version", double.version))
-    with pytest.raises(UnsupportedTarget, match="built for another machine") as raised, runtime.open(path):
+    with pytest.raises(UnsupportedTarget, match="built for a different GPU") as raised, runtime.open(path):
         pass
     assert said in raised.value.what
     assert run(["benchmark", str(path)]) == UNSUPPORTED
@@ -250,7 +250,7 @@ def test_types_that_disagree_in_half_precision_are_told() -> None:
         onnx.helper.make_node("RandomNormal", [], ["noise"], shape=[2]),
         onnx.helper.make_node("Add", ["x", "noise"], ["y"]),
     ]
-    with pytest.raises(UnsupportedModel, match="cannot be stated in half precision"):
+    with pytest.raises(UnsupportedModel, match="cannot be expressed in half precision"):
         halved(small(*nodes))
 
 

@@ -74,7 +74,7 @@ def test_what_cannot_be_evaluated(tmp_path: Path) -> None:
         evaluate(identity, scores(tmp_path, [[1.0, 0]], None), None)
     with pytest.raises(BadInput, match="label 7 has no score: the network scores 2"):
         evaluate(identity, scores(tmp_path, [[1.0, 0]] * 2, [0, 7]), None)
-    with pytest.raises(BadInput, match="nothing to evaluate"):
+    with pytest.raises(BadInput, match="no samples to evaluate"):
         evaluate(identity, scores(tmp_path, [[1.0, 0]], [0]), None, limit=0)
     with pytest.raises(BadInput, match="samples x classes"):
         evaluate(lambda x: (x[:, :, None].repeat(2, 2),), scores(tmp_path, [[1.0, 0]], [0]), None)

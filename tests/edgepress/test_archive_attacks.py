@@ -40,7 +40,7 @@ def craft(name: str, folder: Path, marker: Path) -> Path:
 @pytest.mark.parametrize("name", [*crafted.ATTACKS, *crafted.SUSPECTS])
 def test_refused_without_running_anything(name: str, tmp_path: Path, marker: Path) -> None:
     bad = craft(name, tmp_path, marker)
-    with pytest.raises(BadInput, match=r"'bad\.pt2' is not a program that edgepress saved: ") as caught:
+    with pytest.raises(BadInput, match=r"'bad\.pt2' is not a program saved by edgepress: ") as caught:
         Program.load(bad)
     assert caught.value.where == str(bad)
     assert not marker.exists()

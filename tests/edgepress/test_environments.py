@@ -43,7 +43,7 @@ def wheel(folder: Path) -> Path:
 def test_is_made_once_and_runs(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     tool = IsolatedEnvironment(name="tool", requirements=(str(wheel(tmp_path)),), cost="a second")
-    with pytest.raises(BackendMissing, match="not made yet") as raised:
+    with pytest.raises(BackendMissing, match="not set up yet") as raised:
         tool.require()
     assert raised.value.hint == "edgepress doctor --make tool (a second)"
     leftover = tool.folder.with_suffix(".unfinished")

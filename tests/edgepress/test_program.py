@@ -200,7 +200,7 @@ def test_outputs_that_are_no_tensors() -> None:
 
 
 def test_inputs_without_a_batch_are_refused() -> None:
-    with pytest.raises(UnsupportedModel, match="Input 1 .* no tensor with a batch axis"):
+    with pytest.raises(UnsupportedModel, match="Input 1 .* not a tensor with a batch axis"):
         Program.capture(torch.nn.Bilinear(3, 3, 2), (torch.ones(2, 3), torch.tensor(1.0)))
 
 

@@ -86,7 +86,7 @@ class Whole(Shrink):
 
 def test_a_rule_without_effect_is_refused_before_anything_runs() -> None:
     given = rules(Rule(type="conv2d", stage="whole", skip=True))
-    with pytest.raises(BadOption, match="changes no stage"):
+    with pytest.raises(BadOption, match="no effect on any stage"):
         given.check([Whole(), Shrink()], LAYERS)
     with pytest.raises(UnknownName, match="no option of single layers named 'seed'"):
         rules(Rule(type="conv2d", options={"seed": 1})).check([Whole(), Shrink()], LAYERS)

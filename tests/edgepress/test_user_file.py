@@ -52,7 +52,7 @@ def test_names_that_lead_nowhere(tmp_path: Path) -> None:
     file = written(tmp_path, "def build(): ...\n")
     with pytest.raises(UnknownName, match="Did you mean 'build'"):
         user_file.find_function(f"{file}:biuld")
-    with pytest.raises(BadInput, match="Which function"):
+    with pytest.raises(BadInput, match="No function is named"):
         user_file.find_function(f"{file}:")
     with pytest.raises(BadInput, match="does not exist"):
         user_file.find_function(f"{tmp_path}/other.py:f")

@@ -29,7 +29,7 @@ needs_paddle = pytest.mark.skipif(not ENVIRONMENT.is_made(), reason="needs edgep
 
 def test_without_its_environment_the_cost_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EDGEPRESS_CACHE", str(tmp_path))
-    with pytest.raises(BackendMissing, match="not made yet") as raised:
+    with pytest.raises(BackendMissing, match="not set up yet") as raised:
         convert.check(tiny_networks.capture(tiny_networks.Residual), "paddle")
     assert raised.value.hint == f"edgepress doctor --make paddle ({ENVIRONMENT.cost})"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ from torch import nn
 
 from edgepress import compress, convert, runtime
 from edgepress.compress.quantize_static import QuantizeStatic
-from edgepress.data import Batch, Data, Split
+from edgepress.data._arrays import ArrayData
 from edgepress.environments.tflite_runtime import ENVIRONMENT
 from edgepress.models.mobilenet_v2 import mobilenet_v2
 from edgepress.models.shufflenet import shufflenet_v2
@@ -33,18 +33,9 @@ SESSION = Path(__file__).parents[1] / "tflite_runtime_session.py"
 SIZE = 64
 
 
-class Noise(Data):
+def noise() -> ArrayData:
     """Standard normal pictures, without labels."""
-
-    name = "noise"
-
-    def count(self, split: Split) -> int:
-        return 16
-
-    def batches(self, *given: object, batch_size: int = 8, **options: object) -> Iterator[Batch]:
-        random = np.random.default_rng(0)
-        for _ in range(2):
-            yield Batch((random.standard_normal((8, 3, SIZE, SIZE)).astype(np.float32),))
+    return ArrayData(np.random.default_rng(0).standard_normal((16, 3, SIZE, SIZE)).astype(np.float32))
 
 
 def settled(module: nn.Module) -> Program:
@@ -72,7 +63,7 @@ def test_files_run_on_the_runtime_of_small_boards(
 ) -> None:
     program = settled(network())
     if precision == "int8":
-        program = compress.apply(program, Recipe((QuantizeStatic(samples=16),)), Noise())
+        program = compress.apply(program, Recipe((QuantizeStatic(samples=16),)), noise())
     path = convert.to(program, "tflite", tmp_path / "model.tflite").path
     array = np.random.default_rng(1).standard_normal((1, SIZE, SIZE, 3)).astype(np.float32)
     worker = Worker(SESSION, path, python=ENVIRONMENT.python, folder=tmp_path)

@@ -78,9 +78,9 @@ def told(arguments: list[str], code: int, capsys: pytest.CaptureFixture[str]) ->
 DATA = {
     "nan": "NaN or infinite",
     "integers": "takes float32 Nx3x8x8",
-    "ragged": "what is no array",
+    "ragged": "something that is not an array",
     "two_sizes": "differ in shape",
-    "sparse": "what is no array",
+    "sparse": "something that is not an array",
     "unlabelled": "fine_tune needs labels",
     "label_too_high": "label 99 has no score",
     "label_below_zero": "label -1 has no score",

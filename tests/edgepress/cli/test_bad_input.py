@@ -26,7 +26,7 @@ CASES = [
     (["compress", "lenet5", "--prune", "macs=1.5", "-o", "out"], USAGE, "less than 1"),
     (["compress", "lenet5", "--prune", "macs=0.0001", "-o", "out"], BUDGET, "cannot be pruned that far"),
     (["compress", "lenet5", "--prune", "latency=1.5", "-o", "out"], USAGE, "between 0 and 1"),
-    (["compress", "lenet5", "--prune", "latency=0.5,ratio=0.5", "-o", "out"], USAGE, "both say how much goes"),
+    (["compress", "lenet5", "--prune", "latency=0.5,ratio=0.5", "-o", "out"], USAGE, "both set how much is removed"),
     (["compress", "lenet5", "--prune", "latency=0.6@gpu:litert", "-o", "out"], USAGE, "one of: "),
     (["compress", "lenet5", "--prune", "latency=0.6@cpu:litret", "-o", "out"], USAGE, "Did you mean 'litert'"),
     (["compress", "lenet5", "--prune", "latency=0.6@cpu", "-o", "out"], USAGE, "does not say which runtime"),

@@ -40,7 +40,7 @@ def test_nothing_found_is_said(capsys: pytest.CaptureFixture[str]) -> None:
         (["--family", "resnett"], "Did you mean 'resnet'"),
         (["--max-macs", "many"], "600M"),
         (["--input", "2x"], "3x224x224"),
-        (["lenet5", "--task", "classification"], "no effect on one network"),
+        (["lenet5", "--task", "classification"], "not to a single network"),
     ],
 )
 def test_a_filter_that_makes_no_sense(

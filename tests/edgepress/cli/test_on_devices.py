@@ -222,7 +222,7 @@ def test_a_compression_goes_on_after_the_stage_that_was_finished(
     monkeypatch.setattr(TargetStopwatch, "layer_costs", fail_at_first)
     monkeypatch.setattr(TargetStopwatch, "ratio", by_macs)
     assert run(command) == DEVICE_FAILED
-    assert "with --resume goes on from it" in capsys.readouterr().err
+    assert "with --resume continues from it" in capsys.readouterr().err
     result = json.loads((tmp_path / "out" / "result.json").read_text())
     assert [list(stage["options"])[0] for stage in result["stages"]] == ["macs"]
     assert run([*command, "--resume"]) == 0

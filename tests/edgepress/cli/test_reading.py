@@ -52,5 +52,5 @@ def test_a_reading_that_computes_something_else_is_refused(
     assert load(str(path)).run(-np.ones((1, 4), np.float32))[0].max() == 0
     monkeypatch.setitem(OPERATIONS, "Relu", lambda call: call.tensor(0).abs())
 
-    with pytest.raises(VerificationFailed, match="depart too far"):
+    with pytest.raises(VerificationFailed, match="differ too much"):
         load(str(path))

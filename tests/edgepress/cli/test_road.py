@@ -157,7 +157,7 @@ def test_resuming_checks_what_it_resumes(
     assert run(arguments[:-1]) == 0
     assert run(arguments) == 0
     assert run(["compress", "lenet5", *arguments[2:]]) == 2
-    assert "run in this folder is of" in capsys.readouterr().err
+    assert "run in this folder was made from" in capsys.readouterr().err
     assert run([*arguments, "--data", f"{user}:data"]) == 2
     assert "with no data" in capsys.readouterr().err
     finished = (tmp_path / "model.pt2").read_bytes()

@@ -85,7 +85,7 @@ def test_a_recipe_keeps_the_pattern(user: Path, tmp_path: Path, capsys: pytest.C
         ("network", ["prune_weights:pattern=1:7"], 3, "squeeze: its 3 input channels are no multiple of 7"),
         ("network", ["quantize_static", "prune_weights:0.5"], 3, "before the quantization"),
         ("network", ["prune_weights_gradually:pattern=2:4,schedule=regrow"], 2, "schedule=cubic"),
-        ("pool", ["prune_weights:0.5"], 3, "There is no weight here that can be pruned."),
+        ("pool", ["prune_weights:0.5"], 3, "No weight of this network can be pruned."),
     ],
 )
 def test_what_cannot_be_done_is_told_before_a_file_is_written(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -16,10 +17,13 @@ def test_an_option_that_takes_words_spells_them_out(capsys: pytest.CaptureFixtur
     takes = {row["option"]: row["type"] for row in json.loads(capsys.readouterr().out)["options"]}
     assert takes["criterion"] == ", ".join(CRITERIA)
     assert takes["scope"] == "global, uniform"
-    assert takes["round_to"] == "int, Ge(1)"
+    assert takes["round_to"] == "int >= 1"
+    assert takes["macs"] == "float > 0, < 1 or none"
 
 
 @pytest.mark.parametrize("name", stage.names())
 def test_every_stage_tells_its_options(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["stages", name]) == 0
-    assert "default" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "default" in told
+    assert not re.search(r"Annotated|\b[GL][te]\(|\bclass\b'", told), "names of our own code are no bounds"

@@ -212,7 +212,7 @@ def test_files_of_two_networks_are_told_apart(
     _, file = files.copy(program, "onnx", tmp_path)
     Program.capture(torch.nn.Linear(3, 4), (torch.zeros(2, 3),)).save(tmp_path / "other.pt2")
     assert run(["verify", str(tmp_path / "other.pt2"), str(file)]) == 2
-    assert "not of the same network" in capsys.readouterr().err
+    assert "do not come from the same network" in capsys.readouterr().err
 
 
 def test_outputs_that_are_not_numbers_are_on_record(
@@ -283,7 +283,7 @@ def test_a_runtime_that_tells_its_outputs_alone_says_so(
     Artifact.describe(file, dataclasses.replace(Artifact.open(like).manifest, format=format))
     capsys.readouterr()
     assert run(["verify", str(reference), str(file), "--layers"]) == UNSUPPORTED
-    assert f"tells no intermediate outputs.\n  where: runner {name}" in capsys.readouterr().err
+    assert f"does not give intermediate outputs.\n  where: runner {name}" in capsys.readouterr().err
     assert Artifact.open(file).manifest.verification is None
 
 

@@ -23,7 +23,7 @@ def test_unknown_kind_names_the_nearest() -> None:
 
 
 def test_a_bare_folder_is_answered_with_the_text_to_use(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="What kind of data") as caught:
+    with pytest.raises(BadInput, match="The kind of the data") as caught:
         open_data(str(tmp_path))
     assert caught.value.hint == f"--data folder:{tmp_path}"
 

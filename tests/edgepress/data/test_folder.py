@@ -158,5 +158,5 @@ def test_missing_folder_and_missing_preprocessing(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="does not exist"):
         open_data(f"folder:{tmp_path / 'none'}")
     picture(tmp_path / "a.png", (0, 0, 0))
-    with pytest.raises(BadInput, match="does not say how pictures"):
+    with pytest.raises(BadInput, match="no preprocessing that turns pictures"):
         next(open_data(f"folder:{tmp_path}").batches("evaluate", None))

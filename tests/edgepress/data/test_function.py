@@ -99,5 +99,5 @@ def test_files_that_do_not_run(tmp_path: Path) -> None:
         open_data(source(tmp_path, "def batches(): return []") + "s")
     with pytest.raises(BadInput, match="does not exist"):
         open_data(f"{tmp_path / 'other.py'}:batches")
-    with pytest.raises(BadInput, match="Which function"):
+    with pytest.raises(BadInput, match="No function is named"):
         open_data(str(tmp_path / "mine.py"))

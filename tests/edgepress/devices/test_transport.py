@@ -88,7 +88,7 @@ def test_programs_that_fail(device: Transport, program: list[str], said: str) ->
 
 def test_a_program_for_another_processor(device: Transport, tmp_path: Path) -> None:
     foreign = nearby.foreign_program(tmp_path / "foreign")
-    with pytest.raises(DeviceFailed, match="is made for another processor"):
+    with pytest.raises(DeviceFailed, match="was built for a different processor"):
         device.check(["sh", "-c", '"$1"', "sh", foreign])
 
 

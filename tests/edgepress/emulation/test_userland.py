@@ -43,7 +43,7 @@ def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_what_is_not_made_says_how_to_make_it(empty: Path) -> None:
-    with pytest.raises(BackendMissing, match="not made yet") as raised:
+    with pytest.raises(BackendMissing, match="not set up yet") as raised:
         parse("qemu:cortex-a76").launcher()
     assert raised.value.hint == f"edgepress devices setup qemu ({emulation.COST})"
     assert not list(empty.iterdir())

@@ -38,7 +38,7 @@ def test_a_missing_tool_is_named_before_anything_is_fetched(
     empty: Path, monkeypatch: pytest.MonkeyPatch, tool: str, package: str
 ) -> None:
     monkeypatch.setattr("shutil.which", lambda name: None if name == tool else f"/usr/bin/{name}")
-    with pytest.raises(BackendMissing, match="cannot be built here") as raised:
+    with pytest.raises(BackendMissing, match="cannot be built on this machine") as raised:
         native.make()
     assert raised.value.where == f"missing: {tool}"
     assert raised.value.hint == f"apt install {package}"
@@ -49,7 +49,7 @@ def test_a_source_that_is_not_the_published_one_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("urllib.request.urlopen", lambda *_, **__: io.BytesIO(b"something else"))
-    with pytest.raises(BackendMissing, match="is not ncnn's source"):
+    with pytest.raises(BackendMissing, match="is not the published source"):
         _source.unpack(tmp_path)
     assert not list(tmp_path.iterdir())
 
