@@ -116,7 +116,7 @@ def _theirs(
     paths = {kind: file.artifact.path.with_suffix(".reference.tflite") for kind, file in ours.items()}
     saved = program.save(paths["float32"].with_suffix(".pt2"))
     pictures = saved.path.with_suffix(".npy")
-    np.save(pictures, *examples.inputs)
+    np.save(pictures, examples.inputs[0])
     finished = subprocess.run(
         [python, "-W", "ignore", "-c", REFERENCE, saved.path, pictures, *paths.values()],
         stdout=subprocess.PIPE,
