@@ -186,7 +186,7 @@ def test_a_recurrent_layer_is_a_row_of_the_plan() -> None:
 def test_units_of_a_recurrent_layer_go_by_every_criterion(criterion: str) -> None:
     program = Program.capture(*NETWORKS["recurrent"]())
     stage = PruneChannels(ratio=0.5, round_to=1, criterion=criterion)
-    outcome = stage.apply(program, _context(program, Noise()))
+    outcome = stage.apply(program, _context(program, noise()))
     assert outcome.results["channels"]["lstm"] == [10, 5]
     assert outcome.program.exported.state_dict["lstm.weight_hh_l0"].shape == (20, 5)
     assert cost.measure(outcome.program).macs == outcome.results["macs"]

@@ -10,7 +10,6 @@ import onnx
 import onnx_cases
 import onnxruntime
 import pytest
-import tflite_files
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
@@ -18,6 +17,7 @@ from edgepress import convert, models
 from edgepress.compress.prune_channels import PruneChannels, prunable
 from edgepress.compress.quantize_static import QuantizeStatic
 from edgepress.convert._onnx_reading.network import Network
+from edgepress.data._arrays import ArrayData
 from edgepress.errors import BadInput, UnknownName, UnsupportedModel
 from edgepress.program import Program
 from edgepress.stage import Context
@@ -114,7 +114,7 @@ def test_a_quantized_transposed_convolution_keeps_its_scales(tmp_path: Path) -> 
     layers = (torch.nn.Conv2d(3, 6, 1), torch.nn.ReLU(), torch.nn.ConvTranspose2d(6, 4, 4, 2, 1))
     program = Program.capture(torch.nn.Sequential(*layers).eval(), (torch.zeros(2, 3, 5, 5),))
     pictures = np.random.default_rng(0).standard_normal((8, 3, 5, 5)).astype(np.float32)
-    context = Context(original=program, load_model=models.load, data=tflite_files.Arrays(pictures))
+    context = Context(original=program, load_model=models.load, data=ArrayData(pictures))
     quantized = QuantizeStatic(samples=8).apply(program, context).program
     convert.to(quantized, "onnx", tmp_path / "int8.onnx")
 
