@@ -107,8 +107,8 @@ assert run(["verify", "out/model.pt2", "out/model.tflite", *data]) == 0
 def test_a_saved_program_needs_none_of_the_models_code(tmp_path: Path) -> None:
     """Loaded in a process that never saw the class: trained, quantized, converted and verified there."""
     tiny_networks.capture(tiny_networks.Residual).save(tmp_path / "model.pt2")
-    patches = tiny_networks.Patches(128)
-    np.savez(tmp_path / "data.npz", x=patches.pictures, y=patches.labels)
+    patches = next(tiny_networks.Patches(128).batches("evaluate", None, batch_size=128))
+    np.savez(tmp_path / "data.npz", x=patches.inputs[0], y=patches.labels)
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     finished = subprocess.run(
         [sys.executable, "-c", STRANGER],

@@ -38,7 +38,7 @@ def test_a_measurement_keeps_them(make_runner, tmp_path: Path) -> None:
 
 
 def test_an_emulated_device_does_not_get_hot(make_runner) -> None:
-    with pytest.raises(UnsupportedTarget, match="hot"):
+    with pytest.raises(UnsupportedTarget, match="heat up"):
         count([make_runner("one")], Protocol(sustain_seconds=1.0))
 
 

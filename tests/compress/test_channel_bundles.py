@@ -112,7 +112,7 @@ def test_rules_that_contradict_one_another_name_both_layers() -> None:
 
 
 def test_a_ratio_and_a_budget_exclude_each_other() -> None:
-    with pytest.raises(BadOption, match="macs and ratio both say how much goes"):
+    with pytest.raises(BadOption, match="macs and ratio both set how much is removed"):
         compress.check(separable(), Recipe((PruneChannels(macs=0.5, ratio=0.5),)), None)
 
 

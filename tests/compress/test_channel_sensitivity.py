@@ -100,7 +100,7 @@ def test_an_interrupted_scan_goes_on_and_ratios_can_be_added() -> None:
 @pytest.mark.parametrize("change", [{"criterion": "l1"}, {"samples": 64}, {"split": "train"}])
 def test_results_of_another_scan_are_not_taken(change: dict[str, object]) -> None:
     other = dataclasses.replace(HOW, **change)
-    with pytest.raises(UsageError, match="of another network"):
+    with pytest.raises(UsageError, match="with another network"):
         next(scan_channels(trained(), tiny_networks.Patches(), other, earlier=scanned()[-1]))
 
 

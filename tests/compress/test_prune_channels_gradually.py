@@ -134,7 +134,7 @@ def test_what_is_refused(program: Program) -> None:
     data = tiny_networks.Patches(64)
     for given, error, said in (
         (PruneChannelsGradually(), BadOption, "needs a budget"),
-        (PruneChannelsGradually(ratio=0.5), BadOption, "and not ratio"),
+        (PruneChannelsGradually(ratio=0.5), BadOption, "not ratio"),
         (PruneChannelsGradually(macs=0.5, steps=1), BadOption, "steps=1"),
         (PruneChannelsGradually(macs=0.5, tune=Distill(epochs=0)), BadOption, "epochs=0"),
         (PruneChannelsGradually(macs=0.5, tune=Distill(patience=1, holdout=0)), BadOption, "patience needs"),

@@ -113,8 +113,7 @@ def test_zero_is_exact_even_where_no_value_is_negative_or_positive() -> None:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return self.inner(x)
 
-    data = noise((3, 8, 8))
-    data.inputs[0] = data.inputs[0].clip(2, 3)
+    data = ArrayData(noise((3, 8, 8)).inputs[0].clip(2, 3))
     program = quantized(Program.capture(Shifted(), (torch.zeros(2, 3, 8, 8),)), data)
     quantize = nodes(program, "quantize_per_tensor")[0]
     assert quantize.args[2] == -128

@@ -195,7 +195,7 @@ class WithNumber(torch.nn.Module):
 
 
 def test_outputs_that_are_no_tensors() -> None:
-    with pytest.raises(UnsupportedModel, match="no tensor but int"):
+    with pytest.raises(UnsupportedModel, match="not a tensor but int"):
         Program.capture(WithNumber(), (torch.ones(2, 3),))
 
 

@@ -241,7 +241,7 @@ def test_boxes_of_a_users_own_function(user_file: Path) -> None:
         ("upside_down", "Box 0 of sample 0 is not valid: 1, 10, 10, 0, 0"),
         ("seven", "have 7 values each"),
         ("too_many", "boxes of 2 pictures for 1 samples"),
-        ("halves", "is none: 0.5"),
+        ("halves", "is not valid: 0.5"),
     ],
 )
 def test_bad_boxes_are_named(user_file: Path, function: str, message: str) -> None:

@@ -177,7 +177,7 @@ def test_an_agent_that_falls_silent_is_ended(
         agent = _agent_of(runner)
         os.kill(agent, signal.SIGSTOP)
         monkeypatch.setattr(link, "SILENCE_SECONDS", 0.2)
-        with pytest.raises(DeviceFailed, match=r"said nothing for 0\.2 s"):
+        with pytest.raises(DeviceFailed, match=r"sent nothing for 0\.2 s"):
             runner.run(*program.signature.example(1))
 
 

@@ -230,7 +230,7 @@ def test_outputs_that_are_not_numbers_are_on_record(
     assert found["first_departing"] == "second"
     recorded = Artifact.open(file).manifest.verification
     assert recorded.status == "failed"
-    assert "not finite" in recorded.results["reason"]
+    assert "NaN or infinity" in recorded.results["reason"]
 
 
 def test_a_changed_file_is_refused(
