@@ -33,6 +33,9 @@ UNVERSIONED = {
 }  # fmt: skip
 """Operations whose first version takes int8 already; the others took it up in their second."""
 INT8_VERSIONS = {Op.CONV_2D: 3, Op.DEPTHWISE_CONV_2D: 3, Op.FULLY_CONNECTED: 4}
+LINEAR_BY_CHANNEL = 10
+"""Of linear layers in int8 with a scale for each channel. TFLite has no version that says so: it reads them from 2.13 on, as it
+does this one. Before, it took them for layers with one scale, and gave zeros without a word (seen in 2.9)."""
 
 LONG_SHAPES = {Op.PAD: (4, 4), Op.PADV2: (4, 4), Op.TRANSPOSE: (4, 6)}
 """Of tensors with five axes, and with more."""
@@ -193,8 +196,9 @@ def _first_version(operation: Operation) -> int:
         return 5
     if code == Op.CONV_2D and first.shape[3] != operation.inputs[1].shape[3]:
         return 6
-    if code == Op.FULLY_CONNECTED and options.keepNumDims:
-        return 5
+    by_channel = len(operation.inputs) > 1 and _has_scales_by_channel(operation.inputs[1])
+    if code == Op.FULLY_CONNECTED and (by_channel or options.keepNumDims):
+        return LINEAR_BY_CHANNEL if by_channel else 5
     if code in (Op.RESIZE_BILINEAR, Op.RESIZE_NEAREST_NEIGHBOR) and options.halfPixelCenters:
         return 3
     if code == Op.TRANSPOSE_CONV:
@@ -203,6 +207,10 @@ def _first_version(operation: Operation) -> int:
         return INT8_VERSIONS.get(code, 1 if code in UNVERSIONED else 2)
     dilated = code == Op.DEPTHWISE_CONV_2D and (options.dilationHFactor, options.dilationWFactor) != (1, 1)
     return 2 if dilated else 1
+
+
+def _has_scales_by_channel(tensor: Tensor) -> bool:
+    return tensor.quantization is not None and len(tensor.quantization.scales) > 1
 
 
 def _version(operation: Operation) -> int:
@@ -223,7 +231,7 @@ def _version_of_small_integers(operation: Operation) -> int:
             return max(int4, hybrid) if first.dtype == np.float32 else int4
         is_hybrid = first.dtype == np.float32 and weight == np.int8
         return max(hybrid, _first_version(operation)) if is_hybrid else 0
-    if code == Op.DEQUANTIZE and first.quantization is not None and len(first.quantization.scales) > 1:
+    if code == Op.DEQUANTIZE and _has_scales_by_channel(first):
         return 6 if first.dtype == INT4 else 5
     if any(tensor.dtype == np.int16 for tensor in (*operation.inputs, *operation.outputs)):
         return INT16_VERSIONS.get(code, 0)
