@@ -165,7 +165,6 @@ def test_a_verification_goes_on_where_the_device_failed(
 ) -> None:
     command = ["verify", str(reference), str(artifact.path), "--on", "kitchen", "--samples", "32"]
     fail, said = fault
-    fail, said = fault
     asked: list[int] = []
     load_inputs = RemoteRunner.load_inputs
 
