@@ -59,7 +59,7 @@ def test_scripts_have_the_options() -> None:
         if options:
             told = run(script, "--help")
             assert told.returncode == 0, told.stderr
-            assert options <= set(re.findall(r"--[a-z-]+", told.stdout)), script
+            assert options <= set(re.findall(r"--[\w-]+", told.stdout)), script
 
 
 @pytest.mark.slow
