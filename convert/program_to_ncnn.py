@@ -13,6 +13,7 @@ from edgepress.artifact import Manifest
 from edgepress.convert._converter import Converter
 from edgepress.convert._file_size import refuse_large
 from edgepress.convert._overhang import spell_out
+from edgepress.convert._response_norm import spell_out_norms
 from edgepress.convert._unsupported import UnsupportedOperator
 from edgepress.errors import BadOption, UnsupportedModel
 from edgepress.ncnn_file import NCNN_FORMAT, write
@@ -88,6 +89,7 @@ class ProgramToNcnn(Converter[Program]):
 
         module = source.graph_module()
         spell_out(module)
+        spell_out_norms(module)
         integers = take_integers(module)
         made = converted(module, source.example_tensors(batch=1), half=self.weights == "float16")
         if refused := unknown(made.graph, module):

@@ -33,6 +33,7 @@ from edgepress.convert._onnx_writing.simplify import simplified
 from edgepress.convert._onnx_writing.stored import rounds_activations
 from edgepress.convert._onnx_writing.weights import unshare_zero_points
 from edgepress.convert._overhang import without_overhang
+from edgepress.convert._response_norm import with_plain_norms
 from edgepress.convert._unsupported import UnsupportedOperator
 from edgepress.errors import BadOption, UnsupportedModel
 from edgepress.program import Program, tool_versions
@@ -119,7 +120,7 @@ class ProgramToOnnx(Converter[Program]):
         )
 
     def _model(self, source: Program) -> onnx_ir.Model:
-        plain = without_overhang(_without_dynamic(source))
+        plain = with_plain_norms(without_overhang(_without_dynamic(source)))
         model = _export(plain, self._opset(source))
         name_as_in_program(model, plain)
         unshare_zero_points(model)

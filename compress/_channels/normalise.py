@@ -20,9 +20,9 @@ from edgepress.compress._channels.nodes import (
     shape_at_batch_one,
     succeed,
 )
-from edgepress.compress._channels.response_norm import neighbours_as_layers
 from edgepress.compress._channels.selections import select_before_reshaping
 from edgepress.errors import UnsupportedModel
+from edgepress.response_norm import neighbours_as_layers
 
 aten = torch.ops.aten
 

@@ -15,10 +15,10 @@ from edgepress.compress._channels.labels import Binding, Labelling, Parts
 from edgepress.compress._channels.layers import Layer, layers_of
 from edgepress.compress._channels.nodes import RECURRENT, shape_at_batch_one
 from edgepress.compress._channels.normalise import normalise
-from edgepress.compress._channels.response_norm import neighbours_as_layers
 from edgepress.compress._channels.rules import label
 from edgepress.errors import UnsupportedModel
 from edgepress.program import Program
+from edgepress.response_norm import neighbours_as_layers
 
 Term = tuple[int, tuple[int, ...]]
 """A factor, and the axes (rows of `Structure.members`) whose counts multiply it."""

@@ -7,6 +7,7 @@ import warnings
 from torch.fx import Node
 
 from edgepress import graph
+from edgepress.convert._response_norm import with_plain_norms
 from edgepress.convert._unsupported import UnsupportedOperator
 from edgepress.program import Program
 
@@ -18,7 +19,7 @@ def without_kernel(program: Program) -> tuple[UnsupportedOperator, ...]:
     known = {name.partition(".")[0] for name in runtime._get_operator_names()}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of PyTorch on itself
-        lowest = program.exported.run_decompositions()
+        lowest = with_plain_norms(program).exported.run_decompositions()
     return tuple(
         UnsupportedOperator.at(node, f"ExecuTorch has no kernel for {graph.op_name(node)}.")
         for node in graph.operators(lowest.graph_module)

@@ -14,6 +14,7 @@ import torch
 from edgepress import graph
 from edgepress.convert._executorch.patterns import rewrite
 from edgepress.convert._executorch.quality import quality
+from edgepress.convert._response_norm import spell_out_norms
 from edgepress.errors import UnsupportedModel
 from edgepress.history import Value
 from edgepress.program import Program
@@ -32,6 +33,7 @@ def lowered(program: Program, batch: int) -> Lowered:
     """The program for inputs of `batch` samples. Raises UnsupportedModel with ExecuTorch's reason."""
     module = program.graph_module()
     operators = tuple(graph.layers(module))
+    spell_out_norms(module)
     rewrite(module)
     with _quiet(), torch.no_grad():
         try:

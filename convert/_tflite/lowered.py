@@ -10,6 +10,7 @@ from torch.fx import Node
 from torch.utils import _pytree
 
 from edgepress.convert._dynamic import take_dynamic
+from edgepress.convert._response_norm import spell_out_norms
 from edgepress.convert._tflite import (  # noqa: F401  each registers the lowerings of its operators
     activations,
     arithmetic,
@@ -67,6 +68,7 @@ def lowered(
     what is not the matter of single operators."""
     graph_module = program.graph_module()
     take_dynamic(graph_module)
+    spell_out_norms(graph_module)
     graph_module = spell_out(simplified(graph_module, batch), batch, KNOWN)
     draft = Draft(graph_module, Stored.of(program.quantized, packed))
     images = holds_images(program)

@@ -10,11 +10,11 @@ from torch import nn
 
 from edgepress import compress, cost, graph
 from edgepress.compress._channels.plan import reasons_to_stay
-from edgepress.compress._channels.response_norm import neighbours_as_layers
 from edgepress.compress._channels.structure import read_structure
 from edgepress.compress.prune_channels import PruneChannels, plan_exactly, rewrite
 from edgepress.program import Program
 from edgepress.recipe import Recipe
+from edgepress.response_norm import neighbours_as_layers
 
 
 def captured(size: int) -> Program:
