@@ -17,6 +17,8 @@ from edgepress.errors import BadInput, UnsupportedModel
 from edgepress.preprocess import Preprocess
 from edgepress.program import Program
 
+EXPORTED_AGAIN = "export it with a dynamic batch, or simplify it with onnxsim before"
+
 
 @dataclass(frozen=True, kw_only=True)
 class OnnxToProgram(Reader):
@@ -41,16 +43,17 @@ class OnnxToProgram(Reader):
                 where=str(path),
                 hint="export it with its inputs, not folded into constants",
             )
-        network = Network(model, _fixed_batch(model))
-        examples = tuple(
-            torch.from_numpy(np.zeros((2, *self._sample_shape(given, path)), given.dtype))
-            for given in model.inputs
-        )
+        batch = _fixed_batch(model)
+        network = Network(model, batch)
+        examples = self._examples(model, path, 2)
         with torch.no_grad():
-            network(
-                *examples
-            )  # what cannot be read says so itself; through the export only PyTorch would speak
-        program = Program.capture(network, examples, preprocess=preprocess)
+            if batch is not None:
+                network.learn_sizes(*self._examples(model, path, batch))
+            network(*examples)  # what cannot be read says so here; from the export, only PyTorch would speak
+        try:
+            program = Program.capture(network, examples, preprocess=preprocess)
+        except UnsupportedModel as error:  # PyTorch would name a line of ours
+            raise UnsupportedModel(error.what, where=str(path), hint=EXPORTED_AGAIN) from error
         for node in program.exported.graph.nodes:
             node.meta.pop("stack_trace", None)  # it would show lines of ours: the layer's name says where
         names = [given.name for given in model.inputs]
@@ -58,6 +61,13 @@ class OnnxToProgram(Reader):
 
     def batch(self, path: Path) -> int | None:
         return _fixed_batch(onnx_model.load(path))
+
+    def _examples(self, model: onnx_model.Model, path: Path, batch: int) -> tuple[torch.Tensor, ...]:
+        """Zeros for each input, so many samples."""
+        return tuple(
+            torch.from_numpy(np.zeros((batch, *self._sample_shape(given, path)), given.dtype))
+            for given in model.inputs
+        )
 
     def _sample_shape(self, given: onnx_model.Input, path: Path) -> tuple[int, ...]:
         if not given.shape:

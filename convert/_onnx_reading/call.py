@@ -35,12 +35,13 @@ def operation(*types: str) -> Callable[[Function], Function]:
 @dataclass(frozen=True)
 class Call:
     """An operation with its input values (None where left out). `batch` is the size that the file fixes
-    the batch to, None where it leaves it free."""
+    the batch to, None where it leaves it free; `told` are the inputs at that batch, tensors without their data."""
 
     operation: Operation
     values: tuple[Value | None, ...]
     opset: int
     batch: int | None
+    told: tuple[Value | None, ...] = ()
 
     def __len__(self) -> int:
         return len(self.values)
@@ -81,10 +82,11 @@ class Call:
         return all(not isinstance(value, torch.Tensor) for value in self.values)
 
     def unsupported(self, what: str) -> UnsupportedModel:
+        again = "export it with a dynamic batch" if self.batch else "export it with other operators"
         return UnsupportedModel(
             f"The ONNX operator {self.operation.type} {what}.",
             where=f"node {self.operation.name}",
-            hint="simplify the model with onnxsim before, or export it with other operators",
+            hint=f"simplify the model with onnxsim before, or {again}",
         )
 
 

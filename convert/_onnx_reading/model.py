@@ -9,11 +9,14 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnx.inliner
 from onnx import numpy_helper
 
 from edgepress.errors import BadInput, UnsupportedModel
 
 OLDEST_OPSET = 11
+SAME_ELSEWHERE = {("com.microsoft", type) for type in ("Gelu", "QuantizeLinear", "DequantizeLinear")}
+"""What ONNX Runtime had before ONNX, and means the same."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,7 @@ def load(path: Path) -> Model:
     """Read a `.onnx` file. Raises BadInput for one that is no sound ONNX model or is older than opset 11."""
     try:
         proto = onnx.load(str(path))
+        proto = onnx.inliner.inline_local_functions(proto) if proto.functions else proto
     except Exception as error:  # protobuf and missing side files each raise their own
         raise _unsound(path, str(error)) from error
     if not proto.opset_import or not proto.graph.node:
@@ -85,7 +89,8 @@ def _from_graph(graph: onnx.GraphProto, opset: int) -> Model:
         if node.op_type == "Constant":
             constants[node.output[0]] = _constant(attributes)
             continue
-        operation_type = node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}.{node.op_type}"
+        is_plain = node.domain in ("", "ai.onnx") or (node.domain, node.op_type) in SAME_ELSEWHERE
+        operation_type = node.op_type if is_plain else f"{node.domain}.{node.op_type}"
         name = node.name or f"{node.op_type}_{number}"
         operations.append(Operation(operation_type, name, tuple(node.input), tuple(node.output), attributes))
     return Model(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keyword
 import re
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -36,7 +37,7 @@ class Layer(nn.Module):
         try:
             return OPERATIONS[call.operation.type](call)
         except (RuntimeError, TypeError, ValueError, IndexError) as error:
-            reason = str(error).strip().partition("\n")[0]
+            reason = str(error).strip().partition("\n")[0].rstrip(".")
             raise call.unsupported(f"fails in PyTorch: {reason}") from error
 
 
@@ -47,6 +48,7 @@ class Network(nn.Module):
         super().__init__()
         _check_known(model.operations)
         self._model, self._batch = model, batch
+        self._told: dict[str, Value | None] = {}
         self._stored = _tensor_paths(model)
         for name, path in self._stored.items():
             _register(self, path, model.constants[name], is_learned=_is_learned(model, name))
@@ -54,7 +56,19 @@ class Network(nn.Module):
         for path in self._layers:
             _descend(self, path)
 
+    def learn_sizes(self, *inputs: torch.Tensor) -> None:
+        """Keep the size of each value for inputs of the batch which the file fixes, and what is known beforehand."""
+        self._told = {
+            name: value.to("meta") if isinstance(value, torch.Tensor) else value
+            for name, value in self._values(inputs, None).items()
+        }
+
     def forward(self, *inputs: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, ...]:
+        values = self._values(inputs, self._batch)
+        outputs = tuple(_output(self._value(values, name), name) for name in self._model.outputs)
+        return outputs[0] if len(outputs) == 1 else outputs
+
+    def _values(self, inputs: tuple[torch.Tensor, ...], batch: int | None) -> dict[str, Value | None]:
         values: dict[str, Value | None] = dict(self._model.constants)
         values.update({name: self._tensor(path) for name, path in self._stored.items()})
         values.update(zip((given.name for given in self._model.inputs), inputs, strict=True))
@@ -63,13 +77,13 @@ class Network(nn.Module):
                 operation,
                 tuple(self._value(values, name) for name in operation.inputs),
                 self._model.opset,
-                self._batch,
+                batch,
+                tuple(self._told.get(name) for name in operation.inputs),
             )
             made = self.get_submodule(path)(call)
             several = made if isinstance(made, list) else [made]
             values.update(zip(operation.outputs, several, strict=False))
-        outputs = tuple(_output(self._value(values, name), name) for name in self._model.outputs)
-        return outputs[0] if len(outputs) == 1 else outputs
+        return values
 
     def _value(self, values: Mapping[str, Value | None], name: str) -> Value | None:
         if name and name not in values:
@@ -162,7 +176,12 @@ def _dotted(name: str, fallback: str = "tensor") -> str:
     return ".".join(f"_{word}" if word in RESERVED else word for word in words if word) or fallback
 
 
-RESERVED = frozenset(dir(nn.Module)) | {"_model", "_batch", "_stored", "_layers", "training"}
+RESERVED = (
+    frozenset(dir(nn.Module))
+    | {"_model", "_batch", "_stored", "_layers", "_told", "training"}
+    | frozenset(keyword.kwlist)
+)
+"""What no module can be called: PyTorch writes its graphs as Python, and Keras calls layers `lambda`."""
 
 
 def _descend(module: nn.Module, path: str) -> nn.Module:

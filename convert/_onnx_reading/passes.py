@@ -13,6 +13,7 @@ from onnx.reference import ReferenceEvaluator
 
 from edgepress.convert._onnx_reading.model import Model, Operation
 from edgepress.convert._onnx_reading.quantization import SHIFT
+from edgepress.errors import UnsupportedModel
 
 MOST_FOLDED_ELEMENTS = 1 << 26
 NEVER_FOLDED = ("DequantizeLinear", "QuantizeLinear", "RandomNormal", "RandomUniform", "If", "Loop")
@@ -105,6 +106,7 @@ def name_stored_numbers(model: Model) -> Model:
             operations.append(operation)
             continue
         name = operation.inputs[0]
+        _check_symmetric(operation, constants)
         given = constants[operation.inputs[1]].reshape(-1)
         axis = int(operation.attributes.get("axis", 1)) % stored.ndim if given.size > 1 else 0
         scales = np.broadcast_to(given, stored.shape[axis : axis + 1])
@@ -117,6 +119,18 @@ def name_stored_numbers(model: Model) -> Model:
             dataclasses.replace(operation, type="DequantizeStored", inputs=inputs, attributes={"axis": axis})
         )
     return dataclasses.replace(model, operations=tuple(operations), constants=constants)
+
+
+def _check_symmetric(operation: Operation, constants: dict[str, np.ndarray]) -> None:
+    """Stored weights must lie about zero, which is 128 in uint8."""
+    middle = SHIFT if constants[operation.inputs[0]].dtype == np.uint8 else 0
+    given = constants.get(operation.inputs[2]) if len(operation.inputs) > 2 else np.zeros(1, np.int8)
+    if given is None or np.any(given.astype(int) != middle):
+        raise UnsupportedModel(
+            f"The stored weights {operation.inputs[0]!r} have zero points other than {middle}.",
+            where=f"node {operation.name}",
+            hint="quantize the float model with symmetric weights (in ONNX Runtime: weight_type=QInt8), or read the float model and compress it here",
+        )
 
 
 def order_gates(model: Model) -> Model:

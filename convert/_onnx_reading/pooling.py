@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch.nn import functional
@@ -28,8 +28,28 @@ def max_pool(call: Call) -> Outcome:
     dilations = call.attribute("dilations", [1] * rank)
     before, after = window_padding(call, value.shape[2:], kernel, strides, dilations)
     if before != after or any(2 * pad > width for pad, width in zip(before, kernel, strict=True)):
-        value, before = padded(value, before, after, float("-inf")), [0] * rank
+        after = _with_last_window(call, value.shape[2:], before, after, dilations)
+        return MAXIMUM[rank](padded(value, before, after, float("-inf")), kernel, strides, 0, dilations)
     return MAXIMUM[rank](value, kernel, strides, before, dilations, bool(call.attribute("ceil_mode", 0)))
+
+
+def _with_last_window(
+    call: Call, sizes: Sequence[int], before: Sequence[int], after: Sequence[int], dilations: Sequence[int]
+) -> list[int]:
+    """The padding behind, with as much more as the last window overhangs where windows are counted up. One that would
+    begin behind the picture is none; PyTorch knows this of the padding that it does itself."""
+    if not call.attribute("ceil_mode", 0):
+        return list(after)
+    kernel = call.attribute("kernel_shape")
+    found = []
+    for axis, (size, stride) in enumerate(
+        zip(sizes, call.attribute("strides", [1] * len(kernel)), strict=True)
+    ):
+        width = (kernel[axis] - 1) * dilations[axis] + 1
+        steps = -(-(size + before[axis] + after[axis] - width) // stride)
+        steps -= steps * stride >= size + before[axis]
+        found.append(max(steps * stride + width - size - before[axis], after[axis]))
+    return found
 
 
 @operation("AveragePool")
@@ -47,12 +67,14 @@ def average_pool(call: Call) -> Outcome:
     pool = AVERAGE[rank]
     if before == after and all(2 * pad <= width for pad, width in zip(before, kernel, strict=True)):
         return pool(value, kernel, strides, before, rounds_up, counts_padding)
-    total = pool(padded(value, before, after), kernel, strides, 0, rounds_up)
-    if counts_padding:
+    reached = _with_last_window(call, value.shape[2:], before, after, [1] * rank)
+    total = pool(padded(value, before, reached), kernel, strides)
+    # The share of each window that lies on the picture, or on its padding.
+    counted = padded(torch.ones_like(value[:1, :1]), before, after, float(counts_padding))
+    over = [more - given for more, given in zip(reached, after, strict=True)]
+    if counts_padding and not any(over):
         return total
-    # The share of each window that lies on the picture.
-    inside = pool(padded(torch.ones_like(value[:1, :1]), before, after), kernel, strides, 0, rounds_up)
-    return total / inside
+    return total / pool(padded(counted, [0] * rank, over), kernel, strides)
 
 
 @operation("GlobalAveragePool")

@@ -23,7 +23,7 @@ def lstm(call: Call) -> Outcome:
 @operation("GRU")
 def gru(call: Call) -> Outcome:
     if not call.attribute("linear_before_reset", 0):
-        raise call.unsupported("resets before the linear part, as PyTorch's does not,")
+        raise call.unsupported("resets before the linear part, unlike PyTorch's")
     value, (hidden,) = _begin(call, (5,))
     made, last = torch.gru(value, hidden, _weights(call), True, 1, 0.0, False, _is_both(call), False)
     return [_made(call, made), _state(call, last)]

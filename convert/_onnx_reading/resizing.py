@@ -99,8 +99,11 @@ def _axes(call: Call, value: torch.Tensor) -> dict[int, Axis]:
 
 def _kept_ratio(call: Call, old: Sequence[Any], sizes: Sequence[Any]) -> tuple[list[Any], list[float]]:
     """New sizes and scales; both axes by one scale where the file asks to keep the ratio. The batch has scale 1."""
+    numbers = call.attribute("axes", range(len(sizes)))
+    is_batch = [number == 0 and size == call.batch for number, size in zip(numbers, sizes, strict=True)]
     scales = [
-        1.0 if not isinstance(size, int) else size / before for before, size in zip(old, sizes, strict=True)
+        1.0 if batch or not isinstance(size, int) else size / before
+        for before, size, batch in zip(old, sizes, is_batch, strict=True)
     ]
     policy = call.attribute("keep_aspect_ratio_policy", "stretch")
     if policy == "stretch":

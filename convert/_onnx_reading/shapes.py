@@ -10,19 +10,26 @@ import torch
 from torch.nn import functional
 
 from edgepress.convert._onnx_reading.call import Call, Outcome, array_of, operation
+from edgepress.convert._onnx_reading.free_batch import front_batch, in_batches, reshaped
 
 PAD_MODES = {"constant": "constant", "reflect": "reflect", "edge": "replicate", "wrap": "circular"}
 
 
 @operation("Shape")
 def shape(call: Call) -> Outcome:
-    sizes = list(call.tensor(0).shape)
+    sizes = _sizes(call)
     return array_of(sizes[call.attribute("start", 0) : call.attribute("end")])
 
 
 @operation("Size")
 def size(call: Call) -> Outcome:
-    return array_of([math.prod(call.tensor(0).shape)])[0:1].reshape(())
+    return array_of([math.prod(_sizes(call))])[0:1].reshape(())
+
+
+def _sizes(call: Call) -> list[Any]:
+    """Of an array that holds the batch, too: a tensor of it would fix the batch."""
+    value = call.value(0)
+    return list(call.tensor(0).shape if value is None else value.shape)
 
 
 @operation("Reshape")
@@ -34,7 +41,7 @@ def reshape(call: Call) -> Outcome:
     value = call.tensor(0)
     if not call.attribute("allowzero", 0):
         target = [value.shape[axis] if size == 0 else size for axis, size in enumerate(target)]
-    return value.reshape(_with_free_batch(call, target, value))
+    return value.reshape(reshaped(call, target, value))
 
 
 @operation("Flatten")
@@ -77,7 +84,8 @@ def transpose(call: Call) -> Outcome:
 def concat(call: Call) -> Outcome:
     if call.all_known():
         return np.concatenate(call.values, call.attribute("axis"))  # type: ignore[arg-type]
-    return torch.cat([call.tensor(position) for position in range(len(call))], call.attribute("axis"))
+    parts, axis = [call.tensor(position) for position in range(len(call))], call.attribute("axis")
+    return torch.cat(parts if axis % parts[0].ndim == 0 else in_batches(call, parts), axis)
 
 
 @operation("Split")
@@ -135,7 +143,7 @@ def gather_elements(call: Call) -> Outcome:
 @operation("Expand")
 def expand(call: Call) -> Outcome:
     value = call.tensor(0)
-    target = _with_free_batch(call, call.known(1), value)
+    target = front_batch(call, call.known(1), value)
     missing = len(target) - value.ndim
     sizes = [1] * missing + list(value.shape)
     target = [1] * -missing + list(target)
@@ -220,18 +228,6 @@ def one_hot(call: Call) -> Outcome:
 
 def _lone_number(call: Call, position: int) -> Any:
     return np.asarray(call.known(position)).reshape(-1).tolist()[0]
-
-
-def _with_free_batch(call: Call, target: list[Any], value: torch.Tensor) -> list[Any]:
-    """A shape that spells out the batch which the file was exported with takes the size it really has."""
-    if call.batch is not None and target and target[0] == call.batch and _keeps_batch(target, value):
-        return [value.shape[0], *target[1:]]
-    return target
-
-
-def _keeps_batch(target: list[Any], value: torch.Tensor) -> bool:
-    rest = math.prod(value.shape[1:])
-    return -1 in target or rest == math.prod(target[1:]) or len(target) != value.ndim
 
 
 def _cut(value: torch.Tensor, axis: int, cut: tuple[Any, Any, int]) -> torch.Tensor:
