@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -60,7 +58,9 @@ def reader(format: str) -> type[Reader]:
     """The Reader of a format; UnknownName otherwise."""
     if format not in readable():
         raise UnknownName("format to read", format, readable())
-    found: type[Reader] = _only_class(plugins.load(__name__, f"{format}{READER}", kind="reader"), Reader)
+    found: type[Reader] = plugins.only_class(
+        plugins.load(__name__, f"{format}{READER}", kind="reader"), Reader
+    )
     return found
 
 
@@ -84,7 +84,7 @@ def formats() -> tuple[str, ...]:
 
 def find(start: str, end: str) -> type[Converter[Any]]:
     module = plugins.load(__name__, f"{start}_to_{end}", kind="conversion")
-    found: type[Converter[Any]] = _only_class(module, Converter)
+    found: type[Converter[Any]] = plugins.only_class(module, Converter)
     return found
 
 
@@ -220,13 +220,3 @@ def _convert(converter: Converter[Any], source: Program | Artifact, path: Path) 
     return Artifact.describe(
         path, dataclasses.replace(manifest, reading=origin.reading, history=history, tools=tools)
     )
-
-
-def _only_class(module: ModuleType, base: type) -> Any:
-    """The one subclass of `base` that the module defines."""
-    (found,) = (
-        member
-        for _, member in inspect.getmembers(module, inspect.isclass)
-        if issubclass(member, base) and member.__module__ == module.__name__
-    )
-    return found

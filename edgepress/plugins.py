@@ -8,9 +8,11 @@ from __future__ import annotations
 import ast
 import importlib
 import importlib.util
+import inspect
 import pkgutil
 from pathlib import Path
 from types import ModuleType
+from typing import Any, get_origin
 
 from edgepress.errors import BackendMissing, UnknownName
 
@@ -44,6 +46,20 @@ def load(package: str, name: str, *, kind: str, prefix: str = "") -> ModuleType:
     if name not in known:
         raise UnknownName(kind, name, known)
     return importlib.import_module(f"{package}.{prefix}{name}")
+
+
+def only_class(module: ModuleType, base: type) -> Any:
+    """The one class with this base, itself not abstract, that the module defines."""
+    (found,) = (
+        member
+        for member in vars(module).values()
+        # To Python 3.10, `list[int]` is a class too, but none that has a base.
+        if inspect.isclass(member) and get_origin(member) is None
+        if issubclass(member, base)
+        and member.__module__ == module.__name__
+        and not inspect.isabstract(member)
+    )
+    return found
 
 
 def require(*packages: str, extra: str) -> None:

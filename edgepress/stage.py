@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -115,12 +114,5 @@ def names() -> tuple[str, ...]:
 
 def find(name: str) -> type[Stage]:
     """The stage called `name`; UnknownName otherwise."""
-    module = plugins.load(PACKAGE, name, kind="stage")
-    (found,) = (
-        member
-        for _, member in inspect.getmembers(module, inspect.isclass)
-        if issubclass(member, Stage)
-        and member.__module__ == module.__name__
-        and not inspect.isabstract(member)
-    )
+    found: type[Stage] = plugins.only_class(plugins.load(PACKAGE, name, kind="stage"), Stage)
     return found

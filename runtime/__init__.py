@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from pathlib import Path
 
 from edgepress import plugins
@@ -38,11 +37,8 @@ def names() -> tuple[str, ...]:
 
 def find(name: str) -> type[Runner]:
     """The Runner class of the backend called `name`; UnknownName otherwise."""
-    module = plugins.load(__name__, name, kind="runner", prefix="on_")
-    (found,) = (
-        member
-        for _, member in inspect.getmembers(module, inspect.isclass)
-        if issubclass(member, Runner) and member.__module__ == module.__name__
+    found: type[Runner] = plugins.only_class(
+        plugins.load(__name__, name, kind="runner", prefix="on_"), Runner
     )
     return found
 

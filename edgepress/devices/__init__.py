@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import inspect
-
 from edgepress import plugins
 from edgepress.devices._device import Device
 from edgepress.devices._launcher import Launcher
@@ -37,12 +35,7 @@ def kinds() -> tuple[str, ...]:
 
 def find(kind: str) -> type[Device]:
     """The class of the devices of this kind; UnknownName otherwise."""
-    module = plugins.load(__name__, kind, kind="target")
-    (found,) = (
-        member
-        for _, member in inspect.getmembers(module, inspect.isclass)
-        if issubclass(member, Device) and member.__module__ == module.__name__
-    )
+    found: type[Device] = plugins.only_class(plugins.load(__name__, kind, kind="target"), Device)
     return found
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from abc import ABC, abstractmethod
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -36,6 +38,15 @@ def test_loading_and_the_nearest_name(package: str) -> None:
         plugins.load(package, "son", kind="runner", prefix="on_")
     with pytest.raises(UnknownName):
         plugins.load(package, "_on_earth", kind="runner")
+
+
+def test_the_class_of_a_module_is_told_from_what_it_takes_and_from_its_aliases() -> None:
+    """Python 3.10 takes an alias of a type for a class."""
+    module = ModuleType("module")
+    text = "Names = list[str]\nclass Inner(Base): ...\nclass Half(Base, ABC):\n    @abstractmethod\n    def rest(self): ..."
+    vars(module).update({"Base": int, "ABC": ABC, "abstractmethod": abstractmethod, "Taken": bool})
+    exec(text, vars(module))
+    assert plugins.only_class(module, int) is module.Inner
 
 
 def test_missing_packages_come_with_the_way_to_get_them() -> None:
