@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from edgepress.artifact import Artifact, Manifest
 from edgepress.convert._converter import Converter
+from edgepress.convert._unsupported import UnsupportedOperator
 from edgepress.environments.paddle import ENVIRONMENT
 from edgepress.errors import UnsupportedModel
 from edgepress.isolation import run_script
@@ -24,6 +26,11 @@ class OnnxToPaddle(Converter[Artifact]):
     @classmethod
     def require(cls) -> None:
         ENVIRONMENT.require()
+
+    def unsupported(self, source: Artifact) -> Sequence[UnsupportedOperator]:
+        from edgepress.convert._paddle.preflight import unsupported
+
+        return unsupported(source.path)
 
     def write(self, source: Artifact, path: Path) -> Manifest:
         """Raises UnsupportedModel, with x2paddle's last words, for what it cannot convert."""

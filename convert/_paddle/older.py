@@ -1,4 +1,4 @@
-"""An ONNX file as x2paddle takes it: of an older version, with every bias, without attributes that say nothing."""
+"""An ONNX file as x2paddle takes it: of an older version and its operators, with every bias, without attributes that say nothing."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, helper, numpy_helper
 
+from edgepress.convert._paddle.spelt import spell_out
 from edgepress.errors import UnsupportedModel
 
 IR_VERSION = 9
@@ -22,6 +23,12 @@ OPSET = 17
 NO_BIAS = "no_bias"
 """What a linear layer without a bias adds: x2paddle knows none without."""
 
+UNCHANGED = {"Pad"}
+"""Operators that onnx converts to no older version, though what our files hold of them has not changed since."""
+
+ASIDE = "edgepress.aside"
+"""The domain in which they wait meanwhile."""
+
 SOURCE_PLACE = re.compile(r"\S+:\d+: (\w+: Assertion `.*?` failed: )?")
 """Where in its own source the version converter fails, which helps no user."""
 
@@ -30,6 +37,7 @@ def older(source: Path) -> ModelProto:
     """The same model. Raises UnsupportedModel for an operator that the older version lacks."""
     model = onnx.load(source)
     _slice_splits(model)
+    _set_aside(model)
     try:
         model = onnx.version_converter.convert_version(model, OPSET)
     except (RuntimeError, ValueError) as error:
@@ -38,6 +46,8 @@ def older(source: Path) -> ModelProto:
             f"{SOURCE_PLACE.sub('', str(error))}",
             hint="--to onnx or --to tflite",
         ) from error
+    _take_back(model)
+    spell_out(model)
     model.ir_version = min(model.ir_version, IR_VERSION)
     model.graph.initializer.append(numpy_helper.from_array(np.zeros(1, np.float32), NO_BIAS))
     for node in model.graph.node:
@@ -47,6 +57,22 @@ def older(source: Path) -> ModelProto:
             if attribute.name == "noop_with_empty_axes" or _is_dense_pooling(node.op_type, attribute):
                 node.attribute.remove(attribute)
     return model
+
+
+def _set_aside(model: ModelProto) -> None:
+    for node in model.graph.node:
+        if node.op_type in UNCHANGED:
+            node.domain = ASIDE
+    model.opset_import.append(helper.make_opsetid(ASIDE, 1))
+
+
+def _take_back(model: ModelProto) -> None:
+    for node in model.graph.node:
+        if node.domain == ASIDE:
+            node.domain = ""
+    kept = [opset for opset in model.opset_import if opset.domain != ASIDE]
+    del model.opset_import[:]
+    model.opset_import.extend(kept)
 
 
 def _slice_splits(model: ModelProto) -> None:

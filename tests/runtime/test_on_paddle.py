@@ -60,6 +60,60 @@ def test_a_linear_layer_without_bias(tmp_path: Path) -> None:
     assert comparison.sqnr_db > 80  # float sums in another order
 
 
+class Spelt(nn.Module):
+    """What x2paddle does not know, and what it pads wrongly."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(3, 8, 3)
+        self.pool = nn.AvgPool2d(3, 2, ceil_mode=True)
+        self.norm = nn.LayerNorm((3, 3))
+        self.plain = nn.LayerNorm(3, elementwise_affine=False)
+
+    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        active = nn.functional.hardswish(self.convolution(pictures))
+        return self.plain(self.norm(self.pool(active)))
+
+
+def spelt() -> Program:
+    torch.manual_seed(0)
+    network = Spelt()
+    nn.init.normal_(network.norm.weight)
+    nn.init.normal_(network.norm.bias)
+    return Program.capture(network, (torch.zeros(2, 3, 8, 8),))
+
+
+@needs_paddle
+@pytest.mark.slow
+def test_operators_that_x2paddle_lacks_are_spelt_out(tmp_path: Path) -> None:
+    program = spelt()
+    source = convert.to(program, "onnx", tmp_path / "model.onnx").path
+    kinds = {node.op_type for node in onnx.load(source).graph.node}
+    assert kinds >= {"HardSwish", "LayerNormalization", "Pad"}
+    assert not {node.op_type for node in older(source).graph.node} & {"HardSwish", "LayerNormalization"}
+    with runtime.open(convert.to(program, "paddle", tmp_path / "model.paddle")) as runner:
+        comparison = runtime.compare(program.run, runner.run, [program.signature.example(2)])
+    assert comparison.sqnr_db > 80  # float sums in another order
+
+
+@needs_paddle
+@pytest.mark.parametrize(
+    ("layer", "reason"),
+    [(nn.Mish(), "too new for"), (nn.ConstantPad3d((0, 0, 0, 0, 1, 1), 0.0), "pads no channels")],
+)
+def test_what_x2paddle_lacks_is_foreseen(layer: nn.Module, reason: str) -> None:
+    program = Program.capture(nn.Sequential(nn.Conv2d(3, 8, 3), layer), (torch.zeros(2, 3, 8, 8),))
+    with pytest.raises(UnsupportedModel, match=reason):
+        convert.check(program, "paddle")
+
+
+@needs_paddle
+def test_an_operator_that_x2paddle_lacks_is_named_by_its_layer() -> None:
+    program = Program.capture(nn.Sequential(nn.Conv2d(3, 8, 3), nn.SELU()), (torch.zeros(2, 3, 8, 8),))
+    (found,) = convert.unsupported(program, "paddle")
+    assert (found.layer, found.operator) == ("1", "Selu")
+
+
 class Halves(nn.Module):
     """Two pieces and three, of which each is used."""
 
