@@ -53,12 +53,13 @@ def _layer_norm(node: NodeProto, graph: GraphProto) -> Iterator[NodeProto]:
     own = {output: f"{node.output[0]}/{output}" for _, _, output in steps}
     own |= {"epsilon": f"{node.output[0]}/epsilon", steps[-1][2]: node.output[0]}
     for kind, inputs, output in steps:
-        options = {"axes": list(range(_axis(node), 0))} if kind == "ReduceMean" else {}
         made = own[output]
-        name = node.name if made == node.output[0] else made
-        yield helper.make_node(
-            kind, [own.get(given, given) for given in inputs], [made], name=name, **options
-        )
+        step = helper.make_node(kind, [own.get(given, given) for given in inputs], [made], name=made)
+        if kind == "ReduceMean":
+            step.attribute.append(helper.make_attribute("axes", list(range(_axis(node), 0))))
+        if made == node.output[0]:
+            step.name = node.name
+        yield step
 
 
 def _pad_images(graph: GraphProto) -> None:
