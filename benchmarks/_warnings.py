@@ -68,13 +68,13 @@ def is_emulated(runner: str, precision: str) -> bool:
 EMULATED = "PyTorch only emulates int8, so its latency tells nothing about the network's."
 
 
-def integer_warning(before: str, after: str, latency: Ratio) -> list[str]:
+def integer_warning(before: str, after: str, latency: Ratio, of: str = "the original") -> list[str]:
     """The sentence to show when a network became integers (the precisions `before` and `after`) and is slower than float
-    on this very target: its whole interval lies above 1."""
+    on this very target: its whole interval lies above 1. `of` says which float file that is."""
     if before == "int8" or after != "int8" or latency.low <= 1:
         return []
     return [
-        f"INT8 is slower than float here: {latency.value:.2f} times the original's latency ({latency.low:.2f} to "
+        f"INT8 is slower than float here: {latency.value:.2f} times the latency of {of} ({latency.low:.2f} to "
         f"{latency.high:.2f}); the processor may lack 8-bit dot products, or the runtime integer kernels (edgepress forms)."
     ]
 
@@ -95,7 +95,7 @@ def of_integers(measured: Measurement, others: Sequence[Measurement]) -> list[st
         return []
     if is_emulated(measured.runner, measured.precision):
         return [EMULATED]
-    return integer_warning(first.precision, measured.precision, ratio(first, measured))
+    return integer_warning(first.precision, measured.precision, ratio(first, measured), first.name)
 
 
 def cost_warning(macs_before: int, macs_after: int, latency: Ratio) -> list[str]:

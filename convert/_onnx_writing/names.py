@@ -65,14 +65,17 @@ def _name_nodes(model: onnx_ir.Model, owners: dict[str, str]) -> None:
 
 
 def _owner(node: onnx_ir.Node, owners: dict[str, str]) -> str:
-    """The user's layer: the module that owns the weight, else the module that the node was called in."""
+    """The user's layer: the module that owns the weight, else the module that the node was called in. The exporter stores
+    equal weights once, as the ones of untrained norms: those tell no owner."""
     weight = node.inputs[1] if len(node.inputs) > 1 else None
     if weight is not None and (source := weight.producer()) is not None:
         weight = source.inputs[0] if source.op_type == "DequantizeLinear" else None
-    if weight is not None and weight.is_initializer() and str(weight.name).endswith(WEIGHT):
-        return str(weight.name).removesuffix(WEIGHT)
     scopes = ast.literal_eval(node.metadata_props.get(SCOPES, "[]"))
-    return owners.get(scopes[-1], scopes[-2] if len(scopes) > 1 else "") if scopes else ""
+    module = next((scope for scope in reversed(scopes[:-1]) if scope and scope[0] != "_"), "")
+    if weight is not None and weight.is_initializer() and str(weight.name).endswith(WEIGHT):
+        is_shared = len(weight.uses()) > 1 and module in owners.values()
+        return module if is_shared else str(weight.name).removesuffix(WEIGHT)
+    return owners.get(scopes[-1], module) if scopes else ""
 
 
 def _name_batch(model: onnx_ir.Model) -> None:

@@ -27,6 +27,8 @@ Arrays = tuple[np.ndarray, ...]
 
 SAMPLES = 32
 """How many samples a conversion is compared on."""
+BATCH = 8
+"""So many are in memory at once."""
 
 
 @dataclass(frozen=True)
@@ -142,9 +144,10 @@ def batches(
 ) -> Iterator[Arrays]:
     """Inputs to compare on: evaluation samples of the data, or random ones."""
     if data is None:
-        yield from (signature.example(8, seed) for seed in range(samples // 8))
+        for first in range(0, samples, BATCH):
+            yield signature.example(min(BATCH, samples - first), first // BATCH)
     else:
-        for batch in data.batches("evaluate", preprocess, batch_size=8, limit=samples):
+        for batch in data.batches("evaluate", preprocess, batch_size=BATCH, limit=samples):
             yield batch.inputs
 
 

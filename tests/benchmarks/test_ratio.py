@@ -67,7 +67,7 @@ def test_an_integer_file_is_held_against_the_float_one_of_the_same_place(make_me
     slow = make_measurement([1.4, 1.41, 1.42], precision="int8")
     fast, elsewhere = make_measurement([1.0, 1.01, 1.02]), make_measurement([1.0, 1.01, 1.02], threads=2)
     (sentence,) = of_integers(slow, [elsewhere, fast, slow])
-    assert sentence.startswith("INT8 is slower than float here: 1.40 times")
+    assert sentence.startswith(f"INT8 is slower than float here: 1.40 times the latency of {fast.name} (")
     assert of_integers(slow, [elsewhere, slow]) == []
     assert of_integers(fast, [fast, slow]) == []
     emulated = make_measurement([9.0], precision="int8", runner="torch")

@@ -116,6 +116,17 @@ def test_names_are_the_users(program: Program, tmp_path: Path) -> None:
     assert {initializer.name for initializer in model.graph.initializer} >= {"stem.weight", "head.bias"}
 
 
+def test_equal_weights_of_two_layers_leave_each_its_name(tmp_path: Path) -> None:
+    """The exporter stores the ones of untrained norms once."""
+    layers = nn.Sequential(nn.LayerNorm(6), nn.Linear(6, 6), nn.LayerNorm(6))
+    program = Program.capture(layers.eval(), (torch.zeros(2, 6),))
+
+    model = written(program, tmp_path / "model.onnx")
+
+    norms = [node.name for node in model.graph.node if node.op_type == "LayerNormalization"]
+    assert norms == ["0/LayerNormalization", "2/LayerNormalization"]
+
+
 def test_the_signatures_names_win_over_the_exporters(program: Program, tmp_path: Path) -> None:
     module = program.graph_module()
     (output,) = (node for node in module.graph.nodes if node.op == "output")

@@ -41,6 +41,12 @@ def artifact(program: Program, tmp_path: Path) -> Artifact:
     return convert.to(program, "onnx", tmp_path / "model.onnx")
 
 
+@pytest.mark.parametrize(("samples", "sizes"), [(3, [3]), (8, [8]), (20, [8, 8, 4])])
+def test_random_inputs_are_as_many_as_asked_for(program: Program, samples: int, sizes: list[int]) -> None:
+    made = _conversion.batches(program.signature, None, None, samples)
+    assert [len(batch) for (batch,) in made] == sizes
+
+
 def with_other_weight(program: Program, name: str) -> Program:
     module = program.module()
     with torch.no_grad():
