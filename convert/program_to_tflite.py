@@ -15,6 +15,7 @@ from edgepress.convert._converter import Converter
 from edgepress.convert._file_size import refuse_large
 from edgepress.convert._unsupported import UnsupportedOperator
 from edgepress.errors import BadOption
+from edgepress.graph import QUANTIZE
 from edgepress.program import Program, tool_versions
 
 if TYPE_CHECKING:
@@ -27,8 +28,9 @@ class ProgramToTflite(Converter[Program]):
 
     The file takes exactly `batch` samples at once. `io` is what a quantized file takes and gives: float32, converted
     inside, or int8 in the network's own scales. `weights` are the type that a float network's weights are stored in.
-    `packed` stores 4-bit weights two in a byte; between int8 activations LiteRT then computes convolutions about three
-    times slower than with a byte for each.
+    `packed` stores weights of at most 4 bits two in a byte (LiteRT's convolutions read no fewer); between int8
+    activations LiteRT then computes convolutions about three times slower than with a byte for each. Where activations
+    have one bit, every weight gets a byte: the kernels that unpack round twice, which one bit turns into another network.
     """
 
     batch: Annotated[int, Gt(0), Le(4096)] = 1
@@ -61,7 +63,8 @@ class ProgramToTflite(Converter[Program]):
         refuse_large(source)
         waiting = _checked.setdefault(source, {})
         if self not in waiting:
-            waiting[self] = lowered(source, self.batch, self.io, self.packed)
+            packed = self.packed and not _has_one_bit(source)
+            waiting[self] = lowered(source, self.batch, self.io, packed)
         made = waiting[self]
         return made if isinstance(made, tuple) else ()
 
@@ -91,6 +94,12 @@ class ProgramToTflite(Converter[Program]):
 
     def _precision(self, source: Program) -> Precision:
         return "int8" if source.precision == "int8" else self.weights
+
+
+def _has_one_bit(program: Program) -> bool:
+    """Whether an activation has two integers, the last that int8 has."""
+    nodes = program.exported.graph.find_nodes(op="call_function", target=QUANTIZE)
+    return any(node.args[2] == node.args[4] - 1 for node in nodes)
 
 
 _checked: WeakKeyDictionary[Program, dict[ProgramToTflite, Model | tuple[UnsupportedOperator, ...]]] = (

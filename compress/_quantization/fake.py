@@ -11,6 +11,7 @@ import torch
 from torch.fx import GraphModule, Node
 
 from edgepress import graph
+from edgepress.compress._low_bit.counts import bias_in_steps, counted
 from edgepress.compress._low_bit.form import WeightForm, call_behind
 from edgepress.compress._low_bit.norm import Norm, Spread
 from edgepress.compress._quantization.few_bits import range_of_step
@@ -59,6 +60,11 @@ class Quantizer:
     low: int
     high: int
     rounding: Rounding = fake_quantize
+
+    @property
+    def most(self) -> int:
+        """The largest magnitude of an integer, zero being 0.0."""
+        return max(-self.low, self.high)
 
     def step(self, module: torch.nn.Module) -> torch.Tensor:
         """The step as it is now: float32, a scalar or one for each channel."""
@@ -251,7 +257,29 @@ class FakeQuantized(TrainingHook):
                 graph.set_constant(module, weight.bias, folded)
         scales = torch.maximum(made.scales, _least_step(module, weight).clamp(min=SMALLEST_SCALE))
         values = made.values * beside(scales == made.scales, made.values)
-        return QuantizedWeight(values, scales, made.limit)
+        return self._in_steps(layer, weight, QuantizedWeight(values, scales, made.limit))
+
+    def _in_steps(self, layer: Node, weight: _Weight, made: QuantizedWeight) -> QuantizedWeight:
+        """The weight and, in place, its bias as integer runtimes hold them. What several layers read stays as it is."""
+        module, nodes = self._graph_module, (graph.weight_node(layer), graph.arguments(layer)["bias"])
+        if weight.bias is None or any(graph.readers(module, node) > 1 for node in nodes):
+            return made
+        bias, read = _stored(module, weight.bias).detach(), float(weight.inputs.step(module))
+        given, found = self._one_bit_behind(layer), None
+        if given is not None:
+            found = counted(made, bias, read, weight.inputs.most, float(given.step(module)))
+        made, bias = found or (made, bias_in_steps(made, bias, read))
+        graph.set_constant(module, weight.bias, bias)
+        return made
+
+    def _one_bit_behind(self, layer: Node) -> Quantizer | None:
+        """What makes one bit of all that the layer gives; None where something else reads that."""
+        users = list(layer.users)
+        if len(users) != 1 or graph.op_name(users[0]) != "relu":
+            return None
+        found = self._activations.get(users[0])
+        is_all = all(user in self._inserted for user in users[0].users)
+        return found if found is not None and found.high == 1 and is_all else None
 
     def _range(self, tensor: Node) -> Range:
         quantizer, range = self._activations[tensor], self._ranges[tensor]
