@@ -6,7 +6,7 @@ from edgepress.benchmarks._environment import Environment
 from edgepress.benchmarks._measurement import MEASUREMENTS_FILE, Measurement, append, read
 from edgepress.benchmarks._protocol import Protocol, by_device, compare, measure
 from edgepress.benchmarks._ratio import Ratio, are_comparable, ratio
-from edgepress.benchmarks._table import Table, comparison_table
+from edgepress.benchmarks._table import Table, comparison_table, file_names
 from edgepress.benchmarks._warnings import cost_warning, integer_warning, of_integers
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "by_device",
     "compare",
     "comparison_table",
+    "file_names",
     "measure",
     "cost_warning",
     "integer_warning",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from edgepress.accuracy import Score
 from edgepress.artifact import PROGRAM_FORMAT
@@ -111,7 +113,10 @@ class Table:
 def comparison_table(measurements: Sequence[Measurement], result: RunResult | None = None) -> Table:
     """The newest measurement of every artifact on every runtime, beside what `result` knows of its network."""
     newest = latest(measurements)
-    rows = tuple(_row(measurement, newest, result) for measurement in newest)
+    names = _network_names(newest, result)
+    rows = tuple(
+        _row(measurement, newest, result, name) for measurement, name in zip(newest, names, strict=True)
+    )
     findings = {_label(row): _findings(row, newest, result) for row in rows}
     noise = {_label(row): row.measurement.warnings for row in rows}
     return Table(rows, _sentences(findings), _sentences(noise))
@@ -129,6 +134,30 @@ def network_name(measurement: Measurement, result: RunResult | None) -> str:
     if not stages:
         return "original"
     return "compressed" if result and stages == _stage_names(result) else " + ".join(stages)
+
+
+def _network_names(measurements: Sequence[Measurement], result: RunResult | None) -> list[str]:
+    """Each network's name; that of its file where one name stands for several files under the same conditions, as it does
+    for networks of which nothing is known but their files."""
+    names = [network_name(measurement, result) for measurement in measurements]
+    count = Counter(zip(names, map(_conditions, measurements), strict=True))
+    several = {name for (name, _), rows in count.items() if rows > 1}
+    files = file_names(measurements)
+    return [file if name in several else name for name, file in zip(names, files, strict=True)]
+
+
+def file_names(measurements: Sequence[Measurement]) -> list[str]:
+    """The names of the files measured, with their folders where two differ in those alone."""
+    paths = {
+        measurement.name: {other.path for other in measurements if other.name == measurement.name}
+        for measurement in measurements
+    }
+    return [
+        str(Path(measurement.path).parent.name / Path(measurement.name))
+        if len(paths[measurement.name]) > 1
+        else measurement.name
+        for measurement in measurements
+    ]
 
 
 def facts_of(measurement: Measurement, result: RunResult) -> NetworkFacts | StageResult | None:
@@ -160,12 +189,14 @@ def original_of(measurement: Measurement, measurements: Sequence[Measurement]) -
     )
 
 
-def _row(measurement: Measurement, all_measured: Sequence[Measurement], result: RunResult | None) -> Row:
+def _row(
+    measurement: Measurement, all_measured: Sequence[Measurement], result: RunResult | None, name: str
+) -> Row:
     facts = facts_of(measurement, result) if result else None
     original = original_of(measurement, all_measured)
     comparable = original is not None and are_comparable(original, measurement)
     return Row(
-        network=network_name(measurement, result),
+        network=name,
         runtime=measurement.runner,
         threads=measurement.threads,
         precision=measurement.precision,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -135,8 +136,10 @@ def _show(measured: list[Measurement], as_json: bool, per_layer: bool) -> None:
         for measurement in measured:
             click.echo(TypeAdapter(type(measurement)).dump_json(measurement).decode())
         return
-    from edgepress.benchmarks import of_integers
+    from edgepress.benchmarks import file_names, of_integers
 
+    names = file_names(measured)
+    measured = [replace(measurement, name=name) for measurement, name in zip(measured, names, strict=True)]
     timed = any(not measurement.emulated for measurement in measured)
     counted = any(measurement.emulated for measurement in measured)
     columns = [

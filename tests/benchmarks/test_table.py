@@ -48,6 +48,17 @@ def test_without_a_run_the_stages_name_the_network(make_measurement):
     assert (row.parameters, row.macs, row.ratio) == (None, None, None)
 
 
+def test_files_of_which_nothing_else_is_known_bear_their_own_names(make_measurement):
+    files = ["a/first.onnx", "a/second.onnx", "b/second.onnx"]
+    measured = [make_measurement([1.0], path=path, name=path[2:], warnings=(f"{path}!",)) for path in files]
+
+    table = comparison_table(measured)
+
+    assert [row.network for row in table.rows] == ["first.onnx", "a/second.onnx", "b/second.onnx"]
+    assert len(table.noise) == len(files)  # none hides another's
+    assert [row.network for row in comparison_table(measured[:1]).rows] == ["original"]
+
+
 def test_a_network_after_some_of_the_stages_has_the_figures_of_that_stage(run_folder, make_measurement):
     result = RunResult.load(run_folder)
     second = dataclasses.replace(result.stages[0], name="quantize_static", parameters=399)
