@@ -13,6 +13,7 @@ from onnx.reference import ReferenceEvaluator
 
 from edgepress.convert._onnx_reading.model import Model, Operation
 from edgepress.convert._onnx_reading.quantization import SHIFT
+from edgepress.convert._onnx_reading.recurrent import RECURRENT_INPUTS
 from edgepress.errors import UnsupportedModel
 
 MOST_FOLDED_ELEMENTS = 1 << 26
@@ -134,7 +135,8 @@ def _check_symmetric(operation: Operation, constants: dict[str, np.ndarray]) -> 
 
 
 def order_gates(model: Model) -> Model:
-    """The weights of recurrent layers with their gates in PyTorch's order; a missing bias is zero."""
+    """The weights of recurrent layers as PyTorch keeps them: one of each direction by itself, with the gates in its order.
+    They stand behind all inputs of the operator; a missing bias is zero."""
     constants = dict(model.constants)
     operations = []
     for operation in model.operations:
@@ -247,21 +249,22 @@ def _nothing(operation: Operation) -> Operation:
 
 
 def _ordered(operation: Operation, constants: dict[str, np.ndarray]) -> Operation:
-    names = [f"{operation.name}.{role}" for role in ("weight_input", "weight_state")]
-    for name, ordered in zip(operation.inputs[1:3], names, strict=True):
-        constants[ordered] = np.concatenate(list(_gates(constants[name], operation.type)), 1)
-    bias = f"{operation.name}.bias"
-    count = constants[operation.inputs[1]].shape[1]
-    stored = constants.get(operation.inputs[3]) if len(operation.inputs) > 3 else None
-    halves = np.zeros((constants[names[0]].shape[0], 2 * count), np.float32) if stored is None else stored
-    constants[bias] = np.concatenate(
-        [gate for half in np.split(halves, 2, 1) for gate in _gates(half, operation.type)], 1
-    )
-    return dataclasses.replace(operation, inputs=(operation.inputs[0], *names, bias, *operation.inputs[4:]))
+    inputs, states = (constants[name] for name in operation.inputs[1:3])
+    given = constants.get(operation.inputs[3]) if len(operation.inputs) > 3 else None
+    biases = np.zeros((len(inputs), 2 * inputs.shape[1]), inputs.dtype) if given is None else given
+    roles = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
+    names = []
+    for suffix, *parts in zip(("", "_reverse"), inputs, states, *np.split(biases, 2, 1), strict=False):
+        for role, part in zip(roles, parts, strict=True):
+            names.append(f"{operation.name}.{role}{suffix}")
+            constants[names[-1]] = np.concatenate(list(_gates(part, operation.type)))
+    others = [name if position not in (1, 2, 3) else "" for position, name in enumerate(operation.inputs)]
+    others += [""] * (RECURRENT_INPUTS - len(others))
+    return dataclasses.replace(operation, inputs=(*others, *names))
 
 
 def _gates(weights: np.ndarray, type: str) -> Iterator[np.ndarray]:
-    """The parts along axis 1, as PyTorch orders them."""
+    """The parts along the first axis, as PyTorch orders them."""
     order = TORCH_GATES[type]
-    parts = np.split(weights, len(order), 1)
+    parts = np.split(weights, len(order))
     return (parts[place] for place in order)

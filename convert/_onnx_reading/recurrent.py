@@ -7,6 +7,8 @@ import torch
 from edgepress.convert._onnx_reading.call import Call, Outcome, operation
 
 ACTIVATIONS = {"LSTM": ["Sigmoid", "Tanh", "Tanh"], "GRU": ["Sigmoid", "Tanh"]}
+RECURRENT_INPUTS = 8
+"""So many has an LSTM in ONNX; behind them stand the weights that `passes.py` has made of some."""
 LENGTHS = 4
 """The input that says how long each sequence is."""
 
@@ -65,13 +67,9 @@ def _is_both(call: Call) -> bool:
 
 def _weights(call: Call) -> list[torch.Tensor]:
     """For each direction, as PyTorch lists them: of the input, of the state, and the bias of either."""
-    inputs, states, biases = (call.tensor(position) for position in (1, 2, 3))
-    half = biases.shape[1] // 2
-    return [
-        part
-        for number in range(inputs.shape[0])
-        for part in (inputs[number], states[number], biases[number, :half], biases[number, half:])
-    ]
+    if len(call) <= RECURRENT_INPUTS:
+        raise call.unsupported("computes its weights")
+    return [call.tensor(position) for position in range(RECURRENT_INPUTS, len(call))]
 
 
 def _made(call: Call, made: torch.Tensor) -> torch.Tensor:

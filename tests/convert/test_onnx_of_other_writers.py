@@ -11,8 +11,10 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from edgepress import convert
+from edgepress import convert, models
+from edgepress.compress.prune_channels import PruneChannels
 from edgepress.errors import UnsupportedModel
+from edgepress.stage import Context
 
 node = helper.make_node
 random = np.random.default_rng(0)
@@ -137,6 +139,29 @@ def test_functions_and_what_onnx_runtime_had_first(tmp_path: Path) -> None:
     onnx.save(model, path)
 
     compare(path, weight(2, 3))
+
+
+def test_units_of_a_recurrent_layer_that_was_read_are_pruned(tmp_path: Path) -> None:
+    nodes = [
+        node("Transpose", ["x"], ["steps"], perm=[1, 0, 2]),
+        node("LSTM", ["steps", "w", "r"], ["all"], name="lstm", direction="bidirectional", hidden_size=16),
+        node("Transpose", ["all"], ["batched"], perm=[2, 0, 1, 3]),
+        node("Reshape", ["batched", "joined"], ["features"]),
+        node("MatMul", ["features", "head"], ["y"], name="head"),
+    ]
+    constants = {
+        "w": weight(2, 64, 4),
+        "r": weight(2, 64, 16),
+        "joined": np.array([0, 0, 32]),
+        "head": weight(32, 3),
+    }
+    path = save(tmp_path / "lstm.onnx", nodes, constants, ["N", 5, 4])
+    compare(path, weight(2, 5, 4))
+
+    program = convert.read(path)
+    outcome = PruneChannels(macs=0.6).apply(program, Context(original=program, load_model=models.load))
+
+    assert outcome.program.exported.state_dict["lstm.weight_hh_l0_reverse"].shape == (32, 8)
 
 
 @pytest.mark.parametrize(
