@@ -33,6 +33,17 @@ class Preprocess:
     std: Annotated[tuple[Annotated[float, Gt(0), Lt(math.inf)], ...], MinLen(1)] = (0.229, 0.224, 0.225)
     channel_order: Literal["RGB", "BGR", "L"] = "RGB"
 
+    def __str__(self) -> str:
+        """`3 x 8 x 9, RGB, stretched: (pixel * 1 - [104, 117, 123]) / [1, 1, 1]`."""
+        shape = " x ".join(map(str, (self.channels, *self.size)))
+        cut = (
+            f"the centre of a picture with a shorter side of {self.shorter_side}"
+            if self.shorter_side
+            else "stretched"
+        )
+        mean, std = (", ".join(f"{value:g}" for value in values) for values in (self.mean, self.std))
+        return f"{shape}, {self.channel_order}, {cut}: (pixel * {self.scale:.3g} - [{mean}]) / [{std}]"
+
     @property
     def channels(self) -> int:
         return 1 if self.channel_order == "L" else 3

@@ -23,7 +23,8 @@ def _card(parameters: int, macs: int, top1: float) -> Card:
         parameters=parameters,
         macs=macs,
         top1=top1,
-        source="top-1 and exact counts from torchvision, whose parameter names these are",
+        source="top-1 and exact counts from torchvision, whose parameter names these are; the paper (table 3) has 74.98, "
+        "76.20 and 77.42 % for 121, 169 and 201 layers",
     )
 
 

@@ -27,18 +27,20 @@ SOURCE = (
 )
 
 
-@card(
-    Card(
+def _card(parameters: int, macs: int, miou: float) -> Card:
+    return Card(
         paper=PAPER,
         task="segmentation",
-        parameters=136_152_917,
-        macs=181_365_854_976,
+        parameters=parameters,
+        macs=macs,
         dataset="PASCAL VOC 2011",
-        miou=59.4,
+        miou=miou,
         source=SOURCE,
         preprocess=CAFFE,
     )
-)
+
+
+@card(_card(136_152_917, 181_365_854_976, 59.4))
 def fcn32s(
     *,
     classes: Count = 21,
@@ -49,18 +51,7 @@ def fcn32s(
     return FCN((), classes, in_channels, width)
 
 
-@card(
-    Card(
-        paper=PAPER,
-        task="segmentation",
-        parameters=134_489_759,
-        macs=181_529_034_048,
-        dataset="PASCAL VOC 2011",
-        miou=62.7,
-        source=SOURCE,
-        preprocess=CAFFE,
-    )
-)
+@card(_card(134_489_759, 181_529_034_048, 62.7))
 def fcn8s(
     *,
     classes: Count = 21,

@@ -50,16 +50,13 @@ SMALL = (
 STEM_CHANNELS = 16
 
 
-@card(
-    Card(
-        paper=PAPER,
-        parameters=5_483_032,
-        macs=216_589_760,
-        top1=75.2,
-        source=SOURCE,
-        variants=(Variant(options={"width": 0.75}, parameters=3_993_528, macs=154_560_624, top1=73.3),),
-    )
-)
+def _card(parameters: int, macs: int, top1: float, *, narrow: tuple[int, int, float]) -> Card:
+    """`narrow` are the same three figures at a width of 0.75."""
+    variant = Variant(options={"width": 0.75}, parameters=narrow[0], macs=narrow[1], top1=narrow[2])
+    return Card(paper=PAPER, parameters=parameters, macs=macs, top1=top1, source=SOURCE, variants=(variant,))
+
+
+@card(_card(5_483_032, 216_589_760, 75.2, narrow=(3_993_528, 154_560_624, 73.3)))
 def mobilenet_v3_large(
     *, classes: Count = 1000, width: Width = 1.0, in_channels: Count = 3, small_input: bool = False
 ) -> nn.Module:
@@ -67,16 +64,7 @@ def mobilenet_v3_large(
     return MobileNetV3(LARGE, 1280, classes, width, in_channels, small_input)
 
 
-@card(
-    Card(
-        paper=PAPER,
-        parameters=2_542_856,
-        macs=56_510_400,
-        top1=67.4,
-        source=SOURCE,
-        variants=(Variant(options={"width": 0.75}, parameters=2_041_872, macs=43_399_344, top1=65.4),),
-    )
-)
+@card(_card(2_542_856, 56_510_400, 67.4, narrow=(2_041_872, 43_399_344, 65.4)))
 def mobilenet_v3_small(
     *, classes: Count = 1000, width: Width = 1.0, in_channels: Count = 3, small_input: bool = False
 ) -> nn.Module:

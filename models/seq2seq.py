@@ -20,37 +20,32 @@ SOURCE = (
 LENGTH = 50
 
 
-@card(
-    Card(
+def _card(parameters: int, macs: int, *inputs: TensorSpec) -> Card:
+    return Card(
         paper=PAPER,
         task="sequence",
-        parameters=29_333_000,
-        macs=487_000_000,
+        parameters=parameters,
+        macs=macs,
         dataset="WMT '14 English-French",
         source=SOURCE,
         preprocess=None,
-        inputs=(TensorSpec("tokens", (None, LENGTH), "int64"),),
+        inputs=inputs,
     )
-)
+
+
+@card(_card(29_333_000, 487_000_000, TensorSpec("tokens", (None, LENGTH), "int64")))
 def seq2seq_encoder(*, vocabulary: Count = 30_000, embedding: Count = 620, hidden: Count = 1000) -> nn.Module:
     """RNNsearch's encoder: gated recurrent units in both directions."""
     return Encoder(vocabulary, embedding, hidden)
 
 
 @card(
-    Card(
-        paper=PAPER,
-        task="sequence",
-        parameters=51_119_000,
-        macs=130_630_000,
-        dataset="WMT '14 English-French",
-        source=SOURCE,
-        preprocess=None,
-        inputs=(
-            TensorSpec("token", (None, 1), "int64"),
-            TensorSpec("state", (None, 1000)),
-            TensorSpec("annotations", (None, LENGTH, 2000)),
-        ),
+    _card(
+        51_119_000,
+        130_630_000,
+        TensorSpec("token", (None, 1), "int64"),
+        TensorSpec("state", (None, 1000)),
+        TensorSpec("annotations", (None, LENGTH, 2000)),
     )
 )
 def seq2seq_step(

@@ -159,7 +159,7 @@ def _described(name: str, card: Card) -> list[tuple[str, str]]:
         ("task", card.task),
         ("parameters", f"{card.parameters:,}"),
         ("MACs", f"{card.macs:,}"),
-        (f"published {measure}", "not given" if percent is None else f"{percent} % on {card.dataset}"),
+        ("published", "no figure" if percent is None else f"{measure} {percent:g} % on {card.dataset}"),
         ("figures from", card.source),
         ("input", str(card.preprocess) if card.preprocess else ", ".join(map(str, card.inputs))),
         *(
@@ -183,7 +183,7 @@ def _show_variants(card: Card) -> None:
 
 
 def _published(measure: str, percent: float | None) -> str:
-    return "" if percent is None else f"{measure} {percent:.1f}"
+    return "" if percent is None else f"{measure} {percent:g}"
 
 
 def drawing(taken: tuple[int, ...], stages: tuple[Part, ...]) -> list[str]:

@@ -37,3 +37,13 @@ def test_pictures_are_left_alone() -> None:
 def test_values_that_make_no_sense(wrong: dict[str, object]) -> None:
     with pytest.raises(BadOption):
         options.build(Preprocess, wrong)
+
+
+def test_it_says_every_step() -> None:
+    assert str(IMAGENET) == (
+        "3 x 224 x 224, RGB, the centre of a picture with a shorter side of 256: "
+        "(pixel * 0.00392 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]"
+    )
+    assert str(Preprocess(size=(8, 9), scale=1, mean=(104,), std=(1,), channel_order="L")) == (
+        "1 x 8 x 9, L, stretched: (pixel * 1 - [104]) / [1]"
+    )

@@ -56,3 +56,13 @@ def test_a_network_is_drawn_stage_by_stage(capsys: pytest.CaptureFixture[str]) -
     assert ["224", "x", "224", "3", "#" * 28, "input"] in lines
     assert ["54", "x", "54", "128", "#" * 7, "Fire", "x", "2", "24,352"] in lines
     assert any("bypass=simple" in line for line in lines)
+
+
+def test_figures_have_all_their_digits(capsys: pytest.CaptureFixture[str]) -> None:
+    """99.05 is neither 99.0 nor 99.1."""
+    assert run(["models", "--family", "lenet"]) == 0
+    assert "top-1 99.05" in capsys.readouterr().out
+    assert run(["models", "lenet5"]) == 0
+    assert "top-1 99.05 % on MNIST" in capsys.readouterr().out
+    assert run(["models", "dcgan_generator"]) == 0
+    assert ["published", "no", "figure"] in [line.split() for line in capsys.readouterr().out.splitlines()]
