@@ -142,10 +142,10 @@ def _learned(
         kept = _as_groups(weight, system.groups) != 0
         wanted = wanted * kept
     scales = weight_scales(wanted.reshape(weight.shape), bias, layer.inputs, layer.weight)
-    method, gram = METHODS[layer.rounding], system.gram
+    rounder = METHODS[layer.rounding](system.gram)
 
     def rounded(scales: torch.Tensor) -> QuantizedWeight:
-        integers = method(wanted, gram, scales.double().view(system.groups, -1), limit, kept)
+        integers = rounder(wanted, scales.double().view(system.groups, -1), limit, kept)
         return QuantizedWeight(integers.reshape(weight.shape).to(torch.int8), scales, limit)
 
     best = best_of_channels(system, [rounded(one) for one in _tried(scales, bias, layer)])

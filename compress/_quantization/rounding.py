@@ -6,7 +6,8 @@ sample has to be seen again, and no label.
 
 from __future__ import annotations
 
-from typing import Literal
+import functools
+from typing import Literal, Protocol
 
 import torch
 
@@ -27,22 +28,38 @@ SHARPEST, BLUNTEST = 2.0, 20.0
 rounding) fractions are pulled to 0 and 1, and the exponent of that pull at the end and in the beginning."""
 
 
-def gptq(
-    weight: torch.Tensor,
-    gram: torch.Tensor,
-    scales: torch.Tensor,
-    limit: int,
-    kept: torch.Tensor | None = None,
-) -> torch.Tensor:
+class Rounder(Protocol):
+    """Rounds the weights of one layer, whose inputs it knows."""
+
+    def __call__(
+        self, weight: torch.Tensor, scales: torch.Tensor, limit: int, kept: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """weight: groups x outputs x inputs, float64; scales: groups x outputs. Returns integers in the weight's shape.
+        Where `kept` (bool) is false, they are zero."""
+        ...
+
+
+def gptq(gram: torch.Tensor) -> Rounder:
     """Round input by input; what each rounding does to the output is made up for by the inputs still to come
     (Frantar et al., 2022, GPTQ; Hassibi and Stork, 1993).
 
-    weight: groups x outputs x inputs, float64; gram: groups x inputs x inputs; scales: groups x outputs. Returns
-    integers in the weight's shape. Where `kept` (bool) is false, they are zero.
+    gram: groups x inputs x inputs. Its factors, which take longer than all else in layers of many inputs, serve all
+    scales that are tried.
     """
     order = gram.diagonal(dim1=1, dim2=2).sum(0).argsort(descending=True)
     hidden = _damped(gram)[:, order][:, :, order]
     upper = torch.linalg.cholesky(torch.cholesky_inverse(torch.linalg.cholesky(hidden)), upper=True)
+    return functools.partial(_gptq, order, upper)
+
+
+def _gptq(
+    order: torch.Tensor,
+    upper: torch.Tensor,
+    weight: torch.Tensor,
+    scales: torch.Tensor,
+    limit: int,
+    kept: torch.Tensor | None = None,
+) -> torch.Tensor:
     left = (weight / scales[..., None])[..., order]
     stays = torch.ones_like(left, dtype=torch.bool) if kept is None else kept[..., order]
     made = torch.zeros_like(left)
@@ -58,22 +75,26 @@ def gptq(
     return torch.empty_like(made).index_copy_(2, order, made)
 
 
-def adaround(
+def adaround(gram: torch.Tensor) -> Rounder:
+    """Learn of every weight whether it is rounded up or down (Nagel et al., 2020, Up or Down?).
+
+    The squared error of the layer's output, a quadratic form with the Gram matrix (groups x inputs x inputs), is
+    minimised by Adam over fractions between 0 and 1, which a growing pull makes whole.
+    """
+    metric = _damped(gram) / gram.diagonal(dim1=1, dim2=2).mean(1).clamp(min=1e-30)[:, None, None]
+    return functools.partial(_adaround, metric.float())
+
+
+def _adaround(
+    metric: torch.Tensor,
     weight: torch.Tensor,
-    gram: torch.Tensor,
     scales: torch.Tensor,
     limit: int,
     kept: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Learn of every weight whether it is rounded up or down (Nagel et al., 2020, Up or Down?).
-
-    The squared error of the layer's output, a quadratic form with the Gram matrix, is minimised by Adam over
-    fractions between 0 and 1, which a growing pull makes whole. Arguments and result as for `gptq`.
-    """
     exact = weight / scales[..., None]
     low = exact.floor()
-    metric = _damped(gram) / gram.diagonal(dim1=1, dim2=2).mean(1).clamp(min=1e-30)[:, None, None]
-    metric, exact, low = metric.float(), exact.float(), low.float()
+    exact, low = exact.float(), low.float()
     bottom, top = STRETCH
     share = ((exact - low - bottom) / (top - bottom)).clamp(1e-4, 1 - 1e-4)
     learned = (share / (1 - share)).log().requires_grad_()

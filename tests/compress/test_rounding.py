@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import tiny_networks
@@ -13,7 +15,7 @@ from edgepress.compress._quantization import learned
 from edgepress.compress._quantization.bits import Bits
 from edgepress.compress._quantization.learned import best_of_channels
 from edgepress.compress._quantization.ranges import Range
-from edgepress.compress._quantization.rounding import adaround, gptq
+from edgepress.compress._quantization.rounding import Rounder, adaround, gptq
 from edgepress.compress._quantization.weights import (
     QuantizedWeight,
     WeightOptions,
@@ -51,9 +53,11 @@ def output_error(weight: torch.Tensor, made: torch.Tensor, gram: torch.Tensor, s
 
 @METHODS
 @pytest.mark.parametrize("groups", [1, 3])
-def test_the_output_departs_less_than_rounded_to_nearest(method: object, groups: int) -> None:
+def test_the_output_departs_less_than_rounded_to_nearest(
+    method: Callable[[torch.Tensor], Rounder], groups: int
+) -> None:
     weight, gram, scales = problem(groups)
-    made = method(weight, gram, scales, LIMIT)
+    made = method(gram)(weight, scales, LIMIT)
     nearest = (weight / scales[..., None]).round().clamp(-LIMIT, LIMIT)
     assert made.equal(made.round())
     assert made.abs().max() <= LIMIT
@@ -62,21 +66,25 @@ def test_the_output_departs_less_than_rounded_to_nearest(method: object, groups:
 
 
 @METHODS
-def test_inputs_that_know_nothing_of_each_other_are_rounded_to_nearest(method: object) -> None:
+def test_inputs_that_know_nothing_of_each_other_are_rounded_to_nearest(
+    method: Callable[[torch.Tensor], Rounder],
+) -> None:
     weight, _, scales = problem()
-    made = method(weight, torch.eye(70, dtype=torch.float64)[None], scales, LIMIT)
+    made = method(torch.eye(70, dtype=torch.float64)[None])(weight, scales, LIMIT)
     assert made.equal((weight / scales[..., None]).round().clamp(-LIMIT, LIMIT))
 
 
 @METHODS
-def test_what_is_not_kept_is_zero_and_dead_inputs_do_no_harm(method: object) -> None:
+def test_what_is_not_kept_is_zero_and_dead_inputs_do_no_harm(
+    method: Callable[[torch.Tensor], Rounder],
+) -> None:
     weight, gram, scales = problem()
     gram[:, 5], gram[:, :, 5] = 0, 0
     kept = torch.rand_like(weight) > 0.5
-    made = method(weight * kept, gram, scales, LIMIT, kept)
+    made = method(gram)(weight * kept, scales, LIMIT, kept)
     assert not made[~kept].any()
     assert made.isfinite().all()
-    assert method(weight, torch.zeros_like(gram), scales, LIMIT).isfinite().all()
+    assert method(torch.zeros_like(gram))(weight, scales, LIMIT).isfinite().all()
 
 
 @pytest.mark.parametrize("bits", [4, 8])
