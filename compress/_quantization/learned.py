@@ -91,7 +91,8 @@ class LayerRounder:
         held = held_elements(student, {layer.node for layer in layers})
         held += held_elements(teacher, set(self._originals.values()))
         fitting = _fitting(batches, 4 * held)
-        self._lanes = list(zip(Walk(student, fitting).lanes, Walk(teacher, fitting).lanes, strict=True))
+        leader = Walk(teacher, fitting)
+        self._lanes = list(zip(Walk(student, fitting, leader=leader).lanes, leader.lanes, strict=True))
         self._generator = torch.Generator().manual_seed(0)
 
     def round(self, layer: Layer) -> Rounded:

@@ -55,7 +55,7 @@ def reconstructed(
     batches = _fitting(batches, live_elements(teacher) + live_elements(student))
     found = find(teacher, student, orders, sparse_weights(pruned.history))
     teacher_walk = Walk(teacher, batches, pinned={fit.target for fit in found.fits})
-    refitter = _Refitter(student, Walk(student, batches), teacher_walk, ridge)
+    refitter = _Refitter(student, Walk(student, batches, leader=teacher_walk), teacher_walk, ridge)
     errors = {graph.layer_name(fit.layer): refitter.refit(fit) for fit in found.fits}
     samples = sum(len(batch) for batch in batches)
     return pruned.replace(student), Reconstruction(samples, errors, found.left)

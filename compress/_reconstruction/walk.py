@@ -13,20 +13,41 @@ from edgepress.compress._channels.nodes import shape_at_batch_one
 from edgepress.compress._channels_last import laid_out
 from edgepress.data import Batch
 
+aten = torch.ops.aten
+RANKING = (
+    aten.sort.default,
+    aten.sort.stable,
+    aten.topk.default,
+    aten.argmax.default,
+    aten.argmin.default,
+)
+"""Operators that put values in order: a small change of these swaps places, and whole rows of all that follows."""
+
 
 class Walk:
     """One way through a graph with all batches side by side.
 
     Weights are read when a layer is executed, so a layer that has not been passed yet may get other ones. A value
     is dropped after its last reader, unless it is in `pinned`: then when `release` says so.
+
+    `leader` walks another form of the same network over the same batches. Where values are put in order, as a detector
+    does with the regions it proposes, its order is taken: a row of the one then says something of the same thing as
+    that row of the other.
     """
 
     def __init__(
-        self, graph_module: GraphModule, batches: Sequence[Batch], pinned: Iterable[Node] = ()
+        self,
+        graph_module: GraphModule,
+        batches: Sequence[Batch],
+        pinned: Iterable[Node] = (),
+        leader: Walk | None = None,
     ) -> None:
         self._pinned = set(pinned)
+        self._ranking = [node for node in graph_module.graph.nodes if node.target in RANKING]
         last_read = _last_read(list(graph_module.graph.nodes))
         self.lanes = tuple(Lane(graph_module, batch, last_read, self._pinned) for batch in batches)
+        if leader is not None:
+            self._follow(leader)
 
     def has(self, node: Node) -> bool:
         """Whether the value of `node` is there to be read."""
@@ -52,6 +73,15 @@ class Walk:
         for lane in self.lanes:
             lane.drop_read(node)
 
+    def _follow(self, leader: Walk) -> None:
+        """Nothing is followed where the two put different things in order. They put as many in order, for what an operator
+        without channel labels reads is never pruned."""
+        if [node.target for node in self._ranking] != [node.target for node in leader._ranking]:
+            return
+        leader._pinned.update(leader._ranking)
+        for lane, first in zip(self.lanes, leader.lanes, strict=True):
+            lane.follow(first, dict(zip(self._ranking, leader._ranking, strict=True)))
+
 
 class Lane:
     """One batch on its way: it may be anywhere, whatever the other lanes of its walk do."""
@@ -66,6 +96,12 @@ class Lane:
         self._next = 0
         self._values: dict[Node, Any] = {}
         self._inputs = laid_out(graph_module, batch.inputs)
+        self._leader = self
+        self._led: Mapping[Node, Node] = {}
+
+    def follow(self, leader: Lane, led: Mapping[Node, Node]) -> None:
+        """Take the order of values from `leader`, at the nodes of `led` from its nodes there."""
+        self._leader, self._led = leader, led
 
     def has(self, node: Node) -> bool:
         return node in self._values
@@ -101,10 +137,20 @@ class Lane:
             self._values[node] = self._inputs.pop(0)
         elif node.op == "call_function":
             with torch.no_grad():
-                self._values[node] = self._computed(node)
+                self._values[node] = self._ordered(node) if node in self._led else self._computed(node)
         for source in node.all_input_nodes:
             if self._last_read[source] == self._next - 1 and source not in self._pinned:
                 self._values.pop(source, None)
+
+    def _ordered(self, node: Node) -> Any:
+        """Our own values in the leader's order, and their places."""
+        self._leader.through(self._led[node])
+        found = self._leader.held()[self._led[node]]
+        if isinstance(found, torch.Tensor):
+            return found
+        _, places = found
+        values = self._read(node.all_input_nodes[0])
+        return torch.take_along_dim(values, places, graph.arguments(node)["dim"]), places
 
     def _computed(self, node: Node) -> Any:
         """What the node makes; a pair of quantize and dequantize is one step, and what is between them float."""

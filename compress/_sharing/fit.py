@@ -87,7 +87,8 @@ class _SideBySide:
         self._following = dict(zip(nodes, [named[node.name] for node in nodes[1:]], strict=False))
         held = held_elements(student, set(nodes)) + held_elements(teacher, set(self._originals.values()))
         taken = _fitting(batches, 4 * held)
-        self._lanes = list(zip(Walk(student, taken).lanes, Walk(teacher, taken).lanes, strict=True))
+        leader = Walk(teacher, taken)
+        self._lanes = list(zip(Walk(student, taken, leader=leader).lanes, leader.lanes, strict=True))
         self._generator = torch.Generator().manual_seed(0)
 
     def observe(self, node: Node, *, has_intercept: bool) -> LeastSquares:
