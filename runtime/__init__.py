@@ -7,7 +7,7 @@ from pathlib import Path
 from edgepress import plugins
 from edgepress.artifact import Artifact
 from edgepress.errors import UnsupportedTarget
-from edgepress.runtime._compare import Comparison, compare, limit_db
+from edgepress.runtime._compare import Comparison, compare, limit_agreement, limit_db
 from edgepress.runtime._layers import LayerComparison, LayerReport, compare_layers
 from edgepress.runtime._runner import LayerTime, Runner, Turn
 from edgepress.runtime._target import Target
@@ -23,6 +23,7 @@ __all__ = [
     "compare",
     "compare_layers",
     "find",
+    "limit_agreement",
     "limit_db",
     "names",
     "open",

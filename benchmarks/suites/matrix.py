@@ -189,10 +189,11 @@ def _one(program: Program, format: str, runner: str) -> tuple[Status, str]:
     artifact = convert.to(program, format, Path(f"made.{format}"))
     inputs = [program.signature.example(SAMPLES, seed) for seed in range(2)]
     with runtime.open(artifact, Target(runner=runner)) as opened:
-        found = runtime.compare(program.run, opened.run, inputs)
-    limit = runtime.limit_db(program.precision, artifact.manifest.precision)
+        found = runtime.compare(program.run, opened.run, inputs, program.reading)
+    precisions = (program.precision, artifact.manifest.precision)
     figures = f"{min(found.sqnr_db, 999):.0f} dB, {artifact.manifest.precision}"
-    return ("passed" if found.sqnr_db >= limit else "failed"), figures
+    is_near = found.within(runtime.limit_db(*precisions), runtime.limit_agreement(*precisions))
+    return ("passed" if is_near else "failed"), figures
 
 
 def _told(path: Path) -> list[tuple[Status, str]]:

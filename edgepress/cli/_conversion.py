@@ -11,7 +11,7 @@ import numpy as np
 
 from edgepress import convert, runtime
 from edgepress.accuracy import Score, can_evaluate, evaluate
-from edgepress.artifact import Artifact, Verification
+from edgepress.artifact import Artifact, Precision, Verification
 from edgepress.cli._described import figures_text
 from edgepress.cli._layers import MOST_DB, layer_report
 from edgepress.data import Data
@@ -20,7 +20,7 @@ from edgepress.history import Value
 from edgepress.preprocess import Preprocess
 from edgepress.program import Program
 from edgepress.progress import Progress, silent
-from edgepress.runtime import Comparison, Runner, compare, limit_db
+from edgepress.runtime import Comparison, Runner, compare, limit_agreement, limit_db
 from edgepress.signature import Signature
 
 Arrays = tuple[np.ndarray, ...]
@@ -101,10 +101,10 @@ def verify(
     """Compare the artifact's outputs with the program's and put the outcome on record in its manifest."""
     try:
         with runtime.open(artifact) as runner:
-            comparison = compare(program.run, runner.run, inputs)
-            limit = limit_db(program.precision, artifact.manifest.precision)
-            passed = comparison.sqnr_db >= limit
-            results = finite(comparison) | {"limit_db": limit}
+            comparison = compare(program.run, runner.run, inputs, program.reading)
+            precisions = (program.precision, artifact.manifest.precision)
+            passed = comparison.within(limit_db(*precisions), limit_agreement(*precisions))
+            results = figures(comparison, *precisions)
             results |= scores.figures(runner, program.preprocess) if scores else {}
             results |= {} if passed else _departing(program, runner, inputs)
     except (BackendMissing, UnsupportedTarget) as error:
@@ -151,14 +151,16 @@ def batches(
             yield batch.inputs
 
 
-def finite(comparison: Comparison) -> dict[str, Value]:
-    """The figures as JSON has them: it knows no infinity, so bit-equal outputs count as 999 dB."""
-    figures = dataclasses.asdict(comparison)
-    outputs = figures.pop("output_sqnr_db")
-    bounded: dict[str, Value] = {key: _bounded(value) for key, value in figures.items()}
+def figures(comparison: Comparison, reference: Precision, candidate: Precision) -> dict[str, Value]:
+    """The figures as JSON has them, and their limits: it knows no infinity, so bit-equal outputs count as 999 dB."""
+    found = {key: value for key, value in dataclasses.asdict(comparison).items() if value is not None}
+    outputs = found.pop("output_sqnr_db")
+    bounded: dict[str, Value] = {key: _bounded(value) for key, value in found.items()}
     if len(outputs) > 1:
         bounded["output_sqnr_db"] = [round(_bounded(value), 1) for value in outputs]
-    return bounded
+    if comparison.found_agreement is not None:
+        bounded["limit_agreement"] = limit_agreement(reference, candidate)
+    return bounded | {"limit_db": limit_db(reference, candidate)}
 
 
 def _bounded(value: float) -> float:

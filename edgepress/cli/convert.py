@@ -18,8 +18,13 @@ FIGURES = {
     "sqnr_db": "SQNR, dB",
     "max_error": "max error",
     "top1_agreement": "agreement, %",
+    "found_agreement": "found alike, %",
     "top1_reference": "top-1 before, %",
     "top1_candidate": "top-1, %",
+    "map_reference": "mAP before, %",
+    "map_candidate": "mAP, %",
+    "miou_reference": "mIoU before, %",
+    "miou_candidate": "mIoU, %",
 }
 """The figures of a verification that the table shows, and their columns."""
 

@@ -16,7 +16,7 @@ from edgepress.cli._inputs import DataInput, data_options
 
 if TYPE_CHECKING:
     from edgepress.accuracy import Score
-    from edgepress.artifact import Artifact, Verification
+    from edgepress.artifact import Artifact, Precision, Verification
     from edgepress.data import Data
     from edgepress.errors import EdgepressError
     from edgepress.progress import Progress
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What the comparison of two artifacts gave. `comparison` is None where the outputs cannot be compared at all, for
-    the reason in `broken`; the accuracies are None without labelled data, `layers` unless asked for. The second was
+    """What the comparison of two artifacts of these `precisions` gave. `comparison` is None where the outputs cannot be
+    compared at all, for the reason in `broken`; the accuracies are None without labelled data, `layers` unless asked for. The second was
     executed by `runner` on `target`."""
 
     comparison: Comparison | None
-    limit_db: float
+    precisions: tuple[Precision, Precision]
     broken: EdgepressError | None = None
     before: Score | None = None
     after: Score | None = None
@@ -46,11 +46,13 @@ class Verdict:
     def error(self, max_drop: float | None, candidate: Path) -> EdgepressError | None:
         """Why the candidate is not good enough: its drop where a limit is given, else its outputs."""
         from edgepress.errors import VerificationFailed
+        from edgepress.runtime import limit_agreement, limit_db
 
         if self.comparison is None:
             return self.broken
         if max_drop is None or self.drop is None:
-            return self.comparison.error(self.limit_db, where=str(candidate))
+            limits = limit_db(*self.precisions), limit_agreement(*self.precisions)
+            return self.comparison.error(*limits, where=str(candidate))
         if self.drop <= max_drop:
             return None
         return VerificationFailed(
@@ -189,7 +191,7 @@ def _compare(
 
     manifest = first.manifest
     precisions = (manifest.precision, second.manifest.precision)
-    verdict = Verdict(comparison=None, limit_db=runtime.limit_db(*precisions))
+    verdict = Verdict(comparison=None, precisions=precisions)
     with (
         runtime.open(first) as reference,
         _opened(second, target) as candidate,
@@ -198,7 +200,7 @@ def _compare(
         verdict = replace(verdict, runner=candidate.name(), target=target.place)
         inputs = batches(manifest.signature, manifest.preprocess, data, extent.samples)
         try:
-            compared = runtime.compare(reference.run, answer, inputs)
+            compared = runtime.compare(reference.run, answer, inputs, manifest.reading)
             verdict = replace(verdict, comparison=compared)
         except VerificationFailed as error:
             verdict = replace(verdict, broken=error)
@@ -260,15 +262,15 @@ def _departing(verdict: Verdict) -> dict[str, Any]:
 
 
 def _figures(verdict: Verdict) -> dict[str, Any]:
-    from edgepress.cli._conversion import accuracy_figures, finite
+    from edgepress.cli._conversion import accuracy_figures, figures
 
     if verdict.comparison is None:
-        figures: dict[str, Any] = {"reason": verdict.broken.what} if verdict.broken else {}
+        found: dict[str, Any] = {"reason": verdict.broken.what} if verdict.broken else {}
     else:
-        figures = finite(verdict.comparison) | {"limit_db": verdict.limit_db}
+        found = figures(verdict.comparison, *verdict.precisions)
     if verdict.before and verdict.after:
-        figures |= accuracy_figures(verdict.before, verdict.after)
-    return figures
+        found |= accuracy_figures(verdict.before, verdict.after)
+    return found
 
 
 def _show(verdict: Verdict, as_json: bool, *, passed: bool) -> None:

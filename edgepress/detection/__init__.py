@@ -1,7 +1,8 @@
 """From what a detector's file gives to boxes: anchors, decoding and non-maximum suppression, beside the exported graph.
 
 NumPy only, for a board does this too. Boxes are x0, y0, x1, y1 in pixels of the network's input; classes count from 0,
-without the background. A `Reading` says how the outputs are to be read, and travels with the network to the last file.
+without the background. A `Reading` says how the outputs are to be read, and travels with the network to the last file;
+`is_ranked`, that rows have no places of their own: the network orders them by scores, so that a rounding swaps some.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 
@@ -56,6 +56,7 @@ class Anchored:
     select: Selection = Selection()
     measure: Measure = "coco"
     kind: Literal["anchored"] = "anchored"
+    is_ranked: ClassVar[bool] = False
 
     def decode(self, outputs: Sequence[np.ndarray]) -> list[Detections]:
         """One Detections a picture."""

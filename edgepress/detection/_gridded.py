@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -26,6 +26,7 @@ class Gridded:
     select: Selection = Selection(score=0.005, overlap=0.45)
     measure: Measure = "coco"
     kind: Literal["gridded"] = "gridded"
+    is_ranked: ClassVar[bool] = False
 
     def decode(self, outputs: Sequence[np.ndarray]) -> list[Detections]:
         """One Detections a picture."""

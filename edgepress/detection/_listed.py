@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -19,6 +19,7 @@ class Listed:
 
     measure: Measure = "coco"
     kind: Literal["listed"] = "listed"
+    is_ranked: ClassVar[bool] = True
 
     def decode(self, outputs: Sequence[np.ndarray]) -> list[Detections]:
         """One Detections a picture. Raises BadInput for outputs that are not these three."""

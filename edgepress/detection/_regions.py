@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -22,6 +22,7 @@ class Regions:
     select: Selection = Selection()
     measure: Measure = "coco"
     kind: Literal["regions"] = "regions"
+    is_ranked: ClassVar[bool] = True
 
     def decode(self, outputs: Sequence[np.ndarray]) -> list[Detections]:
         """One Detections a picture."""

@@ -1,4 +1,4 @@
-"""Mean average precision and mean overlap, against cases worked out by hand and against COCO's own code."""
+"""Mean average precision, mean overlap and agreement, against cases worked out by hand and against COCO's own code."""
 
 from __future__ import annotations
 
@@ -13,7 +13,14 @@ from edgepress.accuracy import Score, evaluate
 from edgepress.data import Batch, open_data
 from edgepress.detection import Detections, Listed, Measure
 from edgepress.errors import BadInput
-from edgepress.scoring import MeanOverlap, MeanPrecision, OverlapTally, PrecisionTally, average_precision
+from edgepress.scoring import (
+    AgreementTally,
+    MeanOverlap,
+    MeanPrecision,
+    OverlapTally,
+    PrecisionTally,
+    average_precision,
+)
 
 BOX, FAR = (0.0, 0.0, 10.0, 10.0), (50.0, 50.0, 60.0, 60.0)
 
@@ -30,11 +37,16 @@ def score(
     """Of pictures with boxes found (class, score, box) and true (class, box..., 1 where it does not count)."""
     tally = PrecisionTally(Listed(measure=measure), "test")
     for boxes, labels in zip(found, truth, strict=True):
-        rows = np.array([box for *_, box in boxes], np.float32).reshape(1, -1, 4)
-        scores = np.array([[score for _, score, _ in boxes]], np.float32).reshape(1, -1)
-        classes = np.array([[number for number, *_ in boxes]], np.float32).reshape(1, -1)
-        tally.add((rows, scores, classes), np.array([labels], np.float32).reshape(1, -1, 6))
+        tally.add(listed(boxes), np.array([labels], np.float32).reshape(1, -1, 6))
     return tally.result()
+
+
+def listed(boxes: list[tuple[int, float, tuple[float, ...]]]) -> tuple[np.ndarray, ...]:
+    """The outputs of a network that gives these boxes (class, score, box) of one picture."""
+    rows = np.array([box for *_, box in boxes], np.float32).reshape(1, -1, 4)
+    scores = np.array([[score for _, score, _ in boxes]], np.float32).reshape(1, -1)
+    classes = np.array([[number for number, *_ in boxes]], np.float32).reshape(1, -1)
+    return rows, scores, classes
 
 
 @pytest.mark.parametrize(
@@ -261,3 +273,47 @@ def test_labels_of_another_task_are_refused(user_file: Path) -> None:
 
 def test_detections_have_a_length() -> None:
     assert len(Detections(np.zeros((2, 4)), np.zeros(2), np.zeros(2, np.int64))) == 2
+
+
+NOTHING: list[tuple[int, float, tuple[float, ...]]] = []
+
+
+def alike(
+    ours: list[tuple[int, float, tuple[float, ...]]], theirs: list[tuple[int, float, tuple[float, ...]]]
+) -> float | None:
+    """How far the boxes (class, score, box) of one picture agree."""
+    tally = AgreementTally(Listed())
+    tally.add(listed(ours), listed(theirs))
+    return tally.percent
+
+
+def test_the_same_boxes_agree_in_any_order() -> None:
+    found = [(0, 0.9, BOX), (1, 0.4, BOX), (0, 0.2, FAR)]
+    assert alike(found, found[::-1]) == pytest.approx(100)
+    assert alike(NOTHING, NOTHING) is None
+
+
+@pytest.mark.parametrize(
+    ("theirs", "expected"),
+    [
+        (NOTHING, 0),
+        ([(1, 0.9, BOX)], 0),
+        ([(0, 0.9, FAR)], 0),
+        # The lower score of two, over their mean.
+        ([(0, 0.3, BOX)], 100 * 0.3 / 0.6),
+        # 8 of 12 pixels.
+        ([(0, 0.9, shifted(BOX, 2))], 100 * 8 / 12),
+        # A box that nobody else has counts half: the means of the sums are 0.9 and 1.2.
+        ([(0, 0.9, BOX), (2, 0.6, FAR)], 100 * 0.9 / 1.2),
+        # Two for one: the nearer one pairs off, the other is alone.
+        ([(0, 0.9, BOX), (0, 0.9, shifted(BOX, 2))], 100 * 0.9 / 1.35),
+    ],
+)
+def test_what_pairs_are_worth(theirs: list[tuple[int, float, tuple[float, ...]]], expected: float) -> None:
+    ours = [(0, 0.9, BOX)]
+    assert alike(ours, theirs) == pytest.approx(expected)
+    assert alike(theirs, ours) == pytest.approx(expected)
+
+
+def test_a_box_without_a_partner_takes_none_from_another() -> None:
+    assert alike([(0, 0.9, FAR), (0, 0.9, BOX)], [(0, 0.9, BOX)]) == pytest.approx(100 * 0.9 / 1.35)

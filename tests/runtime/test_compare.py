@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 
+from edgepress.detection import Gridded, Listed
 from edgepress.errors import BadInput, VerificationFailed
-from edgepress.runtime import compare, limit_db
+from edgepress.runtime import compare, limit_agreement, limit_db
 
 BATCHES = [(np.eye(4, dtype=np.float32),), (2 * np.eye(4, dtype=np.float32)[:2],)]
 
@@ -66,3 +68,37 @@ def test_a_large_output_hides_no_small_one() -> None:
     comparison = compare(lambda _: (large, small), lambda _: (large, small * np.float32(0.9)), BATCHES[:1])
     assert comparison.sqnr_db == pytest.approx(20, abs=0.01)
     assert comparison.output_sqnr_db == (math.inf, comparison.sqnr_db)
+
+
+def detector(*rows: int, by: float = 1) -> Callable[[np.ndarray], tuple[np.ndarray, ...]]:
+    """Gives three boxes, whatever it is shown, in the order of `rows`, with scores of so much."""
+    boxes = np.float32([[0, 0, 10, 10], [20, 20, 60, 60], [5, 30, 25, 40]])
+    scores, classes = np.float32([0.9, 0.8, 0.7]) * np.float32(by), np.float32([0, 1, 0])
+
+    def run(pictures: np.ndarray) -> tuple[np.ndarray, ...]:
+        return tuple(np.repeat(each[list(rows)][None], len(pictures), 0) for each in (boxes, scores, classes))
+
+    return run
+
+
+def test_where_rows_are_ranked_what_is_found_counts() -> None:
+    swapped = compare(detector(0, 1, 2), detector(1, 0, 2), BATCHES, Listed())
+    assert swapped.sqnr_db < 10
+    assert swapped.found_agreement == pytest.approx(100)
+    assert swapped.within(20, 99.9)
+    assert not swapped.within(20), "by rows alone"
+    fainter = compare(detector(0, 1, 2), detector(1, 0, 2, by=0.5), BATCHES, Listed())
+    assert fainter.found_agreement == pytest.approx(100 * 0.5 / 0.75)
+    with pytest.raises(VerificationFailed, match=r"found agrees by 66\.7 %, limit 80\.0 %"):
+        fainter.require(20, 80, where="here")
+
+
+def test_other_networks_have_no_agreement() -> None:
+    places = Gridded(size=(8, 8), shapes=(((4.0, 4.0),),))
+    assert compare(identity, identity, BATCHES).found_agreement is None
+    assert compare(identity, identity, BATCHES, places).found_agreement is None
+
+
+def test_limits_of_agreement_fall_with_precision() -> None:
+    limits = [limit_agreement("float32", kind) for kind in ("float32", "float16", "int8")]
+    assert limits == sorted(limits, reverse=True)
