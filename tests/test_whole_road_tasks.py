@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import small_tasks
-import tflite_files
 import torch
 
 from edgepress import compress, convert, cost, runtime
@@ -37,7 +36,7 @@ def settled(name: str) -> Program:
     return program.replace(module)
 
 
-def samples(network: str) -> tflite_files.Arrays:
+def samples(network: str) -> ArrayData:
     """Random inputs of the network's own shapes."""
     return ArrayData(*(tensor.numpy() for tensor in small_tasks.inputs(network, 16, seed=99)))
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import tflite_files
 import torch
 from torch import nn
 
 from edgepress import compress
 from edgepress.compress.prune_channels import PruneChannels
 from edgepress.compress.quantize_static import QuantizeStatic
+from edgepress.data._arrays import ArrayData
 from edgepress.program import Program
 from edgepress.recipe import Recipe
 
@@ -60,9 +60,7 @@ def row_by_row_db(before: Program, after: Program) -> float:
 
 def test_rounding_learns_from_rows_of_the_same_places(network: Program) -> None:
     """A fifth of the rows change places; with these among what is learned from, the layers behind had 3 dB and gave 11."""
-    quantized = compress.apply(
-        network, Recipe((QuantizeStatic(samples=64),)), tflite_files.Arrays(samples(64, seed=1))
-    )
+    quantized = compress.apply(network, Recipe((QuantizeStatic(samples=64),)), ArrayData(samples(64, seed=1)))
     figures = quantized.history.steps[-1].results["sqnr_db"]
     assert isinstance(figures, dict)
     assert all(min(figures[layer]) > 25 for layer in ("head.0", "head.2"))
@@ -71,9 +69,7 @@ def test_rounding_learns_from_rows_of_the_same_places(network: Program) -> None:
 
 def test_refitting_learns_from_rows_of_the_same_places(network: Program) -> None:
     """Of what the second stage gave, a third is missed; it was nine tenths with rows of other places."""
-    pruned = compress.apply(
-        network, Recipe((PruneChannels(macs=0.7),)), tflite_files.Arrays(samples(64, seed=1))
-    )
+    pruned = compress.apply(network, Recipe((PruneChannels(macs=0.7),)), ArrayData(samples(64, seed=1)))
     figures = pruned.history.steps[-1].results["reconstruction"]
     assert isinstance(figures, dict)
     errors = figures["errors"]

@@ -14,7 +14,7 @@ from edgepress import compress, convert
 from edgepress.artifact import Artifact
 from edgepress.cli import _conversion, run
 from edgepress.compress.quantize_static import QuantizeStatic
-from edgepress.data import ArrayData
+from edgepress.data._arrays import ArrayData
 from edgepress.detection import Listed
 from edgepress.program import Program
 from edgepress.recipe import Recipe
