@@ -14,6 +14,7 @@ from contextlib import contextmanager, redirect_stderr
 import torch
 from torch.export import ExportedProgram
 from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
+from torch.nn.utils import parametrize
 
 from edgepress.errors import UnsupportedModel
 
@@ -57,7 +58,7 @@ def export(module: torch.nn.Module, example: tuple[torch.Tensor, ...]) -> Export
             f"PyTorch cannot export this network: {_reason(error)}", where=where, hint=hint
         ) from error
     _squeeze_by_axis(exported)
-    return exported
+    return _renamed(exported)
 
 
 def _squeeze_by_axis(exported: ExportedProgram) -> None:
@@ -68,6 +69,40 @@ def _squeeze_by_axis(exported: ExportedProgram) -> None:
             axes = [axis for axis, size in enumerate(sizes) if isinstance(size, int) and size == 1]
             node.target, node.args = torch.ops.aten.squeeze.dims, (node.args[0], axes)
     exported.graph_module.recompile()
+
+
+def without_parametrizations(module: torch.nn.Module) -> torch.nn.Module:
+    """The module in evaluation mode with each weight stored that it would compute from others at every call
+    (torch.nn.utils.parametrizations.weight_norm and spectral_norm): stages change weights that are stored."""
+    for layer in list(module.modules()):
+        if parametrize.is_parametrized(layer):
+            # By hand: remove_parametrizations changes a class that a copy shares with the user's module.
+            values = {name: getattr(layer, name).detach().clone() for name in layer.parametrizations}  # type: ignore[union-attr]
+            layer.__class__ = parametrize.type_before_parametrizations(layer)
+            del layer.parametrizations
+            for name, value in values.items():
+                layer.register_parameter(name, torch.nn.Parameter(value))
+    return module
+
+
+def _renamed(exported: ExportedProgram) -> ExportedProgram:
+    """Let no weight stand under a name that a GraphModule has for itself: `meta.weight` becomes `meta_.weight`."""
+    taken = set(dir(torch.fx.GraphModule({}, torch.fx.Graph())))
+
+    def free(name: str) -> str:
+        first, dot, rest = name.partition(".")
+        return f"{first}_{dot}{rest}" if first in taken else name
+
+    stored = (exported.state_dict, exported.constants)
+    if not any(free(name) != name for tensors in stored for name in tensors):
+        return exported
+    for tensors in stored:
+        for name in list(tensors):
+            # Taken out and put in again, so that the order stays.
+            tensors[free(name)] = tensors.pop(name)
+    for spec in exported.graph_signature.input_specs:
+        spec.target = spec.target and free(spec.target)
+    return exported
 
 
 @contextmanager

@@ -22,7 +22,8 @@ from torch.export import ExportedProgram
 from torch.fx import GraphModule
 
 from edgepress import __version__, archive, graph
-from edgepress._exporting import export, quiet
+from edgepress._exporting import export, quiet, without_parametrizations
+from edgepress._stored_parts import reads_parts, store_parts
 from edgepress.artifact import (
     PROGRAM_FORMAT,
     PROGRAM_METADATA,
@@ -78,15 +79,20 @@ class Program:
                 where=type(module).__name__,
                 hint="remove weight_norm or spectral_norm (torch.nn.utils.remove_weight_norm) before",
             ) from error
-        exported = export(copied.eval(), tuple(example_inputs))
+        exported = export(without_parametrizations(copied.eval()), tuple(example_inputs))
         reading = getattr(module, "reading", None)
-        return cls(
+        captured = cls(
             exported,
             _signature(exported),
             preprocess,
             tuple(labels),
             reading=reading if isinstance(reading, get_args(Reading)) else None,
         )
+        if not reads_parts(exported):
+            return captured
+        graph_module = captured.graph_module()
+        store_parts(graph_module)
+        return captured.replace(graph_module)
 
     @classmethod
     def load(cls, path: str | Path) -> Program:

@@ -218,6 +218,61 @@ def test_a_network_that_cannot_be_copied_is_refused() -> None:
     assert "remove_weight_norm" in caught.value.hint
 
 
+def test_weights_that_are_computed_at_every_call_are_stored() -> None:
+    normal = torch.nn.utils.parametrizations
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(
+        normal.weight_norm(torch.nn.Linear(3, 4)), normal.spectral_norm(torch.nn.Linear(4, 2))
+    ).eval()
+    program, x = Program.capture(network, (torch.ones(2, 3),)), torch.randn(5, 3)
+    assert sorted(program.exported.state_dict) == ["0.bias", "0.weight", "1.bias", "1.weight"]
+    torch.testing.assert_close(program.graph_module()(x), network(x))
+    assert torch.nn.utils.parametrize.is_parametrized(network[0], "weight"), (
+        "the user's network stays as it was"
+    )
+
+
+class NamedAsGraphsAre(torch.nn.Module):
+    """Its layers have names under which a GraphModule has something else."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.meta, self.graph = torch.nn.Sequential(torch.nn.Linear(3, 4)), torch.nn.Linear(4, 2)
+        self.register_buffer("code", torch.ones(2))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.graph(self.meta(x)) + self.code
+
+
+def test_layers_may_be_called_as_a_graph_calls_its_own(tmp_path: Path) -> None:
+    network, x = NamedAsGraphsAre(), torch.randn(5, 3)
+    program = Program.capture(network, (torch.ones(2, 3),))
+    program.replace(program.graph_module()).save(tmp_path / "model.pt2")
+    torch.testing.assert_close(Program.load(tmp_path / "model.pt2").graph_module()(x), network(x))
+
+
+class BetweenTwo(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention = torch.nn.MultiheadAttention(8, 2, batch_first=True)
+
+    def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return self.attention(x, y, y)[0]
+
+
+def test_attention_between_two_sequences_has_layers_with_weights_of_their_own() -> None:
+    network, inputs = BetweenTwo().eval(), (torch.randn(2, 3, 8), torch.randn(2, 5, 8))
+    program = Program.capture(network, inputs)
+    layers = [node for node in graph.operators(program.graph_module()) if node.target in graph.WEIGHTED]
+    assert [graph.weight_name(node).removeprefix("attention.") for node in layers] == [
+        "in_proj_weight_0",
+        "in_proj_weight_1",
+        "out_proj.weight",
+    ]
+    assert "attention.in_proj_weight" not in program.exported.state_dict
+    torch.testing.assert_close(program.graph_module()(*inputs), network(*inputs))
+
+
 class Squeezed(torch.nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x.mean((2, 3), keepdim=True).squeeze()
