@@ -328,3 +328,51 @@ class ShuffledBeforeLastAxis(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y = self.conv(x).view(-1, 2, 8, 8).transpose(1, 2).reshape(-1, 16, 8)
         return self.out(functional.relu(self.hidden(self.last(y).flatten(1))))
+
+
+@network(PICTURE)
+class OtherNames(Classifier):
+    """Operators that other ones spell out: gates, stacks, and second names of joins, slices and movements."""
+
+    def __init__(self) -> None:
+        super().__init__(24)
+        self.gated, self.twin, self.hidden = nn.Conv2d(16, 24, 1), nn.Conv2d(16, 12, 1), nn.Linear(12, 12)
+
+    def body(self, x: Tensor) -> Tensor:
+        both = torch.stack([functional.glu(self.gated(x), 1), self.twin(x)], 1).sum(1)
+        last = self.hidden(both.moveaxis(1, -1)).swapdims(1, 3)
+        return torch.concat(
+            [last.narrow(1, 0, 8), last[:, [8, 10, 9, 11]], both.tile(1, 1, 1).view_as(last)], 1
+        )
+
+
+@network(PICTURE)
+class OtherAxes(Classifier):
+    """Operators that work along the positions, some of which give several results."""
+
+    def __init__(self) -> None:
+        super().__init__(16)
+        self.gate = nn.Linear(16, 16)
+
+    def body(self, x: Tensor) -> Tensor:
+        gate = self.gate(functional.adaptive_max_pool2d(x, 1).flatten(1)).sigmoid()
+        x = (x * gate[:, :, None, None].expand_as(x)).roll((1, 2), (2, 3))
+        spread = torch.std_mean(x, 2, keepdim=True)[0] + x.max(3, keepdim=True).values
+        return functional.normalize(x, dim=2) + spread + x.cumsum(3)
+
+
+@network(PICTURE)
+class Patches(Classifier):
+    """Patches of a picture weighed pixel by pixel (involution) and laid back, and a picture read at other places."""
+
+    def __init__(self) -> None:
+        super().__init__(16)
+        self.kernel = nn.Conv2d(16, 36, 1)
+        self.shift = nn.Parameter(torch.tensor([[1.0, 0.1, 0.2], [0.0, 0.9, 0.1]]))
+
+    def body(self, x: Tensor) -> Tensor:
+        patches = functional.unfold(x, 3, padding=1).view(-1, 4, 4, 9, 64)
+        weighed = (patches * self.kernel(x).view(-1, 4, 1, 9, 64)).flatten(1, 3)
+        places = functional.affine_grid(self.shift[None], [1, 1, 8, 8], align_corners=False)
+        laid = functional.fold(weighed, (8, 8), 3, padding=1)
+        return functional.grid_sample(laid, places.expand(x.shape[0], 8, 8, 2), align_corners=False)

@@ -21,6 +21,7 @@ from edgepress.compress._channels.nodes import (
     succeed,
 )
 from edgepress.compress._channels.selections import select_before_reshaping
+from edgepress.compress._channels.spelling import spell_out
 from edgepress.errors import UnsupportedModel
 from edgepress.response_norm import neighbours_as_layers
 
@@ -37,6 +38,7 @@ def normalise(graph_module: GraphModule) -> None:
     for step in (
         _without_writes,
         _without_copies,
+        spell_out,
         _views_as_reshapes,
         _splits_as_slices,
         _shuffles_as_permutations,

@@ -21,7 +21,8 @@ from edgepress.compress._channels.rule import Rule, freeze, unknown
 from edgepress.compress._channels.rules_rearranging import copying
 
 POINTWISE = frozenset(
-    {"dropout", "feature_dropout", "hardswish", "log_sigmoid", "relu6", "to", "_to_copy"} | FILLED_LIKE
+    {"dropout", "expand_as", "feature_dropout", "hardswish", "log_sigmoid", "relu6", "to", "_to_copy"}
+    | FILLED_LIKE
 )
 """Operators that treat each element by itself but do not carry PyTorch's tag that says so."""
 
@@ -36,8 +37,14 @@ WINDOWS = frozenset(
 """Operators that work on the axes behind the channel axis, each channel by itself."""
 
 REDUCTIONS = frozenset(
-    {"mean", "sum", "amax", "amin", "var", "std", "softmax", "log_softmax", "_softmax", "prod"}
-)
+    {
+        "mean", "sum", "amax", "amin", "var", "std", "softmax", "log_softmax", "_softmax", "prod", "logsumexp", "norm",
+        "linalg_vector_norm", "max", "min", "median", "aminmax", "std_mean", "var_mean", "topk", "sort", "cumsum",
+        "cumprod", "roll", "unfold",
+    }
+)  # fmt: skip
+"""Operators that work along the axes that they name, each entry of the others by itself."""
+
 RULES: dict[str, Rule] = {
     **dict.fromkeys(("conv1d", "conv2d", "conv3d"), weighted.convolution),
     **dict.fromkeys(("conv_transpose1d", "conv_transpose2d", "conv_transpose3d"), weighted.convolution),
@@ -48,7 +55,7 @@ RULES: dict[str, Rule] = {
     "group_norm": weighted.group_norm,
     "embedding": weighted.embedding,
     **dict.fromkeys(RECURRENT, recurrent.recurrent),
-    "getitem": recurrent.part,
+    "getitem": plain.part,
     **dict.fromkeys(("layer_norm", "rms_norm"), plain.layer_norm),
     "cat": plain.cat,
     "slice": plain.slice,
@@ -57,6 +64,9 @@ RULES: dict[str, Rule] = {
     "constant_pad_nd": plain.pad,
     **dict.fromkeys(WINDOWS, plain.window),
     **dict.fromkeys(REDUCTIONS, plain.reduction),
+    "im2col": plain.patches,
+    "col2im": plain.pictures,
+    "grid_sampler": plain.sampled,
     **dict.fromkeys(COPYING, copying),
     **dict.fromkeys(("matmul", "mm", "bmm"), products.matmul),
     **dict.fromkeys(("addmm", "baddbmm"), products.added_matmul),

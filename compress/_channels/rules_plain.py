@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from torch.fx import Node
 
 from edgepress import graph
+from edgepress.compress._channels import rules_recurrent as recurrent
 from edgepress.compress._channels.labels import Channels, Flow, Labeller
-from edgepress.compress._channels.nodes import shape_at_batch_one
+from edgepress.compress._channels.nodes import RECURRENT, shape_at_batch_one
 from edgepress.compress._channels.rule import Result, describe, freeze, on_axis, origin, unknown
 from edgepress.compress._channels.stored import bind_stored
+
+AXES = ("dim", "dims", "dimension")
+"""How operators call the argument that names the axes along which they work."""
+
+SEVERAL = frozenset(
+    {
+        "adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d", "max_pool1d_with_indices",
+        "max_pool2d_with_indices", "max_pool3d_with_indices", "max", "min", "median", "aminmax", "std_mean", "var_mean",
+        "topk", "sort",
+    }
+)  # fmt: skip
+"""Operators with several results that lie alike: values and where they were found, a mean and a deviation."""
 
 
 def pointwise(labeller: Labeller, node: Node) -> Result:
@@ -49,7 +64,8 @@ def _aligned(channels: Channels | None, source: Node, shape: tuple[int, ...]) ->
 
 
 def window(labeller: Labeller, node: Node) -> Result:
-    source, dimensions = node.all_input_nodes[0], int(graph.op_name(node)[-2])
+    source = node.all_input_nodes[0]
+    dimensions = next(int(letter) for letter in graph.op_name(node) if letter.isdigit())
     if len(shape_at_batch_one(source)) != dimensions + 2:
         # PyTorch takes this for one sample without a batch, so the window runs over the channels.
         return unknown(labeller, node)
@@ -62,13 +78,52 @@ def reduction(labeller: Labeller, node: Node) -> Result:
     if channels is None:
         return None, Flow.KEEPS
     rank = len(shape_at_batch_one(source))
-    dims = arguments.get("dim")
+    dims = next((arguments[name] for name in AXES if name in arguments), None)
     reduced = {dim % rank for dim in ([dims] if isinstance(dims, int) else dims or range(rank))}
     if channels.axis in reduced:
         freeze(labeller, source, f"{describe(node)} works across all channels")
         return None, Flow.FIXED
-    lost = 0 if len(shape_at_batch_one(node)) == rank else sum(dim < channels.axis for dim in reduced)
+    made = node.meta["val"]
+    left = (made if isinstance(made, torch.Tensor) else made[0]).ndim
+    lost = sum(dim < channels.axis for dim in reduced) if left < rank else 0
     return Channels(channels.axis - lost, channels.labels), Flow.KEEPS
+
+
+def part(labeller: Labeller, node: Node) -> Result:
+    """One of several results: each has the channels of what they were made of."""
+    source = node.all_input_nodes[0]
+    channels, name = labeller.channels(source), graph.op_name(source)
+    if channels is not None and name in RECURRENT:
+        return recurrent.part(channels, node)
+    return (channels, Flow.KEEPS) if name in SEVERAL else unknown(labeller, node)
+
+
+def patches(labeller: Labeller, node: Node) -> Result:
+    """The patches of a picture: each channel becomes as many as a patch has pixels."""
+    source = graph.arguments(node)["self"]
+    channels = on_axis(labeller, source, 1, node)
+    if channels is None or len(shape_at_batch_one(source)) != 4:
+        return unknown(labeller, node)
+    pixels = math.prod(graph.arguments(node)["kernel_size"])
+    return Channels(1, np.repeat(channels.labels, pixels)), Flow.FIXED
+
+
+def pictures(labeller: Labeller, node: Node) -> Result:
+    """The picture that patches are laid into: all pixels of a patch's channel go with it."""
+    source = graph.arguments(node)["self"]
+    channels = on_axis(labeller, source, 1, node)
+    if channels is None or len(shape_at_batch_one(source)) != 3:
+        return unknown(labeller, node)
+    pixels = channels.labels.reshape(-1, math.prod(graph.arguments(node)["kernel_size"]))
+    labeller.tie(pixels, np.broadcast_to(pixels[:, :1], pixels.shape))
+    return Channels(1, pixels[:, 0]), Flow.FIXED
+
+
+def sampled(labeller: Labeller, node: Node) -> Result:
+    """A picture read at places that another tensor gives, which are no channels."""
+    picture, places = node.all_input_nodes
+    freeze(labeller, places, f"{describe(node)} takes them for coordinates")
+    return on_axis(labeller, picture, 1, node), Flow.FIXED
 
 
 def layer_norm(labeller: Labeller, node: Node) -> Result:

@@ -52,12 +52,8 @@ def recurrent(labeller: Labeller, node: Node) -> Result:
     return Channels(len(shape_at_batch_one(source)) - 1, np.tile(units, directions)), Flow.FIXED
 
 
-def part(labeller: Labeller, node: Node) -> Result:
+def part(channels: Channels, node: Node) -> Result:
     """One of the results of a recurrent layer: its outputs, or its last states."""
-    source = node.all_input_nodes[0]
-    channels = labeller.channels(source)
-    if channels is None or graph.op_name(source) not in RECURRENT:
-        return unknown(labeller, node)
     shape = shape_at_batch_one(node)
     return Channels(len(shape) - 1, channels.labels[: shape[-1]]), Flow.FIXED
 

@@ -48,8 +48,6 @@ STAYS = {
     "projected": {"lstm": "projects its states"},
     "called_with_a_state": {"gru": "the network's input state"},
     "decoder": {
-        "layer.multihead_attn.linear_2": "computed in the forward",
-        "layer.multihead_attn.linear_3": "computed in the forward",
         "layer.self_attn.out_proj": "the network's input x",
         "layer.multihead_attn.out_proj": "the network's input x",
         "layer.linear2": "the network's input x",
