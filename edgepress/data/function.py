@@ -2,8 +2,8 @@
 
 The function takes no arguments and returns an iterable of batches, which then serves all splits, or a
 mapping of `train`, `calibrate`, `evaluate` to such (`calibrate` falls back to `train`). A batch is a tuple
-`(x,)` or `(x, y)` of arrays or tensors, or an edgepress.data.Batch for a network with several inputs. `x` is
-what the network takes, preprocessed already, the batch axis first; `y` holds one integer a sample, or a map of
+`(x,)` or `(x, y)` of arrays or tensors, or an edgepress.data.Batch. `x` is what the network takes, preprocessed already,
+the batch axis first, and for a network with several inputs a tuple of them (or the list that a DataLoader makes of it); `y` holds one integer a sample, or a map of
 integers for a network that segments, or for one that detects a list with the boxes of each sample, `[class, x0, y0,
 x1, y1]` in pixels of the input (a sixth value is 1 where a box is difficult or a crowd, and does not count).
 Shuffling is the function's own matter; what it returns once per call (a generator) it is asked for anew.
@@ -11,7 +11,7 @@ Shuffling is the function's own matter; what it returns once per call (a generat
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +103,8 @@ def _batch(raw: Any, where: str) -> Batch:
     if isinstance(raw, Batch):
         batch = Batch(tuple(_array(value, where) for value in raw.inputs), raw.labels)
     elif isinstance(raw, (tuple, list)) and len(raw) in (1, 2):
-        batch = Batch((_array(raw[0], where),), raw[1] if len(raw) == 2 else None)
+        inputs = tuple(_array(value, where) for value in _inputs(raw[0]))
+        batch = Batch(inputs, raw[1] if len(raw) == 2 else None)
     else:
         raise BadInput(
             f"A batch is (x,) or (x, y), not {_what(raw)}.",
@@ -119,6 +120,12 @@ def _batch(raw: Any, where: str) -> Batch:
     if batch.labels is None:
         return batch
     return Batch(batch.inputs, checked(batch.labels, len(batch), where, "The y of a batch"))
+
+
+def _inputs(x: Any) -> Sequence[Any]:
+    """The inputs that `x` is or holds: a list of tensors is what a DataLoader makes of tuples, any other list samples."""
+    is_collated = isinstance(x, list) and all(hasattr(value, "detach") for value in x)
+    return x if isinstance(x, tuple) or is_collated else (x,)
 
 
 def _array(value: Any, where: str) -> np.ndarray:

@@ -66,6 +66,26 @@ def test_several_inputs_come_as_a_batch(tmp_path: Path) -> None:
     assert [array.dtype.name for array in batch.inputs] == ["float32", "int32"]
 
 
+@pytest.mark.parametrize(
+    "x", ["(a, b)", "[a, b]", "tuple(torch.utils.data.default_collate(list(zip(a, b))))"]
+)
+def test_several_inputs_come_as_a_tuple_or_as_a_loader_makes_it(tmp_path: Path, x: str) -> None:
+    text = source(
+        tmp_path,
+        "import torch\ndef batches():\n"
+        "    a, b = torch.ones(3, 2), torch.zeros(3, 2)\n"
+        f"    return [({x}, torch.arange(3))]\n",
+    )
+    (batch,) = open_data(text).batches("train", None)
+    assert [array.mean() for array in batch.inputs] == [1, 0]
+
+
+def test_a_list_of_samples_is_one_input(tmp_path: Path) -> None:
+    text = source(tmp_path, "def batches(): return [([np.ones(2), np.ones(2)], [0, 1])]")
+    (batch,) = open_data(text).batches("train", None)
+    assert [array.shape for array in batch.inputs] == [(2, 2)]
+
+
 WRONG = {
     "not an array of numbers": "def batches(): return [('text',)]",
     "A batch is": "def batches(): return [np.zeros((2, 2))]",
