@@ -18,6 +18,7 @@ from torch.fx import GraphModule, Node
 from edgepress import graph
 from edgepress.compress._channels.mean import ChannelMean
 from edgepress.compress._fold_batch_norm import fold_batch_norms
+from edgepress.compress._fold_factors import fold_factors
 from edgepress.compress._functional import make_functional
 from edgepress.compress._quantization.bits import SCHEMES, Bits, Scheme
 from edgepress.compress._quantization.calibration import Watcher, observe
@@ -120,6 +121,7 @@ class QuantizeStatic(Stage):
         graph_module = program.graph_module()
         make_functional(graph_module)
         fold_batch_norms(graph_module)
+        fold_factors(graph_module)
         options = _OptionsOfLayers(self, context, sparse_weights(program.history))
         made = plan(graph_module, lambda node: options.of(node) is None, self.bits.activations)
         if not made.layers:
