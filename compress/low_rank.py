@@ -227,10 +227,11 @@ def _ranks(
     left = float(total)
     while left > options.macs * total:
         if not steps:
+            least = math.ceil(100 * left / total) / 100
             raise BudgetMissed(
                 f"The smallest ranks leave {left / total:.2f} of the multiply-accumulates, not {options.macs:g}.",
                 where=f"low_rank macs={options.macs:g}",
-                hint=f"macs={math.ceil(100 * left / total) / 100:g}, or a smaller round_to",
+                hint=f"macs={least:g}, or a smaller round_to" if least < 1 else "a smaller round_to, or --prune",
             )
         _, number, rank = heapq.heappop(steps)
         node = nodes[number]

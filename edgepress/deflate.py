@@ -13,12 +13,17 @@ LEVEL = 6
 
 
 def deflated_bytes(program: Program) -> int:
-    """The size of all parameters and buffers, each once, compressed with deflate (zlib, level 6).
+    """The size of all parameters and buffers that the network reads, each once, compressed with deflate (zlib, level 6).
 
     Runtimes do not read this; it says what a zip file, an app package or a transfer over HTTP comes to.
     """
-    stored = [*program.exported.state_dict.values(), *program.exported.constants.values()]
-    tensors = {tensor.data_ptr(): tensor for tensor in stored if isinstance(tensor, torch.Tensor)}
+    exported = program.exported
+    read = {node.name for node in exported.graph.nodes if node.users}
+    stored = {**exported.constants, **exported.state_dict}
+    found = [
+        stored.get(spec.target or "") for spec in exported.graph_signature.input_specs if spec.arg.name in read
+    ]
+    tensors = {tensor.data_ptr(): tensor for tensor in found if isinstance(tensor, torch.Tensor)}
     return sum(_deflated(tensor) for tensor in tensors.values())
 
 

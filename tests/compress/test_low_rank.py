@@ -91,6 +91,17 @@ def test_a_budget_out_of_reach_says_what_is_not(program: Program) -> None:
         compress.apply(program, Recipe((LowRank(macs=0.01),)))
 
 
+def test_a_budget_that_nothing_comes_near_is_not_advised() -> None:
+    """A layer that is used twice stays whole, and has nearly all multiply-accumulates."""
+    torch.manual_seed(0)
+    twice = nn.Linear(256, 256)
+    network = nn.Sequential(twice, nn.ReLU(), twice, nn.Linear(256, 9))
+    program = Program.capture(network, (torch.zeros(2, 256),))
+    with pytest.raises(BudgetMissed, match="smallest ranks leave 1.00") as caught:
+        compress.apply(program, Recipe((LowRank(),)))
+    assert "macs=1" not in caught.value.hint
+
+
 def test_a_network_without_a_layer_for_two() -> None:
     program = Program.capture(nn.Conv2d(4, 4, 3), (torch.zeros(2, 4, 8, 8),))
     with pytest.raises(UnsupportedModel, match="cheaper as two"):

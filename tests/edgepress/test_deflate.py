@@ -47,3 +47,16 @@ def test_parameters_buffers_and_single_values_count_and_shared_ones_once() -> No
     wanted = sum(len(zlib.compress(value.detach().numpy().tobytes())) for value in stored)
     # The batch norm's counter of batches is an input of nothing and may be left out of the graph.
     assert deflated_bytes(captured(tied)) == pytest.approx(wanted, abs=16)
+
+
+def test_what_the_network_does_not_read_counts_nothing() -> None:
+    class WithSpare(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.used, self.spare = nn.Linear(64, 8), nn.Linear(64, 64)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.used(x)
+
+    network = WithSpare()
+    assert deflated_bytes(captured(network)) == deflated_bytes(captured(network.used))
