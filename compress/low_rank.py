@@ -231,7 +231,9 @@ def _ranks(
             raise BudgetMissed(
                 f"The smallest ranks leave {left / total:.2f} of the multiply-accumulates, not {options.macs:g}.",
                 where=f"low_rank macs={options.macs:g}",
-                hint=f"macs={least:g}, or a smaller round_to" if least < 1 else "a smaller round_to, or --prune",
+                hint=f"macs={least:g}, or a smaller round_to"
+                if least < 1
+                else "a smaller round_to, or --prune",
             )
         _, number, rank = heapq.heappop(steps)
         node = nodes[number]

@@ -21,7 +21,9 @@ def deflated_bytes(program: Program) -> int:
     read = {node.name for node in exported.graph.nodes if node.users}
     stored = {**exported.constants, **exported.state_dict}
     found = [
-        stored.get(spec.target or "") for spec in exported.graph_signature.input_specs if spec.arg.name in read
+        stored.get(spec.target or "")
+        for spec in exported.graph_signature.input_specs
+        if spec.arg.name in read
     ]
     tensors = {tensor.data_ptr(): tensor for tensor in found if isinstance(tensor, torch.Tensor)}
     return sum(_deflated(tensor) for tensor in tensors.values())
