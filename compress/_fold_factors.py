@@ -59,10 +59,10 @@ def _layer_behind(node: Node) -> tuple[Node | None, list[int]]:
     while len(node.users) == 1 and node.op == "call_function" and node.target not in graph.WEIGHTED:
         moved = list(range(len(axes)))
         if graph.op_name(node) == "permute":
-            moved = [axis % len(axes) for axis in node.args[1]]  # type: ignore[union-attr, operator]
+            moved = [axis % len(axes) for axis in graph.arguments(node)["dims"]]
         elif graph.op_name(node) == "transpose":
-            first, second = node.args[1:]
-            moved[first], moved[second] = moved[second], moved[first]  # type: ignore[index]
+            first, second = graph.arguments(node)["dim0"], graph.arguments(node)["dim1"]
+            moved[first], moved[second] = moved[second], moved[first]
         elif graph.op_name(node) not in HANDS_ON:
             break
         axes = [moved[axis] for axis in axes]
