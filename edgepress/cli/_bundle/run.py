@@ -3,15 +3,20 @@
     python run.py picture.jpg     the five highest scores of the first output
     python run.py                 the sample inputs; what comes out is compared with samples.npz
 
-It needs NumPy, Pillow and the runtime that network.py imports; nothing else.
+It needs NumPy and the runtime that network.py imports, for a picture Pillow as well; nothing else.
 """
+
+from __future__ import annotations
 
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 FOLDER = Path(__file__).resolve().parent
 sys.path.insert(0, str(FOLDER))  # python -I leaves it out
@@ -23,6 +28,10 @@ SHOWN = 5
 
 def prepared(picture: Path) -> np.ndarray:
     """The picture as the network takes it, 1 x channels x height x width, exactly as preprocess.json says."""
+    if not (FOLDER / "preprocess.json").exists():
+        sys.exit("There is no preprocess.json: how a picture becomes this network's input is not known.")
+    from PIL import Image
+
     told = json.loads((FOLDER / "preprocess.json").read_text(encoding="utf-8"))
     image: Image.Image = Image.open(picture).convert("L" if told["channel_order"] == "L" else "RGB")
     height, width = told["size"]
@@ -44,6 +53,8 @@ def prepared(picture: Path) -> np.ndarray:
 
 def resized(image: Image.Image, width: int, height: int) -> Image.Image:
     """Bilinear with antialiasing, which is what Pillow's BILINEAR does; left alone when the size is right."""
+    from PIL import Image
+
     if image.size == (width, height):
         return image
     return image.resize((width, height), Image.Resampling.BILINEAR)

@@ -209,6 +209,20 @@ def test_a_changed_network_is_noticed(artifact: Artifact, tmp_path: Path) -> Non
     assert "WRONG" in done.stdout
 
 
+def test_a_network_that_takes_no_pictures_needs_no_pillow(artifact: Artifact, tmp_path: Path) -> None:
+    bundle = tmp_path / "bundle"
+    assert run(["bundle", str(artifact.path), "-o", str(bundle)]) == 0
+    (bundle / "preprocess.json").unlink()
+
+    without = ALONE.replace('sys.modules["edgepress"]', 'sys.modules["edgepress"] = sys.modules["PIL"]')
+    done = _run(bundle, "-c", without, str(bundle / "run.py"))
+    asked = run_alone(bundle, "picture.jpg")
+
+    assert done.returncode == 0, done.stderr
+    assert asked.returncode == 1
+    assert asked.stderr.startswith("There is no preprocess.json")
+
+
 def test_what_failed_is_refused(
     artifact: Artifact, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
