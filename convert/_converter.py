@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from edgepress import plugins
 from edgepress.artifact import Artifact, Manifest
+from edgepress.convert._needs import Needs
 from edgepress.convert._unsupported import UnsupportedOperator, refusal
 from edgepress.program import Program
 
@@ -17,8 +17,8 @@ Source = TypeVar("Source", Program, Artifact)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Converter(ABC, Generic[Source]):
-    """The fields of a subclass are the edge's options. `requires` and `extra` are as in Runner."""
+class Converter(Needs, ABC, Generic[Source]):
+    """The fields of a subclass are the edge's options."""
 
     @classmethod
     def edge(cls) -> tuple[str, str]:
@@ -30,21 +30,6 @@ class Converter(ABC, Generic[Source]):
     def on_the_way(cls) -> Converter[Source]:
         """The edge as it is taken on the way to another format, whose converters read plainer files than runtimes do."""
         return cls()
-
-    @classmethod
-    def requires(cls) -> tuple[str, ...]:
-        """The packages that `write` imports."""
-        return ()
-
-    @classmethod
-    def extra(cls) -> str:
-        """The extra of ours that installs them."""
-        return ""
-
-    @classmethod
-    def require(cls) -> None:
-        """Raise BackendMissing, with the way to get it, unless this machine has what `write` needs."""
-        plugins.require(*cls.requires(), extra=cls.extra())
 
     @classmethod
     def require_to_ask(cls) -> None:

@@ -34,8 +34,8 @@ def spell_out(module: GraphModule) -> int:
 
 def _replace(module: GraphModule, node: Node) -> None:
     given = graph.arguments(node)
-    value, kernel, stride = given["self"], _pair(given["kernel_size"]), _stride(node)
-    (down, across), (below, beside) = _pair(given["padding"]), _overhang(node)
+    value, kernel, stride = given["self"], graph.pair(given["kernel_size"]), _stride(node)
+    (down, across), (below, beside) = graph.pair(given["padding"]), _overhang(node)
     border = [across, across + beside, down, down + below]
     ones = torch.ones(1, 1, *value.meta["val"].shape[2:])
     whole = aten.avg_pool2d(aten.constant_pad_nd(ones, border), kernel, stride)
@@ -59,7 +59,12 @@ def _overhang(node: Node) -> tuple[int, int]:
     sizes = given["self"].meta["val"].shape[2:]
     windows = node.meta["val"].shape[2:]
     edges = zip(
-        windows, _stride(node), _pair(given["kernel_size"]), sizes, _pair(given["padding"]), strict=True
+        windows,
+        _stride(node),
+        graph.pair(given["kernel_size"]),
+        sizes,
+        graph.pair(given["padding"]),
+        strict=True,
     )
     below, beside = (
         max((count - 1) * step + width - size - 2 * pad, 0) for count, step, width, size, pad in edges
@@ -67,10 +72,6 @@ def _overhang(node: Node) -> tuple[int, int]:
     return below, beside
 
 
-def _stride(node: Node) -> list[int]:
+def _stride(node: Node) -> tuple[int, int]:
     given = graph.arguments(node)
-    return _pair(given["stride"] or given["kernel_size"])
-
-
-def _pair(value: list[int]) -> list[int]:
-    return [*value] * 2 if len(value) == 1 else [*value]
+    return graph.pair(given["stride"] or given["kernel_size"])

@@ -6,29 +6,14 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgepress import plugins
+from edgepress.convert._needs import Needs
 from edgepress.preprocess import Preprocess
 from edgepress.program import Program
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reader(ABC):
-    """The fields of a subclass are its options. `requires` and `extra` are as in Runner."""
-
-    @classmethod
-    def requires(cls) -> tuple[str, ...]:
-        """The packages that `read` imports."""
-        return ()
-
-    @classmethod
-    def extra(cls) -> str:
-        """The extra of ours that installs them."""
-        return ""
-
-    @classmethod
-    def require(cls) -> None:
-        """Raise BackendMissing, with the way to get it, unless this machine has what `read` needs."""
-        plugins.require(*cls.requires(), extra=cls.extra())
+class Reader(Needs, ABC):
+    """The fields of a subclass are its options."""
 
     @abstractmethod
     def read(self, path: Path, preprocess: Preprocess | None = None) -> Program:

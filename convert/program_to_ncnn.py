@@ -84,7 +84,7 @@ class ProgramToNcnn(Converter[Program]):
     def _converted(self, source: Program) -> Converted | tuple[UnsupportedOperator, ...]:
         from edgepress.convert._ncnn.int8 import with_integers
         from edgepress.convert._ncnn.integers import take_integers
-        from edgepress.convert._ncnn.layers import named_as_in_program, unknown
+        from edgepress.convert._ncnn.layers import named_as_in_program, unknown, weighted_pairs
         from edgepress.convert._ncnn.pnnx import converted
 
         module = source.graph_module()
@@ -94,9 +94,10 @@ class ProgramToNcnn(Converter[Program]):
         made = converted(module, source.example_tensors(batch=1), half=self.weights == "float16")
         if refused := unknown(made.graph, module):
             return refused
+        pairs = weighted_pairs(made, module)
         if source.precision == "int8":
-            made = with_integers(made, module, integers)
-        return dataclasses.replace(made, graph=named_as_in_program(made.graph, module))
+            made = with_integers(made, pairs, integers)
+        return dataclasses.replace(made, graph=named_as_in_program(made.graph, pairs))
 
 
 _checked: WeakKeyDictionary[Program, dict[ProgramToNcnn, Converted | tuple[UnsupportedOperator, ...]]] = (

@@ -87,6 +87,12 @@ def computed(node: Node, value: Callable[[Node], Any]) -> Any:
     return RELAID.get(node.target, node.target)(*args, **kwargs)
 
 
+def pair(value: int | Sequence[int]) -> tuple[int, int]:
+    """(height, width) from what PyTorch takes for them: one number or two."""
+    numbers = [value] if isinstance(value, int) else list(value)
+    return (numbers[0], numbers[-1])
+
+
 def shape(node: Node) -> tuple[int | None, ...]:
     """The shape of the node's tensor; None where it depends on the batch."""
     return tuple(size if isinstance(size, int) else None for size in node.meta["val"].shape)

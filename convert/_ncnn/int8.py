@@ -8,11 +8,11 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-from torch.fx import GraphModule, Node
+from torch.fx import Node
 
 from edgepress.convert._ncnn.graph import NcnnLayer, parse, written
 from edgepress.convert._ncnn.integers import Integers
-from edgepress.convert._ncnn.layers import WEIGHTED, weighted_pairs
+from edgepress.convert._ncnn.layers import WEIGHTED, Pairs
 from edgepress.convert._ncnn.offsets import inserted
 from edgepress.convert._ncnn.pnnx import Converted
 from edgepress.errors import UnsupportedModel
@@ -33,14 +33,13 @@ MOVING = {"Permute", "ShuffleChannel"}
 """Layers that only put values elsewhere."""
 
 
-def with_integers(made: Converted, module: GraphModule, taken: dict[Node, Integers]) -> Converted:
+def with_integers(made: Converted, pairs: Pairs, taken: dict[Node, Integers]) -> Converted:
     """The file with those layers in int8 that ncnn has int8 kernels for.
 
     Raises UnsupportedModel when that is none of them.
     """
-    layers = parse(made.graph)
     changed, offsets, pieces, place = {}, {}, [], 0
-    for layer, node in weighted_pairs(layers, module):
+    for layer, node in pairs:
         if node not in taken or not _has_kernel(layer):
             continue
         stored = FLOAT_TAG + taken[node].real().tobytes()
@@ -58,7 +57,7 @@ def with_integers(made: Converted, module: GraphModule, taken: dict[Node, Intege
             "None of the quantized layers can be int8 in ncnn.",
             hint="convert the float network, or --to tflite",
         )
-    text = written(inserted((changed.get(layer.name, layer) for layer in layers), offsets))
+    text = written(inserted((changed.get(layer.name, layer) for layer in parse(made.graph)), offsets))
     return Converted(text, b"".join([*pieces, made.weights[place:]]))
 
 

@@ -1,4 +1,4 @@
-"""Brings ncnn's layers and the user's together: by name where ncnn lacks one, and by order where both have weights."""
+"""Brings ncnn's layers and the user's together: by name where ncnn lacks one, and by order or content where both have weights."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ from torch.fx import GraphModule, Node
 
 from edgepress import graph
 from edgepress.convert._ncnn.graph import NcnnLayer, parse, written
+from edgepress.convert._ncnn.pnnx import Converted
 from edgepress.convert._unsupported import UnsupportedOperator
+
+Pairs = list[tuple[NcnnLayer, Node]]
+"""Layers of the file and those of the user that they are."""
 
 WEIGHTED = {
     "Convolution": 6,
@@ -51,25 +55,37 @@ def _is_called(node: Node, name: str) -> bool:
     return f"_{graph.op_name(node).strip('_')}".endswith(f"_{name.strip('_').lower()}")
 
 
-def named_as_in_program(text: str, module: GraphModule) -> str:
-    """The graph with its weighted layers under the user's names; as it is where the two do not correspond."""
-    layers = parse(text)
-    pairs = weighted_pairs(layers, module)
+def named_as_in_program(text: str, pairs: Pairs) -> str:
+    """The graph with its weighted layers under the user's names; as it is where these are not one for each."""
     names = {layer.name: graph.layer_name(node) for layer, node in pairs}
     if len(set(names.values())) < len(names) or any(" " in name for name in names.values()):
         return text
-    return written(dataclasses.replace(layer, name=names.get(layer.name, layer.name)) for layer in layers)
+    return written(
+        dataclasses.replace(layer, name=names.get(layer.name, layer.name)) for layer in parse(text)
+    )
 
 
-def weighted_pairs(layers: list[NcnnLayer], module: GraphModule) -> list[tuple[NcnnLayer, Node]]:
-    """ncnn's weighted layers and the user's, in the order of execution, which pnnx keeps; none at all where their
-    sizes do not agree one by one."""
-    found = [layer for layer in layers if layer.type in WEIGHTED]
+def weighted_pairs(made: Converted, module: GraphModule) -> Pairs:
+    """ncnn's weighted layers and the user's, both in the order of the file. None at all where their sizes do not agree
+    one by one.
+
+    pnnx keeps the order of execution, but not always of branches that do not wait for each other.
+    """
+    found = [layer for layer in parse(made.graph) if layer.type in WEIGHTED]
     nodes = [node for node in graph.operators(module) if node.target in graph.WEIGHTED]
-    sizes = [_weight_size(node) for node in nodes]
-    if [layer.number(WEIGHTED[layer.type]) for layer in found] != sizes:
-        return []
-    return list(zip(found, nodes, strict=True))
+    sizes = [layer.number(WEIGHTED[layer.type]) for layer in found]
+    places = {node: made.weights.find(_stored(module, node)) for node in nodes}
+    by_content = sorted(nodes, key=places.__getitem__) if min(places.values(), default=0) >= 0 else nodes
+    for ordered in (by_content, nodes):
+        if [_weight_size(node) for node in ordered] == sizes:
+            return list(zip(found, ordered, strict=True))
+    return []
+
+
+def _stored(module: GraphModule, node: Node) -> bytes:
+    """The layer's weight as a float file holds it, if nothing was folded into it."""
+    weight = graph.constant(module, graph.weight_node(node))
+    return b"" if weight is None else weight.detach().float().numpy().tobytes()
 
 
 def _weight_size(node: Node) -> int:

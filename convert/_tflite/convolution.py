@@ -13,8 +13,8 @@ from edgepress.convert._tflite.model import Op, Tensor
 from edgepress.convert._tflite.quantize import Weight, layer_constants, read, weight_of
 from edgepress.convert._tflite.slices import channels, sliced
 from edgepress.convert._tflite.stem import in_wide_pixels
-from edgepress.convert._tflite.window import SAME, VALID, Window, Windows, padded, pair
-from edgepress.graph import aten
+from edgepress.convert._tflite.window import SAME, VALID, Window, Windows, padded
+from edgepress.graph import aten, pair
 
 OIHW_TO_OHWI = (0, 2, 3, 1)
 OIHW_TO_1HWO = (1, 2, 3, 0)

@@ -16,8 +16,8 @@ from edgepress.convert._tflite.quantize import as_float, read
 from edgepress.convert._tflite.reductions import reduced
 from edgepress.convert._tflite.resample import averages, interpolation, resampled
 from edgepress.convert._tflite.slices import chosen, sliced
-from edgepress.convert._tflite.window import SAME, VALID, Window, Windows, pad_all, padded, pair
-from edgepress.graph import aten
+from edgepress.convert._tflite.window import SAME, VALID, Window, Windows, pad_all, padded
+from edgepress.graph import aten, pair
 
 NEAREST = (aten.upsample_nearest2d.vec, aten.upsample_nearest2d.default)
 BILINEAR = (aten.upsample_bilinear2d.vec, aten.upsample_bilinear2d.default)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,12 +52,6 @@ class Window:
 
 Windows = tuple[Window, Window]
 """Over the rows and over the columns of an image."""
-
-
-def pair(value: int | Sequence[int]) -> tuple[int, int]:
-    """(height, width) from what PyTorch takes for them: one number or two."""
-    numbers = [value] if isinstance(value, int) else list(value)
-    return (numbers[0], numbers[-1])
 
 
 def padded(draft: Draft, tensor: Tensor, windows: Windows, *, lowest: bool = False) -> tuple[Tensor, int]:

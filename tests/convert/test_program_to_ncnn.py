@@ -18,6 +18,9 @@ from edgepress import compress, convert, graph, runtime
 from edgepress.artifact import Artifact
 from edgepress.compress.quantize_aware import QuantizeAware
 from edgepress.compress.quantize_static import QuantizeStatic
+from edgepress.convert._ncnn.int8 import FLOAT_TAG
+from edgepress.convert._ncnn.layers import weighted_pairs
+from edgepress.convert._ncnn.pnnx import Converted
 from edgepress.errors import BadInput, BadOption, UnsupportedModel
 from edgepress.program import Program
 from edgepress.recipe import Recipe
@@ -105,6 +108,22 @@ def test_layers_have_the_users_names(tmp_path: Path) -> None:
     convert.to(program, "ncnn", tmp_path / "model.ncnn")
     names = [line.split()[1] for line in graph_of(tmp_path / "model.ncnn").splitlines()[2:]]
     assert {"expand.0", "depthwise.0", "project.0", "classifier.1"} <= set(names)
+
+
+def test_layers_that_pnnx_has_put_in_another_order_are_known_by_their_weights() -> None:
+    """As it does with branches that do not wait for each other: in NASNet, no layer was int8 for that."""
+    torch.manual_seed(0)
+    module = capture(
+        nn.Sequential(nn.Conv2d(3, 8, 1, bias=False), nn.Conv2d(8, 3, 1, bias=False))
+    ).graph_module()
+    first, second = (parameter.detach().numpy() for parameter in module.parameters())
+    text = "\n".join([
+        "7767517", "3 3", "Input in0 0 1 in0",
+        "Convolution conv_0 1 1 in0 1 0=3 6=24", "Convolution conv_1 1 1 1 out0 0=8 6=24",
+    ])  # fmt: skip
+    made = Converted(text, FLOAT_TAG + second.tobytes() + FLOAT_TAG + first.tobytes())
+    pairs = {layer.name: graph.layer_name(node) for layer, node in weighted_pairs(made, module)}
+    assert pairs == {"conv_0": "1", "conv_1": "0"}
 
 
 def test_the_same_network_gives_the_same_file(tmp_path: Path) -> None:
