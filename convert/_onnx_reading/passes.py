@@ -11,6 +11,7 @@ import onnx
 from onnx import numpy_helper
 from onnx.reference import ReferenceEvaluator
 
+from edgepress.convert._onnx_reading.integer_operators import spell_integers
 from edgepress.convert._onnx_reading.model import Model, Operation
 from edgepress.convert._onnx_reading.quantization import SHIFT
 from edgepress.convert._onnx_reading.recurrent import RECURRENT_INPUTS
@@ -157,6 +158,7 @@ def flatten_slopes(model: Model) -> Model:
 
 
 PASSES: tuple[Callable[[Model], Model], ...] = (
+    spell_integers,
     fold_constants,
     dequantize_biases,
     stand_products_upright,

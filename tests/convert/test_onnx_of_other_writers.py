@@ -10,6 +10,7 @@ import onnx
 import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantize_static
 
 from edgepress import convert, models
 from edgepress.compress.prune_channels import PruneChannels
@@ -162,6 +163,54 @@ def test_units_of_a_recurrent_layer_that_was_read_are_pruned(tmp_path: Path) -> 
     outcome = PruneChannels(macs=0.6).apply(program, Context(original=program, load_model=models.load))
 
     assert outcome.program.exported.state_dict["lstm.weight_hh_l0_reverse"].shape == (32, 8)
+
+
+class Calibration(CalibrationDataReader):
+    """Pictures for ONNX Runtime's own quantizer."""
+
+    def __init__(self) -> None:
+        self._left = [{"x": weight(2, 4, 8, 8)} for _ in range(2)]
+
+    def get_next(self) -> dict[str, np.ndarray] | None:
+        return self._left.pop() if self._left else None
+
+
+@pytest.mark.parametrize("by_channel", [False, True])
+def test_operators_on_integers_become_a_quantized_program(by_channel: bool, tmp_path: Path) -> None:
+    nodes = [
+        node("Conv", ["x", "w", "b"], ["c"], name="conv", pads=[1, 1, 1, 1]),
+        node("LeakyRelu", ["c"], ["l"], name="leaky", alpha=0.1),
+        node("AveragePool", ["l"], ["p"], name="pool", kernel_shape=[2, 2], strides=[2, 2]),
+        node("Mul", ["p", "p"], ["m"], name="mul"),
+        node("Concat", ["p", "m"], ["j"], name="joined", axis=1),
+        node("GlobalAveragePool", ["j"], ["g"], name="gap"),
+        node("Flatten", ["g"], ["f"], name="flat"),
+        node("Gemm", ["f", "h", "k"], ["d"], name="dense", transB=1),
+        node("Sigmoid", ["d"], ["s"], name="sigmoid"),
+        node("MatMul", ["s", "t"], ["y"], name="head"),
+    ]
+    constants = {
+        "w": weight(6, 4, 3, 3),
+        "b": weight(6),
+        "h": weight(5, 12),
+        "k": weight(5),
+        "t": weight(5, 3),
+    }
+    source = save(tmp_path / "float.onnx", nodes, constants, ["N", 4, 8, 8])
+    path = tmp_path / "integers.onnx"
+    quantize_static(source, path, Calibration(), quant_format=QuantFormat.QOperator, per_channel=by_channel)
+    assert all(
+        "Linear" in each.op_type or each.op_type in ("QGemm", "Flatten")
+        for each in onnx.load(path).graph.node
+    )
+    array = weight(4, 4, 8, 8)
+    (wanted,) = onnxruntime.InferenceSession(path).run(None, {"x": array})
+
+    program = convert.read(path)
+
+    assert program.precision == "int8"
+    # Float arithmetic between the same roundings may round a value the other way: by a step of its scale, in the end less.
+    assert np.abs(program.run(array)[0] - wanted).max() <= np.ptp(wanted) / 50
 
 
 @pytest.mark.parametrize(
