@@ -9,9 +9,18 @@ from torch.fx import Node
 
 from edgepress import graph
 from edgepress.errors import BackendMissing, EdgepressError, Unsupported, UnsupportedModel
+from edgepress.graph import aten
 
 MOST_NAMED = 20
 """More than a screen of layers tells nobody more."""
+
+ASSERTIONS = (
+    aten._assert_async,
+    aten._assert_scalar,
+    aten._assert_tensor_metadata,
+    aten.sym_constrain_range_for_size,
+)
+"""What exporters leave out, for it computes nothing."""
 
 HINT = "write these layers with other operators, or choose another format (edgepress inspect MODEL compares them)"
 

@@ -8,7 +8,7 @@ from torch.fx import Node
 
 from edgepress import graph
 from edgepress.convert._response_norm import with_plain_norms
-from edgepress.convert._unsupported import UnsupportedOperator
+from edgepress.convert._unsupported import ASSERTIONS, UnsupportedOperator
 from edgepress.program import Program
 
 
@@ -28,6 +28,8 @@ def without_kernel(program: Program) -> tuple[UnsupportedOperator, ...]:
 
 
 def _has_kernel(node: Node, known: set[str]) -> bool:
+    if getattr(node.target, "overloadpacket", None) in ASSERTIONS:
+        return True
     schema = getattr(node.target, "_schema", None)
     if schema is None or not schema.name.startswith("aten::"):
         return True  # an entry of several results, a size, or one of the quantizing operators

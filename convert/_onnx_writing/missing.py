@@ -13,20 +13,11 @@ from torch.onnx._internal.exporter import _decomp, _dispatching, _registration
 from edgepress import graph
 from edgepress.convert._onnx_writing.operators import translations
 from edgepress.convert._onnx_writing.silence import quiet
-from edgepress.convert._unsupported import UnsupportedOperator
-from edgepress.graph import aten
+from edgepress.convert._unsupported import ASSERTIONS, UnsupportedOperator
 from edgepress.program import Program
 
 BATCH = 2
 """Any but one: into which pieces an operator falls does not depend on how many samples there are."""
-
-ASSERTIONS = (
-    aten._assert_async,
-    aten._assert_scalar,
-    aten._assert_tensor_metadata,
-    aten.sym_constrain_range_for_size,
-)
-"""What the exporter leaves out, for it computes nothing."""
 
 HINT = "write these layers with other operators, or try a higher `opset`"
 

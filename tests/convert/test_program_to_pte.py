@@ -95,6 +95,16 @@ def test_what_the_delegate_lacks_is_counted_and_named(tmp_path: Path) -> None:
     assert comparison.sqnr_db > 35, "as above"
 
 
+def test_what_only_asserts_needs_no_kernel() -> None:
+    """A change of type leaves an assertion behind where PyTorch takes operators apart."""
+
+    class Peaks(nn.Module):
+        def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+            return (pictures == pictures.amax((2, 3), keepdim=True)).to(pictures.dtype)
+
+    convert.check(Program.capture(Peaks(), (torch.zeros(2, 3, 8, 8),)), "pte")
+
+
 def test_what_executorch_lacks_is_said_before(tmp_path: Path) -> None:
     program = captured(lambda x, stem, *rest: torch.sort(stem(x), 1)[0])
     with pytest.raises(UnsupportedModel, match="ExecuTorch has no kernel") as raised:
