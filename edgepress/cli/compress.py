@@ -93,7 +93,7 @@ def command(
 ) -> None:
     """Compress MODEL stage by stage; the folder gets model.pt2, recipe.yaml and result.json.
 
-    MODEL is a .pt2 or .epz, a name of the zoo (edgepress models), or path/to/file.py:factory. Stages run in
+    MODEL is a .pt2, .epz or .onnx file, a name of the zoo (edgepress models), or path/to/file.py:factory. Stages run in
     the order in which they are given.
 
     \b
