@@ -128,6 +128,8 @@ def train_module(
     }
     if loop.held_out:
         results |= {"holdout_loss": best.loss, "holdout_accuracy": best.accuracy}
+    if processes.count > 1:
+        results["processes"] = processes.count
     return results
 
 

@@ -65,7 +65,9 @@ class Launched(Processes):
 
         # A loss on the first of several outputs leaves weights without a gradient.
         unused = DistributedDataParallelKwargs(find_unused_parameters=True)
-        self._accelerator: Any = Accelerator(kwargs_handlers=[unused])
+        # Without being told, Accelerate takes processes without a GPU for one each.
+        on_cpu = not torch.accelerator.is_available()
+        self._accelerator: Any = Accelerator(cpu=on_cpu, kwargs_handlers=[unused])
         self.count, self.rank = self._accelerator.num_processes, self._accelerator.process_index
         self.device = self._accelerator.device
 

@@ -48,11 +48,12 @@ def command(
     """Train MODEL on the labels of --data; the folder gets model.pt2 and result.json.
 
     A network of the zoo gets as many classes as the data has. The training is the stage fine_tune: its best epoch on
-    held-out samples is the result, and --resume goes on after the last whole epoch. Several processes or GPUs:
+    held-out samples is the result, and --resume goes on after the last whole epoch. Several processes or GPUs (it starts
+    several on a machine without GPUs as well, with --multi_gpu; the results name how many took part):
 
     \b
     edgepress train resnet20 --data folder:./photos --epochs 60 --with flip=true,random_crop=4 -o trained
-    accelerate launch --num_processes 2 -m edgepress train resnet20 --data folder:./photos -o trained
+    accelerate launch --multi_gpu --num_processes 2 -m edgepress train resnet20 --data folder:./photos -o trained
     """
     import torch
 
@@ -66,8 +67,10 @@ def command(
     opened = data.open()
     if opened is None:
         raise UsageError("There is nothing to train on.", hint="--data folder:DIR, npz:FILE, digits")
-    values = {"epochs": epochs, "learning_rate": RATE, **parse(training, where="--with")}
-    stage = build(FineTune, values, where="--with")
+    given = parse(training, where="--with")
+    if "epochs" in given:
+        raise UsageError("The epochs have an option of their own.", where="--with", hint="--epochs N")
+    stage = build(FineTune, {"epochs": epochs, "learning_rate": RATE, **given}, where="--with")
     # The others begin a moment later, and would find what the first has written by then.
     where = checked_folder(folder, resume=resume, overwrite=overwrite) if rank() == 0 else Path(folder or "")
     with only_the_first_writes(where) as settled:

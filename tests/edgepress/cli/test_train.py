@@ -69,6 +69,7 @@ def test_a_network_of_the_zoo_gets_the_datas_classes(
     [
         ([], "nothing to train on"),
         (["--data", "mine.py:patches", "--with", "epoch=3"], "epoch"),
+        (["--data", "mine.py:patches", "--with", "epochs=3"], "--epochs N"),
         (["--data", "mine.py:patches", "--with", "learning_rate=-1"], "learning_rate"),
     ],
 )
@@ -86,7 +87,7 @@ def test_two_processes_learn_what_one_learns(user: Path, tmp_path: Path) -> None
     """The same loss and weights from the same whole batches, as far as float32 sums differ by their order."""
     arguments = ["train", f"{user}:network", "--data", f"{user}:patches", *TRAINING, "-o"]
     assert run([*arguments, str(tmp_path / "one")]) == 0
-    launch = ["accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1"]
+    launch = ["accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1"]
     launch += ["--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
     environment = {
         **os.environ,
@@ -100,6 +101,7 @@ def test_two_processes_learn_what_one_learns(user: Path, tmp_path: Path) -> None
     assert finished.returncode == 0, finished.stderr
     assert finished.stdout.count("training loss") == 1, "one process speaks"
     one, two = _results(tmp_path / "one"), _results(tmp_path / "two")
+    assert (one.get("processes"), two["processes"]) == (None, 2)
     assert two["training_loss"] == pytest.approx(one["training_loss"], rel=1e-5)
     alone = Program.load(tmp_path / "one" / "model.pt2").exported.state_dict
     together = Program.load(tmp_path / "two" / "model.pt2").exported.state_dict
