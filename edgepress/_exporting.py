@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import io
 import logging
@@ -15,6 +16,7 @@ import torch
 from torch.export import ExportedProgram
 from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 from torch.nn.utils import parametrize
+from torch.utils import _pytree
 
 from edgepress.errors import UnsupportedModel
 
@@ -82,6 +84,20 @@ def without_parametrizations(module: torch.nn.Module) -> torch.nn.Module:
             del layer.parametrizations
             for name, value in values.items():
                 layer.register_parameter(name, torch.nn.Parameter(value))
+    return module
+
+
+def with_flat_outputs(module: torch.nn.Module) -> torch.nn.Module:
+    """The module with a tuple of what it gives where that is a dictionary, or nested: as stages and formats have it."""
+    forward = module.forward
+
+    @functools.wraps(forward)
+    def flat(*inputs: torch.Tensor) -> object:
+        made = forward(*inputs)
+        is_flat = isinstance(made, tuple | list) and all(isinstance(each, torch.Tensor) for each in made)
+        return made if is_flat or isinstance(made, torch.Tensor) else tuple(_pytree.tree_leaves(made))
+
+    module.forward = flat
     return module
 
 

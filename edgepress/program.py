@@ -22,7 +22,7 @@ from torch.export import ExportedProgram
 from torch.fx import GraphModule
 
 from edgepress import __version__, archive, graph
-from edgepress._exporting import export, quiet, without_parametrizations
+from edgepress._exporting import export, quiet, with_flat_outputs, without_parametrizations
 from edgepress._stored_parts import reads_parts, store_parts
 from edgepress.artifact import (
     PROGRAM_FORMAT,
@@ -79,7 +79,8 @@ class Program:
                 where=type(module).__name__,
                 hint="remove weight_norm or spectral_norm (torch.nn.utils.remove_weight_norm) before",
             ) from error
-        exported = export(without_parametrizations(copied.eval()), tuple(example_inputs))
+        prepared = with_flat_outputs(without_parametrizations(copied.eval()))
+        exported = export(prepared, tuple(example_inputs))
         reading = getattr(module, "reading", None)
         captured = cls(
             exported,

@@ -251,6 +251,17 @@ def test_layers_may_be_called_as_a_graph_calls_its_own(tmp_path: Path) -> None:
     torch.testing.assert_close(Program.load(tmp_path / "model.pt2").graph_module()(x), network(x))
 
 
+class Named(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> dict[str, object]:
+        return {"scores": x * 2, "hidden": (x + 1, x - 1)}
+
+
+def test_outputs_with_names_become_a_tuple() -> None:
+    program, x = Program.capture(Named(), (torch.ones(2, 3),)), torch.randn(5, 3)
+    assert [spec.name for spec in program.signature.inputs] == ["x"]
+    torch.testing.assert_close(program.graph_module()(x), (x * 2, x + 1, x - 1))
+
+
 class BetweenTwo(torch.nn.Module):
     def __init__(self) -> None:
         super().__init__()
