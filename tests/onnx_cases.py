@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+from onnx import TensorProto, helper, numpy_helper
 from onnx.backend.test.case.node import collect_testcases
 
 from edgepress.convert._onnx_reading import model as onnx_model
@@ -57,6 +58,27 @@ def read(
     if operation.type in EXTRA_OUTPUTS:
         model, expected = dataclasses.replace(model, outputs=model.outputs[:1]), expected[:1]
     return model, [np.array(arrays[given.name]) for given in kept], expected
+
+
+def save(
+    path: Path,
+    nodes: list[Any],
+    constants: dict[str, np.ndarray],
+    shape: list[Any],
+    opset: int = 17,
+    **domains: int,
+) -> Path:
+    """A file of a model from `x` of this shape to `y`; `domains` are those of other operators, with their versions."""
+    graph = helper.make_graph(
+        nodes,
+        "graph",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    versions = [helper.make_opsetid(domain, version) for domain, version in {"": opset, **domains}.items()]
+    onnx.save(helper.make_model(graph, opset_imports=versions, ir_version=10), path)
+    return path
 
 
 @functools.cache

@@ -9,7 +9,8 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
+from onnx_cases import save
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantize_static
 
 from edgepress import convert, models
@@ -23,22 +24,6 @@ random = np.random.default_rng(0)
 
 def weight(*sizes: int) -> np.ndarray:
     return random.normal(size=sizes).astype(np.float32)
-
-
-def save(
-    path: Path, nodes: list[Any], constants: dict[str, np.ndarray], shape: list[Any], **more: Any
-) -> Path:
-    """A model from `x` of this shape to `y`."""
-    graph = helper.make_graph(
-        nodes,
-        "graph",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
-        [numpy_helper.from_array(value, name) for name, value in constants.items()],
-    )
-    opsets = [helper.make_opsetid(domain, version) for domain, version in {"": 19, **more}.items()]
-    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=9), path)
-    return path
 
 
 def compare(path: Path, array: np.ndarray, fixed: bool = False) -> None:
@@ -135,7 +120,7 @@ def test_functions_and_what_onnx_runtime_had_first(tmp_path: Path) -> None:
     path = save(tmp_path / "function.onnx", nodes, {}, ["N", 3], **{"com.microsoft": 1, "local": 1})
     model = onnx.load(path)
     body = [node("Add", ["value", "value"], ["made"])]
-    twice = helper.make_function("local", "Twice", ["value"], ["made"], body, [helper.make_opsetid("", 19)])
+    twice = helper.make_function("local", "Twice", ["value"], ["made"], body, [helper.make_opsetid("", 17)])
     model.functions.append(twice)
     onnx.save(model, path)
 

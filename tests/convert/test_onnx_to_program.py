@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import onnx_cases
 import onnxruntime
 import pytest
 import torch
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper
+from onnx_cases import save
 
 from edgepress import convert, models
 from edgepress.compress.prune_channels import PruneChannels, prunable
@@ -178,22 +178,6 @@ def test_another_writer_with_a_fixed_batch(
     (wanted,) = onnxruntime.InferenceSession(path).run(None, {"in": array.numpy()})
     several = np.concatenate([array.numpy(), np.ones((2, *shape), np.float32)])
     assert np.abs(program.run(several)[0][:1] - wanted).max() <= 1e-5
-
-
-def save(
-    path: Path, nodes: list[Any], constants: dict[str, np.ndarray], shape: list[Any], opset: int = 17
-) -> Path:
-    """A model from `x` of this shape to `y`."""
-    graph = helper.make_graph(
-        nodes,
-        "graph",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
-        [numpy_helper.from_array(value, name) for name, value in constants.items()],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=10)
-    onnx.save(model, path)
-    return path
 
 
 def read_and_compare(path: Path, array: np.ndarray) -> Program:
