@@ -105,8 +105,14 @@ def _check_known(operations: Iterable[Operation]) -> None:
         raise UnsupportedModel(
             f"These ONNX operators cannot be read: {', '.join(sorted(unknown))}.",
             where="; ".join(f"node {name}" for name in unknown.values()),
-            hint="cut the model before them (box decoding and non-maximum suppression belong outside it), or simplify it with onnxsim",
+            hint=OF_INTEGERS if any(INTEGERS.search(type) for type in unknown) else OF_OTHERS,
         )
+
+
+INTEGERS = re.compile("Integer|QLinear|Quantize")
+"""In the names of operators that compute in integers, as ONNX Runtime's quantizers write them."""
+OF_INTEGERS = "read the float model and quantize it here (edgepress compress MODEL --quantize int8)"
+OF_OTHERS = "cut the model before them (box decoding and non-maximum suppression belong outside it), or simplify it with onnxsim"
 
 
 def _tensors_of(model: Model) -> Iterator[str]:

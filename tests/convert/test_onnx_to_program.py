@@ -254,6 +254,19 @@ def test_an_unknown_operator_is_named_with_its_node(tmp_path: Path) -> None:
     assert "model/where" in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    ("type", "way_out"), [("MatMulInteger", "the float model"), ("NonZero", "cut the model")]
+)
+def test_what_to_do_about_an_unknown_operator_depends_on_it(type: str, way_out: str, tmp_path: Path) -> None:
+    node = helper.make_node(type, ["x", "x"][: 1 + (type != "NonZero")], ["y"])
+    path = save(tmp_path / "unknown.onnx", [node], {}, ["N", 3])
+
+    with pytest.raises(UnsupportedModel) as raised:
+        convert.read(path)
+
+    assert way_out in raised.value.hint
+
+
 def test_free_axes_besides_the_batch_ask_for_sizes(tmp_path: Path) -> None:
     path = save(tmp_path / "free.onnx", [helper.make_node("Relu", ["x"], ["y"])], {}, ["N", 3, "H", "W"])
 
