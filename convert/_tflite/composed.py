@@ -125,6 +125,16 @@ def logsumexp(x: Tensor, axes: Sequence[int], keep: bool) -> Tensor:
     return total if keep else total.squeeze(tuple(over))
 
 
+@spells(aten.max.dim)
+def largest_and_where(x: Tensor, axis: int, keep: bool) -> tuple[Tensor, Tensor]:
+    return x.amax(axis, keep), x.argmax(axis, keep)
+
+
+@spells(aten.min.dim)
+def smallest_and_where(x: Tensor, axis: int, keep: bool) -> tuple[Tensor, Tensor]:
+    return x.amin(axis, keep), x.argmin(axis, keep)
+
+
 @spells(aten.linalg_vector_norm.default, fits=lambda given: not _is_kept_euclidean(given))
 def vector_norm(x: Tensor, order: float, axes: Sequence[int] | None, keep: bool, _: Any) -> Tensor:
     axes = list(range(x.ndim)) if not axes else list(axes)

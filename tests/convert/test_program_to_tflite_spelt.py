@@ -22,6 +22,7 @@ pytest.importorskip("ai_edge_litert")
 SPELT: dict[str, Callable[[Tensor], object]] = {
     "celu": lambda x: F.celu(x, 0.5), "softplus": lambda x: F.softplus(x, 2), "threshold": lambda x: F.threshold(x, 0.1, 7),
     "hardshrink": lambda x: F.hardshrink(x, 0.3), "logsumexp": lambda x: x.logsumexp((1, 2)),
+    "max.dim": lambda x: x.max(1, keepdim=True)[0] * x, "min.dim": lambda x: x.min(2)[0],
     "angles": lambda x: torch.atan(x) + torch.asin(x / 9) - torch.acos(x / 9) + torch.tan(x / 9),
     "norms": lambda x: torch.stack([x.norm(p, 1) for p in (1, 2, 3)] + [x.abs().amax(1)], 1),
     "rest": lambda x: torch.fmod(x, 0.7) + torch.remainder(x, 0.3), "parts": lambda x: x.trunc() + x.ceil() + (x / 3).floor(),
