@@ -18,6 +18,8 @@ from edgepress.convert._onnx_reading.recurrent import RECURRENT_INPUTS
 from edgepress.errors import UnsupportedModel
 
 MOST_FOLDED_ELEMENTS = 1 << 26
+LARGEST_INTEGER = 127
+"""Of a stored weight, whatever its type."""
 NEVER_FOLDED = ("DequantizeLinear", "QuantizeLinear", "RandomNormal", "RandomUniform", "If", "Loop")
 TORCH_GATES = {"LSTM": (0, 2, 3, 1), "GRU": (1, 0, 2)}
 """Where PyTorch's gates stand in ONNX: input, forget, cell, output; reset, update, new."""
@@ -117,10 +119,17 @@ def name_stored_numbers(model: Model) -> Model:
         constants[f"{name}_scale"] = np.ascontiguousarray(scales, np.float32)
         constants[f"{name}_zero_point"] = np.zeros(scales.shape, np.int64)
         inputs = (name, f"{name}_scale", f"{name}_zero_point")
+        attributes = {"axis": axis, "limit": _limit(constants[name])}
         operations.append(
-            dataclasses.replace(operation, type="DequantizeStored", inputs=inputs, attributes={"axis": axis})
+            dataclasses.replace(operation, type="DequantizeStored", inputs=inputs, attributes=attributes)
         )
     return dataclasses.replace(model, operations=tuple(operations), constants=constants)
+
+
+def _limit(numbers: np.ndarray) -> int:
+    """The largest integer of as few bits as hold them, its negative being the smallest: of 4 bits it is 7."""
+    largest = int(np.abs(numbers.astype(np.int16)).max(initial=1))
+    return min((1 << largest.bit_length()) - 1, LARGEST_INTEGER)
 
 
 def _check_symmetric(operation: Operation, constants: dict[str, np.ndarray]) -> None:

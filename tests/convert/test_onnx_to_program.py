@@ -9,18 +9,23 @@ import numpy as np
 import onnx_cases
 import onnxruntime
 import pytest
+import tiny_networks
 import torch
 from onnx import helper
 from onnx_cases import save
 
-from edgepress import convert, models
+from edgepress import compress, convert, models, runtime
+from edgepress.compress._quantization.bits import Scheme
 from edgepress.compress.prune_channels import PruneChannels, prunable
 from edgepress.compress.quantize_static import QuantizeStatic
+from edgepress.compress.quantize_weights import QuantizeWeights
+from edgepress.compress.ternarize import Ternarize
 from edgepress.convert._onnx_reading.network import Network
 from edgepress.data._arrays import ArrayData
 from edgepress.errors import BadInput, UnknownName, UnsupportedModel
 from edgepress.program import Program
-from edgepress.stage import Context
+from edgepress.recipe import Recipe
+from edgepress.stage import Context, Stage
 
 
 def outputs_of(case: Any, folder: Path) -> tuple[list[np.ndarray], list[np.ndarray]]:
@@ -109,17 +114,42 @@ def test_a_quantized_file_becomes_a_quantized_program(tmp_path: Path) -> None:
     assert np.allclose(back.run(array)[0], quantized.run(array)[0], atol=1e-6)
 
 
-def test_a_quantized_transposed_convolution_keeps_its_scales(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("stage", "form"),
+    [
+        (QuantizeStatic(scheme="w4a8", samples=64, low_ends=True, rounding="nearest"), "w4a8"),
+        (QuantizeStatic(scheme="w8a16", samples=64, rounding="nearest"), "w8a16"),
+        (Ternarize(low_ends=True, epochs=1, samples=64, batch_size=32), "w2a8"),
+        (QuantizeWeights(bits=4, rounding="nearest"), "w4"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_file_of_few_bits_is_read_with_the_bits_it_has(stage: Stage, form: str, tmp_path: Path) -> None:
+    """The file's weights are of 4 bits (int4) or 2 (int2), its activations of 16."""
+    data = tiny_networks.Patches(64)
+    made = compress.apply(tiny_networks.capture(tiny_networks.Residual), Recipe((stage,)), data)
+    back = convert.read(convert.to(made, "onnx", tmp_path / "model.onnx").path)
+    assert back.quantized is not None
+    assert back.quantized.name == form
+    (pictures,) = next(data.batches("evaluate", None)).inputs
+    np.testing.assert_allclose(back.run(pictures)[0], made.run(pictures)[0], atol=1e-6)
+
+
+@pytest.mark.parametrize("scheme", ["int8", "w4a8", "w8a16"])
+def test_a_quantized_transposed_convolution_keeps_its_scales(scheme: Scheme, tmp_path: Path) -> None:
     torch.manual_seed(0)
     layers = (torch.nn.Conv2d(3, 6, 1), torch.nn.ReLU(), torch.nn.ConvTranspose2d(6, 4, 4, 2, 1))
     program = Program.capture(torch.nn.Sequential(*layers).eval(), (torch.zeros(2, 3, 5, 5),))
     pictures = np.random.default_rng(0).standard_normal((8, 3, 5, 5)).astype(np.float32)
     context = Context(original=program, load_model=models.load, data=ArrayData(pictures))
-    quantized = QuantizeStatic(samples=8).apply(program, context).program
-    convert.to(quantized, "onnx", tmp_path / "int8.onnx")
+    quantized = QuantizeStatic(samples=8, scheme=scheme, low_ends=True).apply(program, context).program
+    artifact = convert.to(quantized, "onnx", tmp_path / "model.onnx")
 
-    back = convert.read(tmp_path / "int8.onnx")
+    back = convert.read(artifact.path)
 
+    assert back.quantized == quantized.quantized
+    with runtime.open(artifact) as runner:
+        assert runtime.compare(quantized.run, runner.run, [(pictures,)]).sqnr_db > 40
     assert np.allclose(back.run(pictures)[0], quantized.run(pictures)[0], atol=1e-6)
 
 
