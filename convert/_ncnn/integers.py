@@ -72,14 +72,24 @@ def take_integers(module: GraphModule) -> dict[Node, Integers]:
 
 
 def _integers(module: GraphModule, node: Node) -> Integers | None:
-    """None where the weight or the input is not quantized."""
+    """None where the weight or the input is not quantized, or ncnn has no int8 kernel for the layer: that reads floats."""
     arguments = graph.arguments(node)
     source, weight = arguments["input"], arguments["weight"]
-    if source.target is not graph.DEQUANTIZE or weight.target is not graph.DEQUANTIZE_CHANNELS:
+    if (
+        not _has_kernel(node)
+        or source.target is not graph.DEQUANTIZE
+        or weight.target is not graph.DEQUANTIZE_CHANNELS
+    ):
         return None
     stored, scales = (tensor.float().numpy() for tensor in _stored(module, weight))
     grid = _grid(*_steps(source)[:2], depthwise=arguments.get("groups", 1) > 1)
     return Integers(stored.astype(np.int8), scales, *grid)
+
+
+def _has_kernel(node: Node) -> bool:
+    """Linear layers and convolutions of pictures have one: in groups only where every channel is a group."""
+    groups = graph.arguments(node).get("groups", 1)
+    return graph.op_name(node) in ("linear", "conv2d") and groups in (1, graph.shape(node)[-3:][0])
 
 
 def _grid(scale: float, zero_point: int, *, depthwise: bool) -> tuple[float, int]:

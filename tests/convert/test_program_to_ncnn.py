@@ -270,6 +270,34 @@ def test_activations_of_few_bits_run_as_they_were_trained(bits: int, tmp_path: P
     assert comparison.sqnr_db > 40
 
 
+class WithoutKernels(nn.Module):
+    """Convolutions that ncnn has in float alone: in groups, and of rows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 3, padding=1)
+        self.groups = nn.Conv2d(8, 8, 3, padding=1, groups=2)
+        self.rows = nn.Conv1d(8, 8, 3, padding=1)
+        self.head = nn.Linear(8, 4)
+
+    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        found = torch.relu(self.groups(torch.relu(self.stem(pictures))))
+        return self.head(torch.relu(self.rows(torch.relu(found.flatten(2)))).mean(2))
+
+
+def test_few_bits_are_rounded_in_front_of_layers_without_a_kernel(tmp_path: Path) -> None:
+    data = tiny_networks.Patches(64)
+    stage = QuantizeAware(epochs=1, samples=64, activation_bits=1, low_ends=True, teacher="none")
+    trained = compress.apply(tiny_networks.capture(WithoutKernels), Recipe((stage,)), data)
+    convert.to(trained, "ncnn", tmp_path / "model.ncnn")
+    assert int8_layers(tmp_path / "model.ncnn") == {"stem", "head"}
+    with runtime.open(Artifact.open(tmp_path / "model.ncnn")) as runner:
+        inputs = next(data.batches("evaluate", None)).inputs
+        comparison = runtime.compare(trained.run, runner.run, [inputs])
+    # 54 dB; 8 where these layers read what is not rounded.
+    assert comparison.sqnr_db > 40
+
+
 class Positive(nn.Module):
     """Behind its ReLU all 255 integers are positive; what reads them has a border, or no bias."""
 
