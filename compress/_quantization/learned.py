@@ -29,14 +29,9 @@ from edgepress.compress._quantization.weights import (
     weight_scales,
 )
 from edgepress.compress._reconstruction.least_squares import LeastSquares
-from edgepress.compress._reconstruction.rows import add_rows, rows_wanted, sampled_places
+from edgepress.compress._reconstruction.side_by_side import SideBySide
 from edgepress.compress._reconstruction.targets import LARGEST_GRAM_BYTES
-from edgepress.compress._reconstruction.walk import Walk, held_elements
 from edgepress.data import Batch
-
-HELD_BYTES = 384 << 20
-"""Of both networks' activations, which wait for the next layer for all samples at once. Batches beyond it are not
-used; the first always is."""
 
 RIDGE = 0.1
 """How strongly the old weights pull in the refit, against the mean square of an input. A hundredth of it fits the samples
@@ -84,23 +79,15 @@ class LayerRounder:
         self, student: GraphModule, teacher: GraphModule, layers: Sequence[Layer], batches: Iterable[Batch]
     ) -> None:
         """`layers`, of the student, are those that will be rounded, in the order of execution."""
-        named = {node.name: node for node in teacher.graph.nodes}
         self._student = student
-        self._originals = {layer: named[layer.node.name] for layer in layers}
-        self._following = dict(zip(layers, list(self._originals.values())[1:], strict=False))
-        held = held_elements(student, {layer.node for layer in layers})
-        held += held_elements(teacher, set(self._originals.values()))
-        fitting = _fitting(batches, 4 * held)
-        leader = Walk(teacher, fitting)
-        self._lanes = list(zip(Walk(student, fitting, leader=leader).lanes, leader.lanes, strict=True))
-        self._generator = torch.Generator().manual_seed(0)
+        self._both = SideBySide(student, teacher, [layer.node for layer in layers], batches)
 
     def round(self, layer: Layer) -> Rounded:
         """The integers of one layer, and its bias. The caller stores them in the student before the next layer."""
         weight = graph.constant(self._student, graph.weight_node(layer.node))
         assert weight is not None, "can_learn looked for it"
         bias = graph.constant(self._student, graph.arguments(layer.node)["bias"])
-        system = self._observe(layer, weight, None if layer.empirical else bias)
+        system = self._both.observe(layer.node, has_intercept=layer.empirical, rows=ROWS)
         plain = quantize_weight(weight, bias, layer.inputs, layer.weight)
         best = plain if layer.rounding == "nearest" else _learned(layer, system, weight, bias)
         before, after = (_error(system, made) for made in (plain, best))
@@ -111,25 +98,6 @@ class LayerRounder:
             made = _as_groups(best.restored(), system.groups).mT
             new_bias = (system.target_mean - system.mean(made)).flatten()
         return Rounded(best, new_bias, (_db(before), _db(after)))
-
-    def _observe(self, layer: Layer, weight: torch.Tensor, bias: torch.Tensor | None) -> LeastSquares:
-        """What the layer reads and what it should give; without the mean, which the bias will bring, or `bias`."""
-        groups = graph.arguments(layer.node).get("groups", 1)
-        system = LeastSquares(groups, weight[0].numel(), len(weight) // groups, has_intercept=layer.empirical)
-        for student, teacher in self._lanes:
-            student.before(layer.node)
-            teacher.through(self._originals[layer])
-            read = student.value(graph.arguments(layer.node)["input"])
-            target = teacher.value(self._originals[layer])
-            if bias is not None:
-                target = target - bias.detach().view([-1] + [1] * (weight.dim() - 2))
-            count = -(-ROWS * rows_wanted(system) // len(self._lanes))
-            places = sampled_places(layer.node, target, count, self._generator)
-            add_rows(system, layer.node, weight.shape[2:], read, target, places)
-            if layer in self._following:
-                # What a lane holds in front of the next layer is smaller than what this one gave.
-                teacher.before(self._following[layer])
-        return system
 
 
 def _learned(
@@ -193,15 +161,3 @@ def _error(system: LeastSquares, made: QuantizedWeight) -> float:
 
 def _db(error: float) -> float:
     return round(-10 * math.log10(max(error, 1e-12)), 2)
-
-
-def _fitting(batches: Iterable[Batch], sample_bytes: int) -> list[Batch]:
-    """The first batches that HELD_BYTES leave room for; one at least."""
-    taken: list[Batch] = []
-    samples = 0
-    for batch in batches:
-        samples += len(batch)
-        if taken and samples * sample_bytes > HELD_BYTES:
-            break
-        taken.append(batch)
-    return taken

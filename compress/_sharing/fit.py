@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import operator
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import torch
@@ -17,17 +17,12 @@ from torch.fx import GraphModule, Node
 from edgepress import graph
 from edgepress.compress._quantization.learned import can_learn
 from edgepress.compress._reconstruction.least_squares import LeastSquares
-from edgepress.compress._reconstruction.rows import add_rows, rows_wanted, sampled_places
+from edgepress.compress._reconstruction.side_by_side import SideBySide
 from edgepress.compress._reconstruction.targets import FITTED
-from edgepress.compress._reconstruction.walk import Walk, held_elements
 from edgepress.compress._sharing.choice import Sharable, Sharing
 from edgepress.compress._sharing.codebook import Codebook, Points, rounded
 from edgepress.compress._sharing.feedback import Entries, Order, assigned, coded_bits
 from edgepress.data import Batch
-
-HELD_BYTES = 384 << 20
-"""Of both networks' activations, which wait for the next layer for all samples at once. Batches beyond it are not
-used; the first always is."""
 
 RIDGE = 1e-3
 """How strongly the old weights pull in the refit, against the mean square of an input."""
@@ -58,7 +53,7 @@ def fitted(
     """
     planned = {layer.layer.weight: (layer, sharing) for layer, sharing in chosen.items()}
     nodes = [node for node in graph.operators(student) if graph.weight_name(node) in planned]
-    both = _SideBySide(student, teacher, [node for node in nodes if can_fit(student, node)], batches)
+    both = SideBySide(student, teacher, [node for node in nodes if can_fit(student, node)], batches)
     found = dict(chosen)
     for node in both.nodes:
         layer, sharing = planned[graph.weight_name(node)]
@@ -71,57 +66,6 @@ def fitted(
             # As exact as the codebook is: where weights take five bits, biases of 32 are a thirtieth of the file.
             graph.set_constant(student, str(bias.target), torch.from_numpy(rounded(left.numpy())).float())
     return {Sharable(layer.layer, _stored(student, layer), None): sharing for layer, sharing in found.items()}
-
-
-class _SideBySide:
-    """Walks both networks in step, layer by layer, over as many of `batches` as memory is given for."""
-
-    def __init__(
-        self, student: GraphModule, teacher: GraphModule, nodes: Sequence[Node], batches: Iterable[Batch]
-    ) -> None:
-        """`nodes`, of the student, are those that will be looked at, in the order of execution."""
-        named = {node.name: node for node in teacher.graph.nodes}
-        self.nodes = tuple(nodes)
-        self._student = student
-        self._originals = {node: named[node.name] for node in nodes}
-        self._following = dict(zip(nodes, [named[node.name] for node in nodes[1:]], strict=False))
-        held = held_elements(student, set(nodes)) + held_elements(teacher, set(self._originals.values()))
-        taken = _fitting(batches, 4 * held)
-        leader = Walk(teacher, taken)
-        self._lanes = list(zip(Walk(student, taken, leader=leader).lanes, leader.lanes, strict=True))
-        self._generator = torch.Generator().manual_seed(0)
-
-    def observe(self, node: Node, *, has_intercept: bool) -> LeastSquares:
-        """What the layer reads, and what it gave before: less its bias, unless that is to be found."""
-        arguments = graph.arguments(node)
-        weight = graph.constant(self._student, arguments["weight"])
-        bias = graph.constant(self._student, arguments["bias"])
-        assert weight is not None, "can_fit looked for it"
-        groups = arguments.get("groups", 1)
-        system = LeastSquares(groups, weight[0].numel(), len(weight) // groups, has_intercept=has_intercept)
-        count = -(-rows_wanted(system) // len(self._lanes))
-        for student, teacher in self._lanes:
-            student.before(node)
-            teacher.through(self._originals[node])
-            read, target = student.value(arguments["input"]), teacher.value(self._originals[node])
-            if bias is not None and not has_intercept:
-                target = target - bias.detach().view([-1] + [1] * (weight.dim() - 2))
-            places = sampled_places(node, target, count, self._generator)
-            add_rows(system, node, weight.shape[2:], read, target, places)
-            if node in self._following:
-                # What a lane holds in front of the next layer is smaller than what this one gave.
-                teacher.before(self._following[node])
-        return system
-
-
-def _fitting(batches: Iterable[Batch], sample_bytes: int) -> list[Batch]:
-    """The first batches that HELD_BYTES leave room for; one at least."""
-    taken: list[Batch] = []
-    for batch in batches:
-        if taken and sample_bytes * sum(len(one) for one in (*taken, batch)) > HELD_BYTES:
-            break
-        taken.append(batch)
-    return taken
 
 
 def _fit(layer: Sharable, planned: Sharing, system: LeastSquares) -> tuple[Sharing, torch.Tensor]:

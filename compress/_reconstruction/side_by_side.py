@@ -1,0 +1,73 @@
+"""Walks a network that is being compressed and the one that it was made from in step, and compares them layer by layer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch.fx import GraphModule, Node
+
+from edgepress import graph
+from edgepress.compress._reconstruction.least_squares import LeastSquares
+from edgepress.compress._reconstruction.rows import add_rows, rows_wanted, sampled_places
+from edgepress.compress._reconstruction.walk import Walk, held_elements
+from edgepress.data import Batch
+
+HELD_BYTES = 384 << 20
+"""Of both networks' activations, which wait for the next layer for all samples at once. Batches beyond it are not
+used; the first always is."""
+
+
+class SideBySide:
+    """Both networks, over as many of `batches` as memory is given for."""
+
+    def __init__(
+        self, student: GraphModule, teacher: GraphModule, nodes: Sequence[Node], batches: Iterable[Batch]
+    ) -> None:
+        """`nodes`, of the student, are the layers that will be looked at, in the order of execution. The teacher's
+        have the same names."""
+        named = {node.name: node for node in teacher.graph.nodes}
+        self.nodes = tuple(nodes)
+        self._student = student
+        self._originals = {node: named[node.name] for node in nodes}
+        self._following = dict(zip(nodes, [named[node.name] for node in nodes[1:]], strict=False))
+        held = held_elements(student, set(nodes)) + held_elements(teacher, set(self._originals.values()))
+        taken = _fitting(batches, 4 * held)
+        leader = Walk(teacher, taken)
+        self._lanes = list(zip(Walk(student, taken, leader=leader).lanes, leader.lanes, strict=True))
+        self._generator = torch.Generator().manual_seed(0)
+
+    def observe(self, node: Node, *, has_intercept: bool, rows: int = 1) -> LeastSquares:
+        """What the layer reads in the student, and what it gives in the teacher: less its bias, unless that is to be
+        found. `rows` is how many times the positions that a fit wants are looked at."""
+        arguments = graph.arguments(node)
+        weight = graph.constant(self._student, arguments["weight"])
+        bias = graph.constant(self._student, arguments["bias"])
+        assert weight is not None, "only layers with stored weights are fitted"
+        groups = arguments.get("groups", 1)
+        system = LeastSquares(groups, weight[0].numel(), len(weight) // groups, has_intercept=has_intercept)
+        count = -(-rows * rows_wanted(system) // len(self._lanes))
+        for student, teacher in self._lanes:
+            student.before(node)
+            teacher.through(self._originals[node])
+            read, target = student.value(arguments["input"]), teacher.value(self._originals[node])
+            if bias is not None and not has_intercept:
+                target = target - bias.detach().view([-1] + [1] * (weight.dim() - 2))
+            places = sampled_places(node, target, count, self._generator)
+            add_rows(system, node, weight.shape[2:], read, target, places)
+            if node in self._following:
+                # What a lane holds in front of the next layer is smaller than what this one gave.
+                teacher.before(self._following[node])
+        return system
+
+
+def _fitting(batches: Iterable[Batch], sample_bytes: int) -> list[Batch]:
+    """The first batches that HELD_BYTES leave room for; one at least."""
+    taken: list[Batch] = []
+    samples = 0
+    for batch in batches:
+        samples += len(batch)
+        if taken and samples * sample_bytes > HELD_BYTES:
+            break
+        taken.append(batch)
+    return taken
