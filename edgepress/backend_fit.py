@@ -106,7 +106,7 @@ FITS: Mapping[str, Fit] = MappingProxyType(
                 Taken("floats", "It widens weights once, when the file is loaded."),
             ),
             groups=Taken("nothing", NO_GROUPS),
-            four_bits="packed, and 2 bits as 4, for its convolutions refuse int2 (LiteRT 2.3); those of depthwise layers in bytes where activations are dynamic",
+            four_bits="packed, and 2 bits as 4, for its convolutions refuse int2 (LiteRT 2.3); those of depthwise layers in bytes where activations are dynamic, all where these have one bit",
         ),
         "ncnn": Fit(
             runtime="ncnn", activations="int8", symmetric=False, weights=PER_OUTPUT, pairs=LAYERS_ONLY,
