@@ -11,10 +11,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import platform
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from datetime import date
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -28,6 +30,7 @@ from edgepress.compress.quantize_static import QuantizeStatic
 from edgepress.data._arrays import ArrayData
 from edgepress.errors import BackendMissing, EdgepressError, UnsupportedModel, UnsupportedTarget
 from edgepress.files import replacing
+from edgepress.machine import Machine
 from edgepress.program import Program, tool_versions
 from edgepress.recipe import Recipe
 from edgepress.runtime import Target
@@ -232,9 +235,10 @@ def page(found: Sequence[Outcome]) -> str:
         "weights random, is converted, and the file's outputs are compared with the network's on the file's own runtime.",
         "The figure is the signal over the difference in decibels (999: bit for bit the same), beside the file's precision;",
         f"a file passes from {least['float32']:.0f} dB on in float32, {least['float16']:.0f} in float16, and {least['int8']:.0f} where both are int8.",
-        f"\"{NOT_RUN}\": not made yet, or not since that format changed.", "",
+        f"\"{NOT_RUN}\": not made yet, or not since that format changed. Networks and formats are made again one by one: the last",
+        f"cells are of {date.today()}, on {platform.machine()} ({Machine.read(Path('/'), platform.release()).processor}); others may be older.", "",
         *(f"| {' | '.join(row)} |" for row in table), "",
-        f"{versions}; absent here: {_absent_text(columns) or 'nothing'}. Not in this run: {', '.join(missing) or 'nothing'}.", "",
+        f"{versions}; absent here: {_absent_text(columns) or 'nothing'}. Not in this table: {', '.join(missing) or 'nothing'}.", "",
     ])  # fmt: skip
 
 
