@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from edgepress import graph, models
@@ -14,7 +14,7 @@ from edgepress.compress._channels.suggestion import equal_drops
 from edgepress.compress._quantization.sensitivity import scan_quantization
 from edgepress.compress._sharing.keep import still_shared
 from edgepress.data import Data
-from edgepress.errors import BadInput, UnsupportedModel, UsageError
+from edgepress.errors import BadInput, BadOption, UnsupportedModel, UsageError
 from edgepress.history import Step
 from edgepress.program import Program
 from edgepress.progress import Progress, silent
@@ -64,6 +64,7 @@ def apply(
         seed=seed,
         stopwatch=stopwatch,
     )
+    check(program, recipe, data, stopwatch)
     for finished in stages(program, recipe, context):
         program = finished.program
     return program
@@ -72,12 +73,13 @@ def apply(
 def stages(program: Program, recipe: Recipe, context: Context) -> Iterator[Finished]:
     """Run the stages one after another, yielding after each, so that the caller can save it.
 
-    The context's rules are the recipe's. Everything that can be checked is checked before the first stage runs.
+    The context's rules are the recipe's. Whoever calls this has called `check` for `program` before; what the stages
+    make of it is checked on the way.
     """
-    check(context.original, recipe, context.data, context.stopwatch)
     context = dataclasses.replace(context, rules=recipe.rules)
     for stage in recipe.stages:
-        stage.check(program)
+        if program is not context.original:
+            stage.check(program)
         started = time.perf_counter()
         outcome = stage.apply(program, context)
         _announce_unshared(stage, program, outcome.program, context)
@@ -95,9 +97,15 @@ def _announce_unshared(stage: Stage, before: Program, after: Program, context: C
         )
 
 
-def check(program: Program, recipe: Recipe, data: Data | None, stopwatch: Stopwatch | None = None) -> None:
+def check(
+    program: Program,
+    recipe: Recipe,
+    data: Data | None,
+    stopwatch: Stopwatch | None = None,
+    load_model: Callable[[str], Program] = models.load,
+) -> None:
     """Raise before any work what would be raised after hours: missing data, unsupported networks and targets,
-    rules that match nothing."""
+    teachers that are not there or do not fit, rules that match nothing."""
     if not recipe.stages:
         raise UsageError("The recipe has no stages.", hint="edgepress stages lists them")
     for stage in recipe.stages:
@@ -122,6 +130,8 @@ def check(program: Program, recipe: Recipe, data: Data | None, stopwatch: Stopwa
         if stage.requires_labels() and data is not None:
             _check_labelled(stage, program, data)
         stage.check(program)
+        for teacher in sorted(stage.teachers()):
+            _check_teacher(f"{stage.name()} teacher={teacher}", load_model(teacher), program)
         _check_targets(stage, program, stopwatch)
 
 
@@ -137,6 +147,18 @@ def _check_order(program: Program, recipe: Recipe) -> None:
             )
         if stage.makes_int8:
             quantized_by = f"by stage {number}, {stage.name()}"
+
+
+def _check_teacher(where: str, teacher: Program, student: Program) -> None:
+    for side in ("inputs", "outputs"):
+        theirs = [spec.shape for spec in getattr(teacher.signature, side)]
+        ours = [spec.shape for spec in getattr(student.signature, side)]
+        if theirs != ours:
+            raise BadOption(
+                f"The teacher's {side} {theirs} differ from the student's {ours}.",
+                where=where,
+                hint="a teacher with the same input size and the same number of classes",
+            )
 
 
 def _check_targets(stage: Stage, program: Program, stopwatch: Stopwatch | None) -> None:

@@ -12,7 +12,6 @@ from torch.nn import functional
 from edgepress import graph
 from edgepress.compress._training.classification import cross_entropy
 from edgepress.compress._training.loop import Loss, Tensors, TrainingStage, train
-from edgepress.errors import BadOption
 from edgepress.program import Program
 from edgepress.stage import Context, Outcome
 
@@ -32,13 +31,15 @@ class Distill(TrainingStage):
     temperature: Annotated[float, Gt(0)] = 4.0
     soft_share: Annotated[float, Ge(0), Le(1)] = 0.9
 
+    def teachers(self) -> frozenset[str]:
+        return frozenset() if self.teacher == "self" else frozenset({self.teacher})
+
     def apply(self, program: Program, context: Context) -> Outcome:
         return train(program, self, context, self.loss(program, context))
 
     def loss(self, program: Program, context: Context) -> Loss:
-        """What a training of `program` is to make small. Raises BadOption for a teacher that does not fit."""
+        """What a training of `program` is to make small."""
         teacher = context.original if self.teacher == "self" else context.load_model(self.teacher)
-        _check_fit(self.teacher, teacher, program)
         answer = teacher.module()
 
         def loss(inputs: Tensors, logits: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:
@@ -64,15 +65,3 @@ def divergence(student: torch.Tensor, teacher: torch.Tensor, temperature: float)
         reduction="batchmean",
         log_target=True,
     )
-
-
-def _check_fit(name: str, teacher: Program, student: Program) -> None:
-    for side in ("inputs", "outputs"):
-        theirs = [spec.shape for spec in getattr(teacher.signature, side)]
-        ours = [spec.shape for spec in getattr(student.signature, side)]
-        if theirs != ours:
-            raise BadOption(
-                f"The teacher's {side} {theirs} differ from the student's {ours}.",
-                where=f"distill teacher={name}",
-                hint="a teacher with the same input size and the same number of classes",
-            )

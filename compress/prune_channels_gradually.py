@@ -46,6 +46,9 @@ class PruneChannelsGradually(PruneChannels):
     def needs(self) -> frozenset[Split]:
         return super().needs() | self.tune.needs()
 
+    def teachers(self) -> frozenset[str]:
+        return self.tune.teachers()
+
     def check(self, program: Program) -> None:
         """Raise what PruneChannels and the training raise, and BadOption for what cannot be divided into steps."""
         for name in ("ratio", "latency"):

@@ -42,8 +42,14 @@ def build(cls: type[T], values: Mapping[str, Any], *, where: str = "") -> T:
         raise BadOption(
             "; ".join(_explain(detail) for detail in error.errors()),
             where=where or cls.__name__,
-            hint="edgepress stages NAME lists a stage's options and what they take",
+            hint=_way_out(cls, known),
         ) from None
+
+
+def _way_out(cls: type, known: Mapping[str, object]) -> str:
+    """Where a user finds what the options take: a class that has a command for it says which."""
+    described_by = getattr(cls, "described_by", None)
+    return described_by() if described_by is not None else f"options: {', '.join(known)}"
 
 
 def parse(text: str, *, where: str = "", shorthand: str = "") -> dict[str, Value]:
@@ -78,6 +84,8 @@ def parse(text: str, *, where: str = "", shorthand: str = "") -> dict[str, Value
                     hint="give one of them",
                 )
             group = inner
+        if last in group:
+            raise BadOption(f"{name!r} is given twice.", where=where or text, hint="give it once")
         group[last] = value
     return values
 
@@ -88,7 +96,16 @@ def read_yaml(text: str) -> Any:
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's safe one, without integers in base 60."""
+    """PyYAML's safe one, without integers in base 60, and without a key that is given twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        given = list[Any]()
+        for key, _ in node.value:
+            if key.value in given:
+                problem = f"{key.value!r} is given twice"
+                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+            given.append(key.value)
+        return super().construct_mapping(node, deep)
 
 
 def _integer(loader: _Loader, node: yaml.ScalarNode) -> int | str:

@@ -38,7 +38,7 @@ class Recipe:
             content = options.read_yaml(found.read_text(encoding="utf-8"))
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise BadInput(
-                f"The recipe is not valid YAML: {error}",
+                f"The recipe is not valid YAML: {_problem(error)}.",
                 where=str(found),
                 hint="fix the line; edgepress compress ... --save-recipe prints a valid recipe",
             ) from None
@@ -81,6 +81,13 @@ class Recipe:
 
     def save(self, path: str | Path) -> None:
         write_text(Path(path), self.to_yaml())
+
+
+def _problem(error: Exception) -> str:
+    """What is wrong, on one line, and in which line of the file."""
+    mark = getattr(error, "problem_mark", None)
+    told = " ".join(str(getattr(error, "problem", None) or error).split())
+    return told if mark is None else f"line {mark.line + 1}: {told}"
 
 
 def _listed(content: Mapping[str, Any], key: str, where: str) -> list[Any]:

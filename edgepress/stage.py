@@ -45,6 +45,11 @@ class Stage(ABC):
         return cls.__module__.rpartition(".")[2]
 
     @classmethod
+    def described_by(cls) -> str:
+        """The way to what the options take, as a hint."""
+        return f"edgepress stages {cls.name()} lists the options and what they take"
+
+    @classmethod
     def is_ruled(cls) -> bool:
         """Whether rules for single layers can say anything about the stage."""
         return cls.skips_layers or bool(cls.per_layer)
@@ -56,6 +61,10 @@ class Stage(ABC):
     def requires_labels(self) -> bool:
         """Whether data without labels will not do with these options."""
         return self.needs_labels
+
+    def teachers(self) -> frozenset[str]:
+        """The MODEL texts of the networks that `apply` learns from with these options."""
+        return frozenset()
 
     def times_on(self) -> frozenset[str]:
         """The targets on which `apply` times networks with these options."""

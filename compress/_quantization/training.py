@@ -85,6 +85,9 @@ class QuantizedTraining(Distill):
     def requires_labels(self) -> bool:
         return self.teacher == "none"
 
+    def teachers(self) -> frozenset[str]:
+        return frozenset() if self.teacher == "none" else super().teachers()
+
     def needs(self) -> frozenset[Split]:
         return super().needs() | self._static().needs()
 

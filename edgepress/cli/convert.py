@@ -64,7 +64,7 @@ def command(
 
     check_writable(folder)
     wanted = listed_formats(formats)
-    if not name or Path(name).name != name:
+    if name in ("", "..") or Path(name).name != name:
         raise BadOption(f"{name!r} is not a file name.", where="--name", hint="the folder goes to -o")
     with progress_bar() as progress:
         made = convert_all(

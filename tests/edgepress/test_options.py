@@ -9,6 +9,7 @@ import pytest
 from annotated_types import Gt, Le
 
 from edgepress import options
+from edgepress.compress.distill import Distill
 from edgepress.errors import BadOption, UnknownName
 
 
@@ -105,3 +106,19 @@ def test_a_group_given_in_python_is_checked_too() -> None:
 def test_what_a_group_does_not_take(text: str, said: str) -> None:
     with pytest.raises((BadOption, UnknownName), match=said):
         options.build(Gradual, options.parse(text), where="stage gradual")
+
+
+def test_what_is_given_twice_is_refused() -> None:
+    with pytest.raises(BadOption, match="'macs' is given twice"):
+        options.parse("macs=0.5,criterion=l1,macs=0.6")
+    with pytest.raises(BadOption, match="'tune.epochs' is given twice"):
+        options.parse("tune.epochs=1,tune.epochs=2")
+
+
+def test_the_hint_leads_to_the_options_at_hand() -> None:
+    with pytest.raises(BadOption) as caught:
+        options.build(Tune, {"epochs": 0})
+    assert caught.value.hint == "options: epochs, teacher"
+    with pytest.raises(BadOption) as caught:
+        options.build(Distill, {"epochs": 0})
+    assert caught.value.hint.startswith("edgepress stages distill ")

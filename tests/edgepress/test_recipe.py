@@ -62,7 +62,8 @@ WRONG: list[tuple[str, type[EdgepressError], str]] = [
     ("rules: [{layer: a, stage: nothing}]", UnknownName, "no stage named 'nothing'"),
     ("rules: [{layr: a}]", UnknownName, "Did you mean 'layer'"),
     ("[1, 2]", BadOption, "A recipe is a mapping"),
-    ("stages: [", BadInput, "not valid YAML"),
+    ("stages: [", BadInput, "not valid YAML: line 1: expected the node content"),
+    ("stages: [distill]\nstages: []", BadInput, "line 2: 'stages' is given twice"),
     ("stages: !!python/object/apply:os.getcwd []", BadInput, "not valid YAML"),
 ]
 

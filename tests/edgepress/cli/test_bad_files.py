@@ -101,6 +101,21 @@ def test_batches_that_do_not_fit(name: str, capsys: pytest.CaptureFixture[str]) 
     assert DATA[name] in message
 
 
+@pytest.mark.parametrize(
+    ("teacher", "said"),
+    [("none.pt2", "The program 'none.pt2' does not exist"), ("resnet20", "The teacher's inputs")],
+)
+@pytest.mark.parametrize(
+    "stage", ["--distill={}", "--stage=prune_channels_gradually:macs=0.6,tune.teacher={}"]
+)
+def test_a_teacher_is_asked_for_before_any_stage(
+    stage: str, teacher: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stages = ["--prune", "macs=0.8", stage.format(teacher)]
+    run = ["compress", "mine.py:network", "--data", "mine.py:good", *stages, "-o", "out"]
+    assert said in told(run, USAGE, capsys)
+
+
 def test_data_that_does_not_fit_is_told_before_a_file_is_written(capsys: pytest.CaptureFixture[str]) -> None:
     convert = ["convert", "mine.py:network", "--to", "onnx", "-o", "out"]
     assert "takes float32" in told([*convert, "--data", "mine.py:integers"], USAGE, capsys)
