@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-import torch
+import numpy as np
 from annotated_types import Ge, Gt, Lt
 from torch.fx import GraphModule, Node
 
@@ -83,7 +83,7 @@ class PruneLayers(Stage):
         shallow = search.within(self, context)
         gone = sorted(_layers(graph_module) - _layers(shallow))
         results: dict[str, Value] = {
-            "macs": macs.total(shallow),
+            "macs": search.macs(shallow),
             "left_out": list(gone),
             "damage": search.damage(shallow),
         }
@@ -137,15 +137,20 @@ class _Search:
 
     def __init__(self, graph_module: GraphModule, batches: Sequence[Batch], skipped: set[str]) -> None:
         self.graph_module, self.batches, self.skipped = graph_module, batches, skipped
-        self.wanted = [_outputs(graph_module, batch) for batch in batches]
-        self.whole = macs.total(graph_module)
+        self.wanted = [graph.run(graph_module, batch.inputs) for batch in batches]
+        self.macs_of = {node.name: macs.count(node) or 0 for node in graph.operators(graph_module)}
+        self.whole = self.macs(graph_module)
+
+    def macs(self, shallow: GraphModule) -> int:
+        """Of a network that has lost operators; those that are left compute what they did."""
+        return sum(self.macs_of[node.name] for node in graph.operators(shallow))
 
     def damage(self, shallow: GraphModule) -> float:
         missed = whole = 0.0
         for batch, wanted in zip(self.batches, self.wanted, strict=True):
-            for given, got in zip(wanted, _outputs(shallow, batch), strict=True):
-                missed += float((given - got).double().square().sum())
-                whole += float((given - given.mean(0)).double().square().sum())
+            for given, got in zip(wanted, graph.run(shallow, batch.inputs), strict=True):
+                missed += float(np.square(given - got, dtype=np.float64).sum())
+                whole += float(np.square(given - given.mean(0), dtype=np.float64).sum())
         return missed / max(whole, 1e-300)
 
     def within(self, options: PruneLayers, context: Context) -> GraphModule:
@@ -158,15 +163,17 @@ class _Search:
         damage = 0.0
         budget = options.macs * self.whole
         priced = [(0.0, number, -1, cut) for number, cut in enumerate(_candidates(self.graph_module))]
-        while (left := self._left(cuts)) > budget:
+        left = self.whole
+        while left > budget:
             context.progress("leaving layers out", round(self.whole - left), round(self.whole - budget))
             if not priced:
                 raise self._missed(options, left)
             _, number, known_at, (node, kept) = heapq.heappop(priced)
             if known_at == len(cuts):
                 cuts[node] = kept
-                damage = self.damage(_without(self.graph_module, cuts))
-            elif node not in cuts and (price := self._price(cuts, damage, node, kept)) is not None:
+                shallow = _without(self.graph_module, cuts)
+                left, damage = self.macs(shallow), self.damage(shallow)
+            elif node not in cuts and (price := self._price({**cuts, node: kept}, left, damage)) is not None:
                 heapq.heappush(priced, (price, number, len(cuts), (node, kept)))
         for node in list(cuts):
             fewer = {other: kept for other, kept in cuts.items() if other is not node}
@@ -174,13 +181,13 @@ class _Search:
         return _without(self.graph_module, cuts)
 
     def _left(self, cuts: Cuts) -> int:
-        return macs.total(_without(self.graph_module, cuts))
+        return self.macs(_without(self.graph_module, cuts))
 
-    def _price(self, cuts: Cuts, damage: float, node: Node, kept: Node) -> float | None:
-        """What one more cut adds to the `damage` for each multiply-accumulate that it saves; None where it saves none, or a
-        rule's layer would go."""
-        shallow = _without(self.graph_module, {**cuts, node: kept})
-        saved = self._left(cuts) - macs.total(shallow)
+    def _price(self, cuts: Cuts, left: int, damage: float) -> float | None:
+        """What the last of the cuts adds to the `damage` for each multiply-accumulate that it saves of those `left`; None
+        where it saves none, or a rule's layer would go."""
+        shallow = _without(self.graph_module, cuts)
+        saved = left - self.macs(shallow)
         if not saved or not self.skipped <= {other.name for other in shallow.graph.nodes}:
             return None
         return (self.damage(shallow) - damage) / saved
@@ -192,12 +199,6 @@ class _Search:
             where=f"prune_layers macs={options.macs:g}",
             hint=f"{f'macs={share:g}, or ' if share < 1 else ''}--prune macs={options.macs:g}, which makes layers thinner",
         )
-
-
-def _outputs(graph_module: GraphModule, batch: Batch) -> list[torch.Tensor]:
-    with torch.inference_mode():
-        found = graph_module(*(torch.from_numpy(array) for array in batch.inputs))
-    return list(found) if isinstance(found, tuple | list) else [found]
 
 
 def _first(batches: Iterable[Batch], samples: int) -> list[Batch]:

@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 import torch.ao.quantization.fx._decomposed  # noqa: F401  registers the operators of QUANTIZE and DEQUANTIZE
 from torch.fx import GraphModule, Node
@@ -209,6 +210,14 @@ def layer_name(node: Node) -> str:
 def layers(graph_module: GraphModule) -> list[tuple[str, str]]:
     """(name, type) of every operator, as per-layer rules match them."""
     return [(layer_name(node), op_name(node)) for node in operators(graph_module)]
+
+
+def run(module: torch.nn.Module, arrays: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
+    """What a network gives for NumPy arrays: one array an output."""
+    with torch.inference_mode():
+        outputs = module(*(torch.from_numpy(array) for array in arrays))
+    leaves, _ = torch.utils._pytree.tree_flatten(outputs)
+    return tuple(leaf.numpy() for leaf in leaves)
 
 
 def layer_outputs(graph_module: GraphModule, inputs: Sequence[torch.Tensor]) -> tuple[LayerOutput, ...]:

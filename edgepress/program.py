@@ -30,7 +30,6 @@ from edgepress.artifact import (
     Artifact,
     Manifest,
     Precision,
-    encode,
     program_manifest,
 )
 from edgepress.detection import Reading
@@ -40,6 +39,7 @@ from edgepress.history import History, Step
 from edgepress.layer_output import LayerOutput
 from edgepress.preprocess import Preprocess
 from edgepress.quantized_form import QuantizedForm
+from edgepress.records import encode
 from edgepress.signature import Signature, TensorSpec
 from edgepress.trainable import Trainable
 
@@ -187,9 +187,7 @@ class Program:
     def run(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
         """Execute on NumPy arrays that fit the signature; one array an output."""
         self.signature.check_inputs(arrays)
-        with torch.inference_mode():
-            outputs = self._runnable(*(torch.from_numpy(array) for array in arrays))
-        return tuple(output.numpy() for output in _flat(outputs))
+        return graph.run(self._runnable, arrays)
 
     def layer_outputs(self, *arrays: np.ndarray) -> tuple[LayerOutput, ...]:
         """What every operator gives on the way, under the user's layer names, in execution order."""
@@ -254,8 +252,3 @@ def _renamed(new: Signature, old: Signature) -> Signature:
     if len(new.inputs) != len(old.inputs) or len(new.outputs) != len(old.outputs):
         return new
     return new.renamed([spec.name for spec in old.inputs], [spec.name for spec in old.outputs])
-
-
-def _flat(outputs: object) -> list[torch.Tensor]:
-    leaves, _ = torch.utils._pytree.tree_flatten(outputs)
-    return leaves

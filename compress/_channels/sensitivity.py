@@ -13,6 +13,7 @@ import torch
 from annotated_types import Ge, Gt, Lt, MinLen
 from torch.fx import GraphModule
 
+from edgepress import graph
 from edgepress.accuracy import Score, score_on
 from edgepress.compress import _batch_norm
 from edgepress.compress._channels.importance import CriterionName
@@ -117,13 +118,12 @@ class _Bench:
         return self.accuracy(graph_module)
 
     def accuracy(self, graph_module: GraphModule) -> Score:
-        def run(*arrays: np.ndarray) -> tuple[np.ndarray, ...]:
-            with torch.inference_mode():
-                outputs = graph_module(*(torch.from_numpy(array) for array in arrays))
-            made = outputs if isinstance(outputs, tuple | list) else (outputs,)
-            return tuple(output.numpy() for output in made)
-
-        return score_on(run, self.batches, self.data_name, self.program.reading)
+        return score_on(
+            lambda *arrays: graph.run(graph_module, arrays),
+            self.batches,
+            self.data_name,
+            self.program.reading,
+        )
 
 
 def _read(program: Program, data: Data, how: ChannelScan, split: Split) -> list[Batch]:
