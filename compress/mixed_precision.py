@@ -22,6 +22,7 @@ from edgepress.errors import BadOption, BudgetMissed
 from edgepress.history import Value
 from edgepress.program import Program
 from edgepress.rules import Rule, Rules
+from edgepress.sqnr import recorded_db
 from edgepress.stage import Context, Outcome, Stage
 
 FLOAT = "float"
@@ -128,7 +129,7 @@ class MixedPrecision(Stage):
         results: dict[str, Value] = {
             "precisions": {name: choice.name for name, choice in named.items()},
             "share": (sum(choice.cost for choice in chosen) + scanned.fixed) / scanned.whole,
-            "predicted_sqnr_db": round(-10 * math.log10(max(noise, 1e-30)), 2),
+            "predicted_sqnr_db": recorded_db(1.0, noise),
             "network_sqnr_db": output_sqnr_db(program, outcome.program, context, self.samples),
         }
         return Outcome(outcome.program, {**outcome.results, **results})

@@ -171,10 +171,7 @@ class Calibrated:
             "tensors": len(self.ranges),
             "scales": len(self.plan.scales),
             "ranges": {node.name: [range.minimum, range.maximum] for node, range in self.ranges.items()},
-            "left_in_float": [
-                {"layer": left.layer, "type": left.type, "reason": left.reason}
-                for left in self.plan.left_in_float
-            ],
+            "left_in_float": [dataclasses.asdict(left) for left in self.plan.left_in_float],
         }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -12,6 +11,7 @@ from edgepress.artifact import Precision
 from edgepress.detection import Reading
 from edgepress.errors import BadInput, VerificationFailed
 from edgepress.scoring import AgreementTally
+from edgepress.sqnr import decibel
 
 Run = Callable[..., tuple[np.ndarray, ...]]
 
@@ -162,10 +162,3 @@ class _OutputTally:
     @property
     def sqnr_db(self) -> float:
         return decibel(self.signal, self.noise)
-
-
-def decibel(signal: float, noise: float) -> float:
-    """The ratio of two energies; infinite without noise, minus infinite where noise is all there is."""
-    if noise == 0:
-        return math.inf
-    return 10 * math.log10(signal / noise) if signal else -math.inf

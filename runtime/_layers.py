@@ -16,7 +16,8 @@ import numpy as np
 
 from edgepress.artifact import Precision
 from edgepress.layer_output import LayerOutput
-from edgepress.runtime._compare import decibel, limit_db
+from edgepress.runtime._compare import limit_db
+from edgepress.sqnr import decibel
 
 CEILING_DB: dict[Precision, float] = {"float32": 144.0, "float16": 66.0, "int8": 48.0, "palette4": 24.0}
 """The SQNR that so many bits can give at most, 6.02 dB a bit: from there the first layer's drop is counted."""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from edgepress.program import Program
+from edgepress.sqnr import recorded_db
 from edgepress.stage import Context
 
 BATCH = 16
@@ -20,4 +19,4 @@ def output_sqnr_db(original: Program, made: Program, context: Context, samples: 
         expected, got = (network.run(*batch.inputs)[0].astype(np.float64) for network in (original, made))
         signal += float(np.square(expected).sum())
         noise += float(np.square(got - expected).sum())
-    return round(10 * math.log10(max(signal, 1e-30) / max(noise, 1e-30)), 2)
+    return recorded_db(signal, noise)

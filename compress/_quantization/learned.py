@@ -8,7 +8,6 @@ the quantized network's inputs is that of Li et al. (2021, BRECQ).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 
 import torch
@@ -32,6 +31,7 @@ from edgepress.compress._reconstruction.least_squares import LeastSquares
 from edgepress.compress._reconstruction.side_by_side import SideBySide
 from edgepress.compress._reconstruction.targets import LARGEST_GRAM_BYTES
 from edgepress.data import Batch
+from edgepress.sqnr import recorded_db
 
 RIDGE = 0.1
 """How strongly the old weights pull in the refit, against the mean square of an input. A hundredth of it fits the samples
@@ -97,7 +97,7 @@ class LayerRounder:
         if layer.empirical:
             made = _as_groups(best.restored(), system.groups).mT
             new_bias = (system.target_mean - system.mean(made)).flatten()
-        return Rounded(best, new_bias, (_db(before), _db(after)))
+        return Rounded(best, new_bias, (recorded_db(1.0, before), recorded_db(1.0, after)))
 
 
 def _learned(
@@ -157,7 +157,3 @@ def _as_groups(weight: torch.Tensor, groups: int) -> torch.Tensor:
 def _error(system: LeastSquares, made: QuantizedWeight) -> float:
     """Of the layer's output, relative."""
     return system.error(_as_groups(made.restored(), system.groups).mT)
-
-
-def _db(error: float) -> float:
-    return round(-10 * math.log10(max(error, 1e-12)), 2)

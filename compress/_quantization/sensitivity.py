@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -21,6 +20,7 @@ from edgepress.compress._quantization.weights import quantize_weight
 from edgepress.data import Batch, Split
 from edgepress.errors import BadInput
 from edgepress.sensitivity import QuantizationSensitivity, QuantizedAlone
+from edgepress.sqnr import recorded_db
 
 if TYPE_CHECKING:
     from edgepress.compress.quantize_static import QuantizeStatic
@@ -122,8 +122,8 @@ class _Scan:
             yield QuantizedAlone(
                 layer=graph.layer_name(node),
                 type=graph.op_name(node),
-                layer_sqnr_db=_db(trial.squares, trial.noise),
-                network_sqnr_db=_db(float(np.square(expected, dtype=np.float64).sum()), float(noise)),
+                layer_sqnr_db=recorded_db(trial.squares, trial.noise),
+                network_sqnr_db=recorded_db(float(np.square(expected, dtype=np.float64).sum()), float(noise)),
                 accuracy=self.accuracy(trial.outputs, data_name),
             )
 
@@ -166,7 +166,3 @@ def _restored(graph_module: GraphModule, layer: Layer) -> torch.Tensor:
 def _first(outputs: Any) -> np.ndarray:
     found: torch.Tensor = outputs[0] if isinstance(outputs, tuple | list) else outputs
     return found.numpy()
-
-
-def _db(squares: float, noise: float) -> float:
-    return round(10 * math.log10(max(squares, 1e-30) / max(noise, 1e-30)), 2)

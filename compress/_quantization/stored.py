@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import torch
 from torch.fx import GraphModule, Node
@@ -58,9 +58,7 @@ class StoredPlan:
         return {
             "layers": len(self.layers),
             "weight_bytes": sum(map(_packed_bytes, weights)),
-            "left_in_float": [
-                {"layer": left.layer, "type": left.type, "reason": left.reason} for left in self.left_in_float
-            ],
+            "left_in_float": [asdict(left) for left in self.left_in_float],
         }
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 from edgepress.compress._sharing.choice import Sharable, Sharing
 from edgepress.compress._sharing.keep import SHARED
 from edgepress.history import Value
+from edgepress.sqnr import recorded_db
 
 NO_FASTER = "Shared values make files smaller (convert --to epz), not inference faster."
 
@@ -33,7 +33,7 @@ def summary(chosen: Mapping[Sharable, Sharing]) -> str:
     ]
     lines += [
         f"  {layer.layer.weight:<{width}}  {sharing.bits} bits, {len(sharing.codebook.values)} values, "
-        f"{sharing.coded_bytes:,.0f} bytes, {_sqnr_db(sharing):.1f} dB"
+        f"{sharing.coded_bytes:,.0f} bytes, {recorded_db(1.0, sharing.noise):.1f} dB"
         for layer, sharing in chosen.items()
     ]
     return "\n".join([*lines, NO_FASTER])
@@ -46,10 +46,5 @@ def _facts(layer: Sharable, sharing: Sharing) -> Value:
         "weights": layer.weight.size,
         "nonzero": layer.nonzero,
         "coded_bytes": round(sharing.coded_bytes),
-        "sqnr_db": round(_sqnr_db(sharing), 2),
+        "sqnr_db": recorded_db(1.0, sharing.noise),
     }
-
-
-def _sqnr_db(sharing: Sharing) -> float:
-    """999 where nothing is lost, for JSON knows no infinity."""
-    return -10 * math.log10(sharing.noise) if sharing.noise else 999.0

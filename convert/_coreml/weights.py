@@ -14,6 +14,7 @@ from edgepress.convert._coreml.convert import quiet
 from edgepress.errors import VerificationFailed
 from edgepress.history import Value
 from edgepress.program import Program
+from edgepress.sqnr import MOST_DB, decibel
 
 WEIGHTED = ("conv", "conv_transpose", "linear")
 """Core ML's layers with weights."""
@@ -47,7 +48,7 @@ def checked(package: Path, program: Program, kind: str) -> dict[str, Value]:
         (max(_nearness(module, node, weight) for weight in stored) for node in nodes), default=math.inf
     )
     _require(worst >= LIMITS_DB[kind], f"a weight departs: SQNR {worst:.1f} dB", package)
-    return {"weights_compared": len(stored), "worst_weight_db": round(min(worst, 999.0), 1)}
+    return {"weights_compared": len(stored), "worst_weight_db": round(min(worst, MOST_DB), 1)}
 
 
 def _stored(optimize: Any, model: Any) -> list[np.ndarray]:
@@ -75,7 +76,7 @@ def _nearness(module: GraphModule, node: Node, stored: np.ndarray) -> float:
     if any(graph.op_name(user) == "batch_norm" for user in node.users):
         rows = rows * (np.sum(rows * kept, 1) / np.maximum(np.sum(rows * rows, 1), 1e-30))[:, None]
     noise = float(np.square(rows - kept).sum())
-    return 10 * math.log10(float(np.square(rows).sum()) / noise) if noise else math.inf
+    return decibel(float(np.square(rows).sum()), noise)
 
 
 def real_weight(module: GraphModule, node: Node) -> np.ndarray:

@@ -99,7 +99,7 @@ def _packed(integers: Integers, bias: np.ndarray) -> bytes:
     """What ncnn reads of an int8 layer: the weight to a multiple of four bytes, the bias, the scales of both."""
     weight = integers.weight.tobytes()
     padding = bytes(-len(weight) % 4)
-    if integers.zero:
+    if integers.input_zero_point:
         bias = (bias if len(bias) else 0) - integers.moved_bias
-    scales = np.append(1 / integers.scales, 1 / integers.step).astype("<f4")
+    scales = np.append(1 / integers.scales, 1 / integers.input_scale).astype("<f4")
     return INT8_TAG + weight + padding + bias.astype("<f4").tobytes() + scales.tobytes()

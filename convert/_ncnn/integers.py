@@ -26,18 +26,18 @@ ZEROS_OF_FEW_BITS = frozenset(128 - 2**bits for bits in range(1, 7))
 
 @dataclass(frozen=True, eq=False)
 class Integers:
-    """A quantized layer's weight (int8) with one scale an output channel, the step of the integers that its input becomes,
-    and which of these stands for zero."""
+    """A quantized layer's weight (int8) with one scale an output channel, the scale of the integers that its input
+    becomes, and which of these stands for zero."""
 
     weight: np.ndarray
     scales: np.ndarray
-    step: float
-    zero: int
+    input_scale: float
+    input_zero_point: int
 
     @property
     def offset(self) -> float:
         """What the input is moved by."""
-        return self.zero * self.step
+        return self.input_zero_point * self.input_scale
 
     @property
     def moved_bias(self) -> np.ndarray:
@@ -82,7 +82,7 @@ def _integers(module: GraphModule, node: Node) -> Integers | None:
     ):
         return None
     stored, scales = (tensor.float().numpy() for tensor in _stored(module, weight))
-    grid = _grid(*_steps(source)[:2], depthwise=arguments.get("groups", 1) > 1)
+    grid = _grid(*_code(source)[:2], depthwise=arguments.get("groups", 1) > 1)
     return Integers(stored.astype(np.int8), scales, *grid)
 
 
@@ -93,7 +93,7 @@ def _has_kernel(node: Node) -> bool:
 
 
 def _grid(scale: float, zero_point: int, *, depthwise: bool) -> tuple[float, int]:
-    """The step and the zero of ncnn's integers, -127 to 127. Moved, they are ours but for -128; where this is zero, all are one
+    """The scale and the zero point of ncnn's integers, -127 to 127. Moved, they are ours but for -128; where this is zero, all are one
     higher, and the highest is lost instead.
 
     A depthwise layer multiplies each number only a few times: moving would cost MobileNet v2 a tenth of its time, and bring
@@ -110,7 +110,7 @@ def _keep_few(module: GraphModule, dequantize: Node, readers: list[Node]) -> Non
 
     Those that only choose among what is rounded need it no more than the layers that round it again behind them.
     """
-    scale, zero_point, least, most = _steps(dequantize)
+    scale, zero_point, least, most = _code(dequantize)
     adding = [reader for reader in readers if not _is_rounded_alike(reader, dequantize)]
     if zero_point not in ZEROS_OF_FEW_BITS or not adding:
         return
@@ -132,11 +132,11 @@ def _keep_few(module: GraphModule, dequantize: Node, readers: list[Node]) -> Non
 def _is_rounded_alike(reader: Node, dequantize: Node) -> bool:
     """Whether what it gives has the same steps."""
     return bool(reader.users) and all(
-        user.target is graph.QUANTIZE and _steps(user) == _steps(dequantize) for user in reader.users
+        user.target is graph.QUANTIZE and _code(user) == _code(dequantize) for user in reader.users
     )
 
 
-def _steps(node: Node) -> tuple[float, int, int, int]:
+def _code(node: Node) -> tuple[float, int, int, int]:
     """Of a quantize or a dequantize: scale, zero point, lowest and highest integer."""
     return cast("tuple[float, int, int, int]", node.args[1:5])
 

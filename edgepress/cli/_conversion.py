@@ -13,7 +13,7 @@ from edgepress import convert, runtime
 from edgepress.accuracy import Score, can_evaluate, evaluate
 from edgepress.artifact import Artifact, Precision, Verification
 from edgepress.cli._described import figures_text
-from edgepress.cli._layers import MOST_DB, layer_report
+from edgepress.cli._layers import layer_report
 from edgepress.data import Data
 from edgepress.errors import BackendMissing, EdgepressError, UnsupportedTarget, VerificationFailed
 from edgepress.history import Value
@@ -22,6 +22,7 @@ from edgepress.program import Program
 from edgepress.progress import Progress, silent
 from edgepress.runtime import Comparison, Runner, compare, limit_agreement, limit_db
 from edgepress.signature import Signature
+from edgepress.sqnr import bounded
 
 Arrays = tuple[np.ndarray, ...]
 
@@ -155,16 +156,12 @@ def figures(comparison: Comparison, reference: Precision, candidate: Precision) 
     """The figures as JSON has them, and their limits: it knows no infinity, so bit-equal outputs count as 999 dB."""
     found = {key: value for key, value in dataclasses.asdict(comparison).items() if value is not None}
     outputs = found.pop("output_sqnr_db")
-    bounded: dict[str, Value] = {key: _bounded(value) for key, value in found.items()}
+    told: dict[str, Value] = {key: bounded(value) for key, value in found.items()}
     if len(outputs) > 1:
-        bounded["output_sqnr_db"] = [round(_bounded(value), 1) for value in outputs]
+        told["output_sqnr_db"] = [round(bounded(value), 1) for value in outputs]
     if comparison.found_agreement is not None:
-        bounded["limit_agreement"] = limit_agreement(reference, candidate)
-    return bounded | {"limit_db": limit_db(reference, candidate)}
-
-
-def _bounded(value: float) -> float:
-    return max(min(value, MOST_DB), -MOST_DB)
+        told["limit_agreement"] = limit_agreement(reference, candidate)
+    return told | {"limit_db": limit_db(reference, candidate)}
 
 
 def accuracy_figures(before: Score, after: Score) -> dict[str, Value]:

@@ -13,11 +13,10 @@ from edgepress.artifact import Precision
 from edgepress.cli._console import print_table
 from edgepress.layer_output import LayerOutput
 from edgepress.runtime import LayerReport, compare_layers
+from edgepress.sqnr import bounded
 
 SAMPLES = 4
 """How many samples the layers are compared on: all that happens inside is held in memory at once."""
-MOST_DB = 999.0
-"""What bit-equal counts as: JSON knows no infinity."""
 
 ReadLayers = Callable[..., tuple[LayerOutput, ...]]
 
@@ -77,4 +76,4 @@ def summary(report: LayerReport) -> list[str]:
 
 
 def _finite(value: Any) -> Any:
-    return min(max(value, -MOST_DB), MOST_DB) if isinstance(value, float) else value
+    return bounded(value) if isinstance(value, float) else value
