@@ -12,6 +12,7 @@ import numpy as np
 from edgepress.benchmarks._measurement import Measurement
 from edgepress.errors import UnsupportedTarget
 from edgepress.progress import Progress
+from edgepress.records import decode
 from edgepress.runtime import Runner
 
 if TYPE_CHECKING:
@@ -57,11 +58,15 @@ def _check_threads(runners: Sequence[Runner]) -> None:
 
 def _of(runner: Runner, measured: Any) -> Measurement:
     """The measurement under the names that the file has here."""
-    from pydantic import TypeAdapter
-
     artifact, manifest = runner.artifact, runner.artifact.manifest
     return dataclasses.replace(
-        TypeAdapter(Measurement).validate_json(json.dumps(measured)),
+        decode(
+            Measurement,
+            json.dumps(measured).encode(),
+            "The device's answer",
+            where=runner.target.place,
+            hint="measure there again: its edgepress may be another version",
+        ),
         name=artifact.path.name,
         path=str(artifact.path),
         steps=manifest.history.names(),

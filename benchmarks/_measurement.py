@@ -16,6 +16,8 @@ from edgepress.benchmarks._environment import Environment
 from edgepress.benchmarks._sustained import Window
 from edgepress.errors import BadInput
 from edgepress.files import existing_file
+from edgepress.history import stages_among
+from edgepress.records import decode, encode
 from edgepress.runtime import LayerTime, Runner
 
 MEASUREMENTS_FILE = "measurements.jsonl"
@@ -140,8 +142,8 @@ class Measurement:
 
     @property
     def stages(self) -> tuple[str, ...]:
-        """The compression stages in its history; conversions are named `<from>_to_<to>`."""
-        return tuple(step for step in self.steps if "_to_" not in step)
+        """The compression stages in its history."""
+        return stages_among(self.steps)
 
     @property
     def is_original(self) -> bool:
@@ -177,10 +179,7 @@ def environment_of(runner: Runner, here: Environment) -> Environment:
 
 def append(path: Path, measurements: Iterable[Measurement]) -> None:
     """Add one line each to the file, in a single write, so that a killed run leaves whole lines."""
-    from pydantic import TypeAdapter
-
-    codec = TypeAdapter(Measurement)
-    lines = b"".join(codec.dump_json(measurement) + b"\n" for measurement in measurements)
+    lines = "".join(f"{encode(measurement, indent=None)}\n" for measurement in measurements).encode()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("ab", buffering=0) as stream:
@@ -196,18 +195,14 @@ def append(path: Path, measurements: Iterable[Measurement]) -> None:
 
 def read(path: Path) -> list[Measurement]:
     """Every measurement in the file, oldest first; BadInput names the line that cannot be read."""
-    from pydantic import TypeAdapter, ValidationError
-
-    codec = TypeAdapter(Measurement)
-    found = []
-    for number, line in enumerate(existing_file(path, "measurements file").read_bytes().splitlines(), 1):
-        try:
-            found.append(codec.validate_json(line))
-        except ValidationError as error:
-            first = error.errors()[0]
-            raise BadInput(
-                f"Line {number} of {path.name} is not a measurement: {first['msg']}.",
-                where=f"{path.absolute()}:{number} {'.'.join(str(part) for part in first['loc'])}".rstrip(),
-                hint="delete that line; edgepress benchmark measures again",
-            ) from None
-    return found
+    lines = existing_file(path, "measurements file").read_bytes().splitlines()
+    return [
+        decode(
+            Measurement,
+            line,
+            f"Line {number} of {path.name}",
+            where=f"{path.absolute()}:{number}",
+            hint="delete that line; edgepress benchmark measures again",
+        )
+        for number, line in enumerate(lines, 1)
+    ]

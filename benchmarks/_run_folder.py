@@ -5,13 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgepress.artifact import PROGRAM_FORMAT, Artifact
+from edgepress.artifact import MANIFEST_ENDING, PROGRAM_FORMAT, Artifact
 from edgepress.benchmarks._measurement import MEASUREMENTS_FILE, Measurement, read
 from edgepress.errors import BadInput
-from edgepress.result import RESULT_FILE, RunResult
-
-RECIPE_FILE = "recipe.yaml"
-MANIFEST_ENDING = ".manifest.json"
+from edgepress.history import stages_among
+from edgepress.result import RECIPE_FILE, RESULT_FILE, RunResult
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,8 +52,8 @@ class RunFolder:
 
 
 def is_original(artifact: Artifact) -> bool:
-    """Converted perhaps, but not compressed: conversions are the steps named `<from>_to_<to>`."""
-    return all("_to_" in step for step in artifact.manifest.history.names())
+    """Converted perhaps, but not compressed."""
+    return not stages_among(artifact.manifest.history.names())
 
 
 def _artifacts(folder: Path) -> tuple[tuple[Artifact, ...], tuple[str, ...]]:

@@ -19,7 +19,7 @@ from edgepress.convert._reader import Reader
 from edgepress.convert._unsupported import UnsupportedOperator, refusals
 from edgepress.errors import BackendMissing, EdgepressError, UnknownName, Unsupported
 from edgepress.files import existing_file, replacing
-from edgepress.history import Step, Value
+from edgepress.history import CONVERTS, Step, Value
 from edgepress.preprocess import Preprocess
 from edgepress.program import Program, tool_versions
 
@@ -40,13 +40,13 @@ __all__ = [
     "unsupported",
 ]
 
-READER = "_to_program"
+READER = f"{CONVERTS}program"
 
 
 def edges() -> dict[tuple[str, str], str]:
     """(from, to) of every edge, and the file it is in."""
-    names = (name for name in plugins.names(__name__) if "_to_" in name and not name.endswith(READER))
-    return {tuple(name.split("_to_")): name for name in names}  # type: ignore[misc]
+    names = (name for name in plugins.names(__name__) if CONVERTS in name and not name.endswith(READER))
+    return {tuple(name.split(CONVERTS)): name for name in names}  # type: ignore[misc]
 
 
 def readable() -> tuple[str, ...]:
@@ -83,7 +83,7 @@ def formats() -> tuple[str, ...]:
 
 
 def find(start: str, end: str) -> type[Converter[Any]]:
-    module = plugins.load(__name__, f"{start}_to_{end}", kind="conversion")
+    module = plugins.load(__name__, f"{start}{CONVERTS}{end}", kind="conversion")
     found: type[Converter[Any]] = plugins.only_class(module, Converter)
     return found
 
@@ -213,7 +213,7 @@ def _convert(converter: Converter[Any], source: Program | Artifact, path: Path) 
     converter.check(source)
     with replacing(path) as temporary:
         manifest = converter.write(source, temporary)
-    made = Step("_to_".join(converter.edge()), option_values.to_mapping(converter))
+    made = Step(CONVERTS.join(converter.edge()), option_values.to_mapping(converter))
     origin = source if isinstance(source, Program) else source.manifest
     history = origin.history.then(made)
     tools = tool_versions("torch") | dict(manifest.tools)

@@ -11,6 +11,7 @@ from typing import Generic, TypeVar
 from edgepress.artifact import Artifact, Manifest
 from edgepress.convert._needs import Needs
 from edgepress.convert._unsupported import UnsupportedOperator, refusal
+from edgepress.history import CONVERTS
 from edgepress.program import Program
 
 Source = TypeVar("Source", Program, Artifact)
@@ -23,7 +24,7 @@ class Converter(Needs, ABC, Generic[Source]):
     @classmethod
     def edge(cls) -> tuple[str, str]:
         """(from, to); `program` stands for a Program, every other word is an artifact's format."""
-        start, _, end = cls.__module__.rpartition(".")[2].partition("_to_")
+        start, _, end = cls.__module__.rpartition(".")[2].partition(CONVERTS)
         return start, end
 
     @classmethod

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Literal
 
 from edgepress import archive
-from edgepress.artifact import PROGRAM_METADATA, Manifest, encode
+from edgepress.artifact import PROGRAM_METADATA, Manifest
 from edgepress.coding.file import CODED_FORMAT
 from edgepress.coding.streams import CODERS
 from edgepress.convert._converter import Converter
 from edgepress.convert._unsupported import UnsupportedOperator
 from edgepress.program import Program
+from edgepress.records import encode
 
 
 @dataclass(frozen=True, kw_only=True)

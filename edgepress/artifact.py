@@ -7,11 +7,10 @@ No torch here, and pydantic only where JSON is read or written: a device has nei
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -23,12 +22,14 @@ from edgepress.files import sha256, write_text
 from edgepress.history import History, Value
 from edgepress.preprocess import Preprocess
 from edgepress.quantized_form import QuantizedForm
+from edgepress.records import decode, encode
 from edgepress.signature import Signature
 
 PROGRAM_FORMAT = "pt2"
 PROGRAM_METADATA = "edgepress.json"
 """The member of a .pt2's extra files that holds our JSON."""
 MOST_METADATA_BYTES = 16 << 20
+MANIFEST_ENDING = ".manifest.json"
 PROGRAM_FORMATS = (PROGRAM_FORMAT, CODED_FORMAT)
 """The files that hold a whole Program, coded or not."""
 
@@ -91,7 +92,9 @@ class Artifact:
         """Read the manifest and check that the file is the one it describes; BadInput otherwise."""
         path = Path(path)
         if not path.exists():
-            raise BadInput(f"There is no {path.name!r}.", where=str(path.absolute()), hint="check the path")
+            raise BadInput(
+                f"There is no file {path.name!r}.", where=str(path.absolute()), hint="check the path"
+            )
         beside = manifest_path(path)
         if path.suffix == f".{PROGRAM_FORMAT}" or (path.suffix == f".{CODED_FORMAT}" and not beside.exists()):
             return cls(path, program_manifest(path))
@@ -101,7 +104,7 @@ class Artifact:
                 where=str(path.absolute()),
                 hint="write the file with edgepress convert, which also writes the manifest",
             )
-        manifest = _decode(beside.read_bytes(), Manifest, beside)
+        manifest = _decode(beside.read_bytes(), beside)
         if manifest.sha256 != sha256(path):
             raise BadInput(
                 f"{path.name!r} does not match its manifest: the hash differs.",
@@ -131,14 +134,7 @@ class Artifact:
 
 
 def manifest_path(path: Path) -> Path:
-    return path.with_name(f"{path.name}.manifest.json")
-
-
-def encode(value: Any) -> str:
-    """A dataclass of this project as JSON."""
-    from pydantic import TypeAdapter
-
-    return TypeAdapter(type(value)).dump_json(value, indent=2).decode()
+    return path.with_name(f"{path.name}{MANIFEST_ENDING}")
 
 
 def program_manifest(path: Path) -> Manifest:
@@ -148,28 +144,18 @@ def program_manifest(path: Path) -> Manifest:
         content = read_text(path, name)
     else:
         content = read_member(path, name, MOST_METADATA_BYTES)
-    manifest = _decode(content, Manifest, path)
+    manifest = _decode(content, path)
     return dataclasses.replace(manifest, format=format, sha256=sha256(path), size_bytes=path.stat().st_size)
 
 
-def _decode(content: bytes, cls: type[Manifest], where: Path) -> Manifest:
-    from pydantic import TypeAdapter, ValidationError
-
+def _decode(content: bytes, where: Path) -> Manifest:
+    hint = "convert it again, or copy both files again"
+    manifest = decode(Manifest, content, "The manifest", where=str(where), hint=hint)
     try:
-        manifest = TypeAdapter(cls).validate_python(json.loads(content), strict=False)
         _check_signature(manifest.signature)
-    except ValidationError as error:
-        first = error.errors()[0]
-        reason = f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
-    except (ValueError, TypeError, RecursionError) as error:
-        reason = str(error)
-    else:
-        return manifest
-    raise BadInput(
-        f"The manifest cannot be read: {reason}.",
-        where=str(where),
-        hint="convert it again, or copy both files again",
-    )
+    except (ValueError, TypeError) as error:
+        raise BadInput(f"The manifest cannot be read: {error}.", where=str(where), hint=hint) from None
+    return manifest
 
 
 def _check_signature(signature: Signature) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 try:
@@ -12,6 +12,15 @@ except ImportError:  # a device, which reads and writes no history
 
 Value = JsonValue
 """What JSON and YAML can hold."""
+
+
+CONVERTS = "_to_"
+"""Stands between the two formats in a conversion's name, and in no stage's."""
+
+
+def stages_among(steps: Iterable[str]) -> tuple[str, ...]:
+    """Of the names of steps those of compression stages. Without one a network is the original, converted perhaps."""
+    return tuple(step for step in steps if CONVERTS not in step)
 
 
 @dataclass(frozen=True)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from edgepress.accuracy import Score
-from edgepress.artifact import encode
-from edgepress.errors import BadInput
 from edgepress.files import existing_file, write_text
 from edgepress.history import Value
+from edgepress.records import decode, encode
 
-RESULT_FILE = "result.json"
+RESULT_FILE, RECIPE_FILE = "result.json", "recipe.yaml"
+"""What a run's folder says of it; networks lie beside it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,10 +29,10 @@ class LayerFacts:
 
 
 @dataclass(frozen=True, kw_only=True)
-class NetworkFacts:
-    """One network: `nonzero` of its parameters are not zero, `macs` for a single sample, `weight_bytes` its parameters
-    and buffers as stored, `deflated_bytes` the same behind a general compressor (see edgepress.deflate), `size_bytes`
-    its `.pt2`, `accuracy` None where there was no labelled data. None: an older edgepress has not counted it."""
+class Totals:
+    """What a network comes to: `nonzero` of its parameters are not zero, `macs` for a single sample, `weight_bytes` its
+    parameters and buffers as stored, `deflated_bytes` the same behind a general compressor (see edgepress.deflate),
+    `size_bytes` its `.pt2`. None: an older edgepress has not counted it."""
 
     parameters: int
     nonzero: int | None = None
@@ -40,8 +40,17 @@ class NetworkFacts:
     weight_bytes: int
     deflated_bytes: int | None = None
     size_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkFacts(Totals):
+    """One network; `accuracy` is None where there was no labelled data."""
+
     accuracy: Score | None = None
     layers: tuple[LayerFacts, ...] = ()
+
+    def totals(self) -> dict[str, int | None]:
+        return {field.name: getattr(self, field.name) for field in fields(Totals)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,17 +62,11 @@ class AccuracyChange:
 
 
 @dataclass(frozen=True, kw_only=True)
-class StageResult:
+class StageResult(Totals):
     """The network as one stage left it, how long that took, and what the stage itself reported (`results`)."""
 
     name: str
     options: Mapping[str, Value] = field(default_factory=dict)
-    parameters: int
-    nonzero: int | None = None
-    macs: int
-    weight_bytes: int
-    deflated_bytes: int | None = None
-    size_bytes: int
     accuracy: AccuracyChange = AccuracyChange()
     seconds: float
     results: Mapping[str, Value] = field(default_factory=dict)
@@ -82,21 +85,14 @@ class RunResult:
     @classmethod
     def load(cls, folder: Path) -> RunResult:
         """Read the `result.json` of a run folder; BadInput when it is missing or does not fit."""
-        from pydantic import TypeAdapter, ValidationError
-
         path = existing_file(folder / RESULT_FILE, "result of a run")
-        try:
-            return TypeAdapter(cls).validate_json(path.read_bytes())
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
-            raise BadInput(
-                f"{RESULT_FILE} cannot be read: {where}: {first['msg']}."
-                if where
-                else f"{RESULT_FILE} is not JSON.",
-                where=str(path.absolute()),
-                hint="write it again with edgepress compress",
-            ) from None
+        return decode(
+            cls,
+            path.read_bytes(),
+            RESULT_FILE,
+            where=str(path.absolute()),
+            hint="write it again with edgepress compress",
+        )
 
     def save(self, folder: Path) -> Path:
         """Write `result.json` into the run folder, whole or not at all."""

@@ -8,14 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from pydantic import TypeAdapter, ValidationError
-
 from edgepress.accuracy import Score
-from edgepress.artifact import encode
 from edgepress.data import Split
-from edgepress.errors import BadInput
 from edgepress.files import existing_file, write_text
 from edgepress.history import Value
+from edgepress.records import decode, encode
 
 SENSITIVITY_FILE = "sensitivity.json"
 QUANTIZATION_FILE = "quantization_sensitivity.json"
@@ -103,16 +100,13 @@ class Sensitivity:
     def load(cls, folder: Path) -> Sensitivity:
         """Read the folder's `sensitivity.json`; BadInput when it is missing or does not fit."""
         path = existing_file(folder / SENSITIVITY_FILE, "sensitivity scan")
-        try:
-            return TypeAdapter(cls).validate_json(path.read_bytes())
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"]) or "it"
-            raise BadInput(
-                f"{SENSITIVITY_FILE} cannot be read: {where}: {first['msg']}.",
-                where=str(path.absolute()),
-                hint="delete it, or give another folder",
-            ) from None
+        return decode(
+            cls,
+            path.read_bytes(),
+            SENSITIVITY_FILE,
+            where=str(path.absolute()),
+            hint="delete it, or give another folder",
+        )
 
     def save(self, folder: Path) -> Path:
         """Write `sensitivity.json` into the folder, whole or not at all."""

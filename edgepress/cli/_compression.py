@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,11 +18,19 @@ from edgepress.latency import TargetStopwatch
 from edgepress.program import Program
 from edgepress.progress import Progress
 from edgepress.recipe import Recipe
-from edgepress.result import RESULT_FILE, AccuracyChange, LayerFacts, NetworkFacts, RunResult, StageResult
+from edgepress.result import (
+    RECIPE_FILE,
+    RESULT_FILE,
+    AccuracyChange,
+    LayerFacts,
+    NetworkFacts,
+    RunResult,
+    StageResult,
+)
 from edgepress.stage import Context
 from edgepress.stopwatch import Stopwatch
 
-ORIGINAL, MODEL, RECIPE = "original.pt2", "model.pt2", "recipe.yaml"
+ORIGINAL, MODEL = "original.pt2", "model.pt2"
 TRAINING = "training.pt"
 """The state of a training that is not done yet."""
 
@@ -40,10 +49,11 @@ class Compression:
     evaluate_limit: int | None = None
     formats: tuple[str, ...] = ()
     stopwatch: Stopwatch = field(default_factory=TargetStopwatch)
+    load_model: Callable[[str], Program] = field(default_factory=lambda: functools.cache(load))
 
     def start(self, program: Program, progress: Progress, announce: Callable[[str], None]) -> RunResult:
         """Run the whole recipe on `program`."""
-        compress.check(program, self.recipe, self.data, self.stopwatch)
+        self._check_stages(program, self.recipe)
         self._check_formats(program)
         if self.data is not None:
             check_labels(self.data, program.signature)
@@ -51,7 +61,7 @@ class Compression:
         accuracy = self._accuracy(program, progress)
         for left in (MODEL, TRAINING):
             (self.folder / left).unlink(missing_ok=True)
-        self.recipe.save(self.folder / RECIPE)
+        self.recipe.save(self.folder / RECIPE_FILE)
         before = facts(program, program.save(self.folder / ORIGINAL).manifest.size_bytes, accuracy)
         result = RunResult(model=self.model, data=self.data_text, original=before, compressed=before)
         return self._stages(program, program, result, progress, announce)
@@ -62,10 +72,10 @@ class Compression:
             raise UsageError(
                 "There is nothing to resume.", where=str(self.folder), hint="run without --resume"
             )
-        if Recipe.load(self.folder / RECIPE) != self.recipe:
+        if Recipe.load(self.folder / RECIPE_FILE) != self.recipe:
             raise UsageError(
                 "The run in this folder has another recipe.",
-                where=str(self.folder / RECIPE),
+                where=str(self.folder / RECIPE_FILE),
                 hint="give the same stages again, or another folder",
             )
         result = RunResult.load(self.folder)
@@ -84,9 +94,18 @@ class Compression:
                 where=str(self.folder),
                 hint="run again with --overwrite in place of --resume",
             )
+        if (left := self._left(result)).stages:
+            self._check_stages(original, left)
         self._check_formats(original)
         announce(f"{len(result.stages)} of {len(self.recipe.stages)} stages were finished before")
         return self._stages(original, program, result, progress, announce)
+
+    def _left(self, result: RunResult) -> Recipe:
+        """The stages that are not done."""
+        return dataclasses.replace(self.recipe, stages=self.recipe.stages[len(result.stages) :])
+
+    def _check_stages(self, program: Program, recipe: Recipe) -> None:
+        compress.check(program, recipe, self.data, self.stopwatch, self.load_model)
 
     def _check_formats(self, program: Program) -> None:
         convert.check_all(program, self.formats, here=False)
@@ -100,12 +119,12 @@ class Compression:
         announce: Callable[[str], None],
     ) -> RunResult:
         result.save(self.folder)
-        left = dataclasses.replace(self.recipe, stages=self.recipe.stages[len(result.stages) :])
+        left = self._left(result)
         if not left.stages:
             return result
         context = Context(
             original=original,
-            load_model=load,
+            load_model=self.load_model,
             data=self.data,
             progress=progress,
             announce=announce,
@@ -171,14 +190,9 @@ def facts(program: Program, size_bytes: int, accuracy: Score | None = None) -> N
 def _stage_result(finished: compress.Finished, before: NetworkFacts, after: NetworkFacts) -> StageResult:
     step = finished.program.history.steps[-1]
     return StageResult(
+        **after.totals(),  # type: ignore[arg-type]  # the fields that both share
         name=step.name,
         options=step.options,
-        parameters=after.parameters,
-        nonzero=after.nonzero,
-        macs=after.macs,
-        weight_bytes=after.weight_bytes,
-        deflated_bytes=after.deflated_bytes,
-        size_bytes=after.size_bytes,
         accuracy=AccuracyChange(before=before.accuracy, after=after.accuracy),
         seconds=finished.seconds,
         results=step.results,

@@ -25,13 +25,13 @@ def quantized_alone(
 ) -> None:
     """`measured_on` are how many samples of which split; `options` those of quantize_static, as --quantize takes them."""
     from edgepress import models
-    from edgepress.artifact import encode
     from edgepress.compress import check, scan_quantization
     from edgepress.compress.quantize_static import QuantizeStatic
     from edgepress.errors import UsageError
     from edgepress.files import check_writable
     from edgepress.options import build, parse
     from edgepress.recipe import Recipe
+    from edgepress.records import encode
     from edgepress.stage import Context
 
     values = parse(options, where="--quantize", shorthand=QuantizeStatic.shorthand)

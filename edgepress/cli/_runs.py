@@ -51,11 +51,10 @@ def checked_folder(folder: Path | None, *, resume: bool, overwrite: bool) -> Pat
 
 def is_done(folder: Path) -> bool:
     """Whether the folder's run has finished its last stage."""
-    from edgepress.cli._compression import RECIPE
     from edgepress.recipe import Recipe
-    from edgepress.result import RunResult
+    from edgepress.result import RECIPE_FILE, RunResult
 
-    return len(RunResult.load(folder).stages) == len(Recipe.load(folder / RECIPE).stages)
+    return len(RunResult.load(folder).stages) == len(Recipe.load(folder / RECIPE_FILE).stages)
 
 
 def run(compression: Compression, model: ModelInput, *, resume: bool) -> RunResult:
@@ -80,7 +79,7 @@ def run(compression: Compression, model: ModelInput, *, resume: bool) -> RunResu
 
 def show(result: RunResult, *, as_json: bool) -> None:
     """The network before and after."""
-    from edgepress.artifact import encode
+    from edgepress.records import encode
 
     if as_json:
         click.echo(encode(result))

@@ -131,10 +131,10 @@ def _runners(artifacts: tuple[Path, ...], targets: str, threads: str) -> list[Ru
 
 def _show(measured: list[Measurement], as_json: bool, per_layer: bool) -> None:
     if as_json:
-        from pydantic import TypeAdapter
+        from edgepress.records import encode
 
         for measurement in measured:
-            click.echo(TypeAdapter(type(measurement)).dump_json(measurement).decode())
+            click.echo(encode(measurement, indent=None))
         return
     from edgepress.benchmarks import file_names, of_integers
 

@@ -28,7 +28,6 @@ def command(folder: Path, as_json: bool) -> None:
     The folder gets every file of it, and report.html. The table at the end compares the original with
     the compressed network on PyTorch, ONNX Runtime and LiteRT.
     """
-    from edgepress.artifact import encode
     from edgepress.benchmarks import Protocol
     from edgepress.benchmarks.report import picture
     from edgepress.cli._compression import Compression
@@ -36,6 +35,7 @@ def command(folder: Path, as_json: bool) -> None:
     from edgepress.cli._road import Road, check_installed, show
     from edgepress.data import open_data
     from edgepress.files import check_writable
+    from edgepress.records import encode
 
     check_writable(folder)
     check_installed(FORMATS)

@@ -64,10 +64,11 @@ def command(environment: str | None, formats: str | None, as_json: bool) -> None
 def _findings() -> list[Finding]:
     from edgepress import emulation, environments, plugins, runtime
     from edgepress.benchmarks import report
+    from edgepress.history import CONVERTS
     from edgepress.unavailable import SYSTEMS
 
-    edges = [name for name in plugins.names("edgepress.convert") if "_to_" in name]
-    found = [_converter(*edge.split("_to_")) for edge in edges]
+    edges = [name for name in plugins.names("edgepress.convert") if CONVERTS in name]
+    found = [_converter(*edge.split(CONVERTS)) for edge in edges]
     for name in runtime.names():
         runner = runtime.find(name)
         found.append(_finding("runner", name, runner.require, runner.requires))

@@ -13,8 +13,7 @@ from edgepress.cli._console import json_option, print_json, print_table, remark
 from edgepress.errors import BadOption, UnknownName
 
 if TYPE_CHECKING:
-    from edgepress.models._card import Card
-    from edgepress.models._outline import Part
+    from edgepress.models import Card, Part
 
 TASKS = ("classification", "detection", "segmentation", "sequence", "generation")
 UNITS = {"": 1, "k": 1_000, "M": 1_000_000, "G": 1_000_000_000}

@@ -25,9 +25,6 @@ if TYPE_CHECKING:
     from edgepress.sensitivity import Part, Sensitivity
 
 
-RECIPE_FILE = "recipe.yaml"
-
-
 @dataclass(frozen=True)
 class _Suggestion:
     """The value of --suggest: the share of the MACs that the recipe keeps."""
@@ -97,9 +94,9 @@ def command(
     if quantize is not None:
         quantized_alone(model, data, quantize, (samples, split), folder, as_json)
         return
-    from edgepress.artifact import encode
     from edgepress.compress import ChannelScan
     from edgepress.options import build, parse
+    from edgepress.records import encode
 
     values = {"ratios": ratios.split(","), "criterion": criterion, "samples": samples, "split": split}
     how = build(ChannelScan, values, where="sensitivity")
@@ -191,6 +188,7 @@ def _show(found: Sensitivity) -> None:
 def _suggest(program: Program, found: Sensitivity, macs: float, folder: Path | None, as_json: bool) -> None:
     """Print the recipe, and put it into the folder."""
     from edgepress.compress import equal_drops
+    from edgepress.result import RECIPE_FILE
 
     recipe = equal_drops(program, found, macs)
     if folder is not None:

@@ -91,7 +91,7 @@ def command(
 
 
 def _show(result: RunResult, *, as_json: bool) -> None:
-    from edgepress.artifact import encode
+    from edgepress.records import encode
 
     if as_json:
         click.echo(encode(result))

@@ -56,7 +56,7 @@ def test_a_broken_line_is_named(make_measurement, tmp_path):
     append(path, [make_measurement([1.0])])
     with path.open("a") as stream:
         stream.write('{"name": "half')
-    with pytest.raises(BadInput, match="Line 2 of measurements.jsonl is not a measurement"):
+    with pytest.raises(BadInput, match="Line 2 of measurements.jsonl cannot be read"):
         read(path)
     with pytest.raises(BadInput, match="does not exist"):
         read(tmp_path / "none.jsonl")

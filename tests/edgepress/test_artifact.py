@@ -67,7 +67,7 @@ def test_unknown_values_in_a_manifest(artifact: Artifact) -> None:
 
 
 def test_missing_files(artifact: Artifact, tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="There is no 'none.onnx'"):
+    with pytest.raises(BadInput, match="There is no file 'none.onnx'"):
         Artifact.open(tmp_path / "none.onnx")
     manifest_path(artifact.path).unlink()
     with pytest.raises(BadInput, match="has no manifest"):

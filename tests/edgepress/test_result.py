@@ -36,7 +36,11 @@ def test_not_counted_is_not_zero(result, tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "what"),
-    [("", "is empty"), ("{", "is not JSON"), ('{"model": 3}', "model: Input should be a valid string")],
+    [
+        ("", "is empty"),
+        ("{", "cannot be read: Invalid JSON"),
+        ('{"model": 3}', "model: Input should be a valid string"),
+    ],
 )
 def test_a_broken_file_is_refused_with_the_reason(tmp_path, content, what):
     (tmp_path / "result.json").write_text(content)

@@ -14,12 +14,13 @@ from pathlib import Path
 import numpy as np
 
 from edgepress import __version__, ncnn_file, openvino_file, runtime
-from edgepress.artifact import Artifact, Manifest, encode
+from edgepress.artifact import Artifact, Manifest
 from edgepress.cli._conversion import Arrays
 from edgepress.files import replacing_folder, sha256
 from edgepress.ncnn_file import NCNN_FORMAT
 from edgepress.openvino_file import OPENVINO_FORMAT
 from edgepress.preprocess import Preprocess
+from edgepress.records import encode
 
 CONTENTS = "bundle.json"
 """What is in a bundle; a folder is known as one by it."""

@@ -169,4 +169,4 @@ def test_resuming_checks_what_it_resumes(
     assert "model.pt2" in capsys.readouterr().err
     (tmp_path / "result.json").write_text("{")
     assert run(arguments) == 2
-    assert "is not JSON" in capsys.readouterr().err
+    assert "cannot be read: Invalid JSON" in capsys.readouterr().err
