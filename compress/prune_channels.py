@@ -250,7 +250,7 @@ def rewrite(program: Program, plan: Plan) -> Program:
 
 def _rewritten(program: Program, plan: Plan) -> tuple[Program, Orders]:
     structure = read_structure(program, plan.parts)
-    kept = classes_kept(structure, {layer.name: layer.removed for layer in plan.layers})
+    kept = classes_kept(structure, plan.removed)
     orders = remove(structure.labelling, kept)
     return program.replace(structure.labelling.graph_module), orders
 

@@ -51,6 +51,11 @@ class Plan:
     latency: LatencyReport | None = None
     parts: Parts = "auto"
 
+    @property
+    def removed(self) -> dict[str, tuple[int, ...]]:
+        """The output channels that go, by layer."""
+        return {layer.name: layer.removed for layer in self.layers}
+
     def __str__(self) -> str:
         width = max(len(layer.name) for layer in self.layers)
         lines = [f"{'layer':{width}}  {'inputs':>14}  {'outputs':>14}  note"]

@@ -19,7 +19,7 @@ def cut_off(program: Program, plan: Plan) -> Program:
     has no gradient and would stay zero for ever, but a weight that reads a live channel has one.
     """
     structure = read_structure(program, plan.parts)
-    gone = ~classes_kept(structure, {layer.name: layer.removed for layer in plan.layers})
+    gone = ~classes_kept(structure, plan.removed)
     read = _is_read(structure)
     module = program.graph_module()
     tensors = dict([*module.named_parameters(), *module.named_buffers()])

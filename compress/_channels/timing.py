@@ -41,8 +41,7 @@ def plan_within(
 
     def plan_at(most: float) -> tuple[Plan, float]:
         plan = plan_under(Limit(latency, most, f"the {start.quantity} on {target}", is_firm=False))
-        removed = {layer.name: layer.removed for layer in plan.layers}
-        return plan, latency(structure.counts(classes_kept(structure, removed)))
+        return plan, latency(structure.counts(classes_kept(structure, plan.removed)))
 
     def measure(plan: Plan) -> LatencyRatio:
         measured = stopwatch.ratio(context.original, rewritten(plan), target, context.progress)

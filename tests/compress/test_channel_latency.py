@@ -115,7 +115,7 @@ def test_a_bilinear_clock_is_predicted_exactly() -> None:
     program = tiny_networks.capture(tiny_networks.Separable)
     structure = read_structure(program)
     plan = PruneChannels(macs=0.6).plan(program, context(program, Clockwork()))
-    kept = classes_kept(structure, {layer.name: layer.removed for layer in plan.layers})
+    kept = classes_kept(structure, plan.removed)
     layers = layer_costs(structure, Clockwork(), "clock", silent)
     saved = layers.before - layers(structure.counts(kept))
     really_saved_ms = _network_ms(program) - _network_ms(rewrite(program, plan))
