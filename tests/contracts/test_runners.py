@@ -15,7 +15,6 @@ from edgepress.errors import BackendMissing, BadInput, UnsupportedTarget
 from edgepress.program import Program
 from edgepress.runtime import Runner
 
-TELL_NO_TIMES = {"onnx_reference", "paddle", "coreml"}
 FORMATS = [(name, format) for name in runtime.names() for format in runtime.find(name).formats]
 
 
@@ -65,7 +64,7 @@ def test_times_of_operators_name_the_users_layers(program: Program, runner: Runn
         runner.run(*program.signature.example(1))
         times = runner.profile(2)
     if not times:
-        assert runner.name() in TELL_NO_TIMES
+        assert type(runner).profile is Runner.profile, "it says that it tells times"
         return
     assert all(0 <= time.latency_ms < np.inf for time in times)
     named = {layer for time in times for layer in time.layers}

@@ -82,7 +82,9 @@ def test_survives_yaml(name: str, tmp_path: Path) -> None:
 
 
 def test_an_unknown_option_names_the_nearest(name: str) -> None:
-    known = next(field.name for field in dataclasses.fields(stage.find(name)))
+    known = next((field.name for field in dataclasses.fields(stage.find(name))), None)
+    if known is None:
+        pytest.skip(f"{name} has no options")
     with pytest.raises(UnknownName, match=f"Did you mean {known!r}"):
         options.build(stage.find(name), {known + "x": 1})
 
