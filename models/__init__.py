@@ -18,8 +18,9 @@ from edgepress import plugins
 from edgepress.artifact import PROGRAM_FORMATS
 from edgepress.errors import UnknownName
 from edgepress.models import _load, _outline
-from edgepress.models._card import Card, Task
-from edgepress.models._outline import Part
+from edgepress.models._card import Card as Card
+from edgepress.models._card import Task
+from edgepress.models._outline import Part as Part
 from edgepress.preprocess import Preprocess
 from edgepress.program import Program
 

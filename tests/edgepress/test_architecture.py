@@ -94,6 +94,21 @@ def test_imports_go_in_the_allowed_directions(file: Path) -> None:
 
 
 @pytest.mark.parametrize("file", sources(), ids=lambda file: str(file.relative_to(ROOT)))
+def test_what_begins_with_an_underscore_belongs_to_its_folder(file: Path) -> None:
+    """But for the suites, which print what is inside."""
+    own = module_name(file)
+    if own.startswith("edgepress.benchmarks.suites."):
+        return
+    for name, _ in imports(file):
+        names = name.split(".")
+        private = next((place for place, word in enumerate(names) if word[:1] == "_"), len(names))
+        if names[0] == "edgepress" and private < len(names):
+            folder = ".".join(names[:private])
+            assert folder == "edgepress" or own.startswith(f"{folder}."), f"{file} imports {name}"
+            assert folder != "edgepress" or part(own) in ("spine", "top"), f"{file} imports {name}"
+
+
+@pytest.mark.parametrize("file", sources(), ids=lambda file: str(file.relative_to(ROOT)))
 def test_files_are_short_and_say_what_they_are(file: Path) -> None:
     text = file.read_text(encoding="utf-8")
     assert len(text.splitlines()) <= MOST_LINES
