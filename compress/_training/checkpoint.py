@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from edgepress.errors import BadInput
-from edgepress.files import replacing
+from edgepress.files import write_bytes
 
 State = dict[str, Any]
 
@@ -24,8 +25,10 @@ class Checkpoint:
 
     def save(self, state: State) -> None:
         if self._path is not None:
-            with replacing(self._path) as temporary:
-                torch.save({"key": self._key, "state": state}, temporary)
+            # Not to the file at once: where the disk is full, PyTorch's writer raises what is no OSError.
+            content = io.BytesIO()
+            torch.save({"key": self._key, "state": state}, content)
+            write_bytes(self._path, content.getvalue())
 
     def load(self) -> State | None:
         """The state that was saved last, None where there is none. Raises BadInput for a damaged file."""

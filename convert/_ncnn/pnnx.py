@@ -43,10 +43,14 @@ def converted(module: GraphModule, inputs: Sequence[torch.Tensor], *, half: bool
 
 
 def _trace(module: GraphModule, inputs: Sequence[torch.Tensor], path: Path) -> None:
-    """TorchScript, which pnnx reads. Tracing needs no checks: the graph has no branches."""
+    """TorchScript, which pnnx reads. Tracing needs no checks: the graph has no branches.
+
+    PyTorch's own writer ends the process where the disk is full, so the bytes are written here.
+    """
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
-        torch.jit.trace(module, tuple(inputs), check_trace=False).save(str(path))  # type: ignore[no-untyped-call]
+        traced = torch.jit.trace(module, tuple(inputs), check_trace=False)  # type: ignore[no-untyped-call]
+        path.write_bytes(traced.save_to_buffer())
 
 
 def _run(arguments: Sequence[str], folder: Path) -> str:
