@@ -13,7 +13,7 @@ from annotated_types import Gt, Lt
 
 from edgepress import graph, macs
 from edgepress.compress._mixed.choices import Choice, Front
-from edgepress.compress._mixed.measured import output_sqnr_db
+from edgepress.compress._mixed.measured import Kept
 from edgepress.compress._quantization.bits import SCHEMES, Bits, Scheme
 from edgepress.compress._quantization.sensitivity import scan_quantization
 from edgepress.compress.quantize_static import QuantizeStatic
@@ -130,7 +130,7 @@ class MixedPrecision(Stage):
             "precisions": {name: choice.name for name, choice in named.items()},
             "share": (sum(choice.cost for choice in chosen) + scanned.fixed) / scanned.whole,
             "predicted_sqnr_db": recorded_db(1.0, noise),
-            "network_sqnr_db": output_sqnr_db(program, outcome.program, context, self.samples),
+            "network_sqnr_db": scanned.kept.sqnr_db(outcome.program),
         }
         return Outcome(outcome.program, {**outcome.results, **results})
 
@@ -138,12 +138,13 @@ class MixedPrecision(Stage):
 @dataclass(frozen=True, eq=False)
 class _Scanned:
     """The layers' `names` and the `front` of their choices. All weights in float cost `whole`; those that no choice is
-    left for, `fixed`."""
+    left for, `fixed`. `kept` holds quantized networks against the float one."""
 
     names: tuple[str, ...]
     front: Front
     fixed: float
     whole: float
+    kept: Kept
 
     @classmethod
     def of(cls, stage: MixedPrecision, program: Program, context: Context) -> _Scanned:
@@ -161,7 +162,8 @@ class _Scanned:
         ]
         names = tuple(name for name, _ in noises)
         whole = sum(floats.values())
-        return cls(names, Front(layers), whole - sum(floats[name] for name in names), whole)
+        fixed = whole - sum(floats[name] for name in names)
+        return cls(names, Front(layers), fixed, whole, Kept(program, context, stage.samples))
 
 
 def _choices(stage: MixedPrecision, cost: float, noises: Mapping[str, float]) -> list[Choice]:

@@ -11,12 +11,17 @@ from edgepress.stage import Context
 BATCH = 16
 
 
-def output_sqnr_db(original: Program, made: Program, context: Context, samples: int) -> float:
-    """Of the first output on calibration samples, in dB."""
-    signal = noise = 0.0
-    data = context.required_data()
-    for batch in data.batches("calibrate", original.preprocess, batch_size=BATCH, limit=samples):
-        expected, got = (network.run(*batch.inputs)[0].astype(np.float64) for network in (original, made))
-        signal += float(np.square(expected).sum())
-        noise += float(np.square(got - expected).sum())
-    return recorded_db(signal, noise)
+class Kept:
+    """The first output of the original on calibration samples, to hold compressed networks against."""
+
+    def __init__(self, original: Program, context: Context, samples: int) -> None:
+        data = context.required_data()
+        batches = data.batches("calibrate", original.preprocess, batch_size=BATCH, limit=samples)
+        self._expected = [(batch.inputs, original.run(*batch.inputs)[0]) for batch in batches]
+
+    def sqnr_db(self, made: Program) -> float:
+        signal = noise = 0.0
+        for inputs, expected in self._expected:
+            signal += float(np.square(expected, dtype=np.float64).sum())
+            noise += float(np.square(made.run(*inputs)[0] - expected, dtype=np.float64).sum())
+        return recorded_db(signal, noise)

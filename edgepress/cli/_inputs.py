@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -16,6 +17,23 @@ if TYPE_CHECKING:
     from edgepress.program import Program
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class _Folder(click.Path):
+    """A folder for results. An empty text names none: where a variable of the shell is not set, results would go into
+    whatever folder is the current one."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            raise BadOption(
+                "No folder is named.",
+                where="-o",
+                hint="-o FOLDER, or -o . for this one; is a variable unset?",
+            )
+        return super().convert(value, param, ctx)
+
+
+FOLDER = _Folder(path_type=Path)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgepress.cli._console import print_table, progress_bar, remark
-from edgepress.cli._inputs import Command, ModelInput
+from edgepress.cli._inputs import FOLDER, Command, ModelInput
 from edgepress.cli._signals import stopping
 
 if TYPE_CHECKING:
@@ -21,9 +21,7 @@ def folder_options(command: Command) -> Command:
     for option in (
         click.option("--overwrite", is_flag=True, help="Replace the results that the folder holds."),
         click.option("--resume", is_flag=True, help="Go on from what this run finished."),
-        click.option(
-            "-o", "--out", "folder", type=click.Path(path_type=Path), help="Folder for the results."
-        ),
+        click.option("-o", "--out", "folder", type=FOLDER, help="Folder for the results."),
     ):
         command = option(command)
     return command

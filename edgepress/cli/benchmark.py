@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgepress.cli._console import json_option, print_table, progress_bar, remark
-from edgepress.cli._inputs import DataInput, data_options
+from edgepress.cli._inputs import FOLDER, DataInput, data_options
 
 if TYPE_CHECKING:
     from edgepress.benchmarks import Measurement
@@ -42,9 +42,7 @@ MOST_THREADS = 1024
 @click.option("--cool-down", metavar="TIME", help="Rest before every turn, as 30s.")
 @data_options
 @click.option("--evaluate", "limit", type=click.IntRange(1), help="Samples for the accuracy.  [default: all]")
-@click.option(
-    "-o", "--out", type=click.Path(path_type=Path), help="Append to measurements.jsonl in this folder."
-)
+@click.option("-o", "--out", type=FOLDER, help="Append to measurements.jsonl in this folder.")
 @click.option("--resume", is_flag=True, help="Leave out devices of which the folder has all measurements.")
 @json_option
 def command(

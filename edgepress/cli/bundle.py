@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgepress.cli._console import json_option, print_json, remark
-from edgepress.cli._inputs import DataInput, data_options
+from edgepress.cli._inputs import FOLDER, DataInput, data_options
 
 if TYPE_CHECKING:
     from edgepress.artifact import Artifact
@@ -21,7 +21,7 @@ SAMPLES = 3
 @click.command()
 @click.argument("artifact", type=click.Path(path_type=Path))
 @data_options
-@click.option("-o", "--out", "folder", type=click.Path(path_type=Path), required=True, help="The new folder.")
+@click.option("-o", "--out", "folder", type=FOLDER, required=True, help="The new folder.")
 @click.option("--force", is_flag=True, help="Even when the file's verification failed.")
 @json_option
 def command(artifact: Path, data: DataInput, folder: Path, force: bool, as_json: bool) -> None:

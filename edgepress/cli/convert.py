@@ -9,7 +9,7 @@ import click
 
 from edgepress.cli._console import json_option, print_json, print_table, progress_bar, remark
 from edgepress.cli._described import float_remark, left_remark, quality_text
-from edgepress.cli._inputs import DataInput, ModelInput, data_options, listed_formats, model_argument
+from edgepress.cli._inputs import FOLDER, DataInput, ModelInput, data_options, listed_formats, model_argument
 
 if TYPE_CHECKING:
     from edgepress.artifact import Artifact
@@ -36,9 +36,7 @@ FIGURES = {
 @click.option(
     "--option", "options", metavar="FORMAT:KEY=VALUE,...", multiple=True, help="Options of a converter."
 )
-@click.option(
-    "-o", "--out", "folder", type=click.Path(path_type=Path), required=True, help="Folder for the files."
-)
+@click.option("-o", "--out", "folder", type=FOLDER, required=True, help="Folder for the files.")
 @click.option("--evaluate", "limit", type=click.IntRange(1), help="Samples for the accuracy.  [default: all]")
 @click.option("--name", default="model", show_default=True, help="File name, without its ending.")
 @json_option

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgepress.cli._console import json_option, progress_bar
+from edgepress.cli._inputs import FOLDER
 
 if TYPE_CHECKING:
     from edgepress.data import Data
@@ -20,7 +21,7 @@ FORMATS = ("onnx", "tflite")
 
 
 @click.command()
-@click.option("-o", "--out", "folder", type=click.Path(path_type=Path), default="demo", show_default=True)
+@click.option("-o", "--out", "folder", type=FOLDER, default="demo", show_default=True)
 @json_option
 def command(folder: Path, as_json: bool) -> None:
     """Take a small MobileNet v2 and scikit-learn's 1,797 handwritten digits down the whole road.

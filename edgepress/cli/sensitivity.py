@@ -11,7 +11,7 @@ import click
 from annotated_types import Gt, Lt
 
 from edgepress.cli._console import json_option, print_table, progress_bar, remark
-from edgepress.cli._inputs import DataInput, ModelInput, data_options, model_argument
+from edgepress.cli._inputs import FOLDER, DataInput, ModelInput, data_options, model_argument
 from edgepress.cli._quantized_alone import quantized_alone
 from edgepress.cli._signals import stopping
 
@@ -35,7 +35,7 @@ class _Suggestion:
 @click.command()
 @model_argument
 @data_options
-@click.option("-o", "--out", "folder", type=click.Path(path_type=Path), help="Folder for the results.")
+@click.option("-o", "--out", "folder", type=FOLDER, help="Folder for the results.")
 @click.option(
     "--ratios", default="0.25,0.5,0.75", show_default=True, metavar="R,...", help="Shares to remove."
 )
