@@ -86,12 +86,12 @@ def variants(**training: Any) -> dict[str, Stage]:
 @dataclass(frozen=True)
 class Row:
     """One variant: accuracy, the bytes of its files, bits a weight of the layers with few bits, and how close the
-    files' outputs are, in dB."""
+    files' outputs are, in dB: infinitely where they are the same, None where no file was run."""
 
     top1: float
     bytes: Mapping[str, int]
     bits: float
-    sqnr_db: float
+    sqnr_db: float | None
 
     @classmethod
     def of(cls, program: Program, data: Data, folder: Path, formats: Sequence[str], limit: int | None) -> Row:
@@ -111,11 +111,11 @@ class Row:
                 worst_db = min(worst_db, comparison.sqnr_db)
         whole = Program.load(folder / "model.epz")
         top1 = evaluate(whole.run, data, program.preprocess, limit=limit).percent
-        return cls(top1, sizes, bits_a_weight(program, folder), worst_db)
+        return cls(top1, sizes, bits_a_weight(program, folder), worst_db if formats else None)
 
     def cells(self, name: str) -> list[str]:
         sizes = (f"{size:,}" for size in self.bytes.values())
-        db = [] if np.isinf(self.sqnr_db) else [f"{self.sqnr_db:.0f}"]
+        db = [] if self.sqnr_db is None else [f"{self.sqnr_db:.0f}"]
         bits = "-" if np.isnan(self.bits) else f"{self.bits:.3f}"
         return [name, f"{self.top1:.2f}", bits, *sizes, *db]
 
