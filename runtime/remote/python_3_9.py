@@ -40,15 +40,25 @@ def _pairwise(items: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
 
 
 def _dataclass(cls: type | None = None, *, kw_only: bool = False, **options: bool) -> Any:
-    """Fields without a default go first: with keywords only, their order does not matter."""
+    """With keywords only, a field that must be given may stand behind others, inherited ones as well, that have a default:
+    here it has one that refuses."""
 
     def decorate(decorated: type) -> Any:
         if kw_only:
-            written = decorated.__dict__.get("__annotations__", {})
-            decorated.__annotations__ = dict(
-                sorted(written.items(), key=lambda item: item[0] in vars(decorated))
-            )
+            for name in decorated.__dict__.get("__annotations__", {}):
+                if name not in vars(decorated):
+                    setattr(decorated, name, dataclasses.field(default_factory=_Missing(name)))
         make: Callable[..., Any] = PLAIN_DATACLASS
         return make(decorated, **options)
 
     return decorate if cls is None else decorate(cls)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Missing:
+    """The value of an argument that was not given."""
+
+    name: str
+
+    def __call__(self) -> Any:
+        raise TypeError(f"missing a required keyword argument: {self.name!r}")
