@@ -96,6 +96,14 @@ class Point:
     x: int = 1
     y: int
 assert Point(y=2) == Point(x=1, y=2)
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Named(Point):
+    name: str
+    z: int = 3
+assert Named(name="a", y=2) == Named(x=1, y=2, name="a", z=3)
+try: Named(y=2)
+except TypeError as error: assert "name" in str(error)
+else: raise AssertionError("name was not given")
 assert list(itertools.pairwise("abc")) == [("a", "b"), ("b", "c")]
 assert list(zip("ab", "cd", strict=True)) == [("a", "c"), ("b", "d")] and list(zip("ab", "c")) == [("a", "c")]
 try: list(zip("ab", "c", strict=True))
