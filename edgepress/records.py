@@ -5,9 +5,11 @@ pydantic is imported where it is needed: a device has none, and keeps no records
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, TypeVar
 
 from edgepress.errors import BadInput
+from edgepress.files import existing_file, write_text
 
 T = TypeVar("T")
 
@@ -31,3 +33,15 @@ def decode(cls: type[T], content: bytes, what: str, *, where: str, hint: str) ->
         raise BadInput(
             f"{what} cannot be read: {place}{': ' if place else ''}{first['msg']}.", where=where, hint=hint
         ) from None
+
+
+def load(cls: type[T], path: Path, what: str, *, hint: str) -> T:
+    """The dataclass that `save` wrote; BadInput when the file, a `what`, is missing or does not fit."""
+    content = existing_file(path, what).read_bytes()
+    return decode(cls, content, path.name, where=str(path.absolute()), hint=hint)
+
+
+def save(value: Any, path: Path) -> Path:
+    """Write a dataclass, whole or not at all."""
+    write_text(path, encode(value) + "\n")
+    return path

@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
+from edgepress import records
 from edgepress.accuracy import Score
-from edgepress.files import existing_file, write_text
 from edgepress.history import Value
-from edgepress.records import decode, encode
 
 RESULT_FILE, RECIPE_FILE = "result.json", "recipe.yaml"
 """What a run's folder says of it; networks lie beside it."""
@@ -85,17 +84,9 @@ class RunResult:
     @classmethod
     def load(cls, folder: Path) -> RunResult:
         """Read the `result.json` of a run folder; BadInput when it is missing or does not fit."""
-        path = existing_file(folder / RESULT_FILE, "result of a run")
-        return decode(
-            cls,
-            path.read_bytes(),
-            RESULT_FILE,
-            where=str(path.absolute()),
-            hint="write it again with edgepress compress",
-        )
+        hint = "write it again with edgepress compress"
+        return records.load(cls, folder / RESULT_FILE, "result of a run", hint=hint)
 
     def save(self, folder: Path) -> Path:
         """Write `result.json` into the run folder, whole or not at all."""
-        path = folder / RESULT_FILE
-        write_text(path, encode(self) + "\n")
-        return path
+        return records.save(self, folder / RESULT_FILE)

@@ -8,11 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from edgepress import records
 from edgepress.accuracy import Score
 from edgepress.data import Split
-from edgepress.files import existing_file, write_text
 from edgepress.history import Value
-from edgepress.records import decode, encode
 
 SENSITIVITY_FILE = "sensitivity.json"
 QUANTIZATION_FILE = "quantization_sensitivity.json"
@@ -99,20 +98,12 @@ class Sensitivity:
     @classmethod
     def load(cls, folder: Path) -> Sensitivity:
         """Read the folder's `sensitivity.json`; BadInput when it is missing or does not fit."""
-        path = existing_file(folder / SENSITIVITY_FILE, "sensitivity scan")
-        return decode(
-            cls,
-            path.read_bytes(),
-            SENSITIVITY_FILE,
-            where=str(path.absolute()),
-            hint="delete it, or give another folder",
-        )
+        hint = "delete it, or give another folder"
+        return records.load(cls, folder / SENSITIVITY_FILE, "sensitivity scan", hint=hint)
 
     def save(self, folder: Path) -> Path:
         """Write `sensitivity.json` into the folder, whole or not at all."""
-        path = folder / SENSITIVITY_FILE
-        write_text(path, encode(self) + "\n")
-        return path
+        return records.save(self, folder / SENSITIVITY_FILE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,6 +136,4 @@ class QuantizationSensitivity:
 
     def save(self, folder: Path) -> Path:
         """Write `quantization_sensitivity.json` into the folder, whole or not at all."""
-        path = folder / QUANTIZATION_FILE
-        write_text(path, encode(self) + "\n")
-        return path
+        return records.save(self, folder / QUANTIZATION_FILE)

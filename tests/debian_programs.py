@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -36,8 +36,13 @@ def unpacked(name: str, packages: Mapping[str, Sequence[str]], *, fetch: bool) -
                 debian.unpack_alone(package, unfinished)
         shutil.rmtree(unfinished / "scratch")
 
+    return made(folder, name, fill)
+
+
+def made(folder: Path, name: str, make: Callable[[Path], None]) -> Path:
+    """The folder, made where it is not there. Skips the test where that cannot be."""
     try:
-        make_once(folder, name, folder.is_dir, fill)
+        make_once(folder, name, folder.is_dir, make)
     except BackendMissing as error:
         pytest.skip(str(error))
     return folder

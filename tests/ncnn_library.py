@@ -8,11 +8,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from debian_programs import FOLDER
+from debian_programs import FOLDER, made
 
-from edgepress.errors import BackendMissing
 from edgepress.isolation import run
-from edgepress.made_once import make_once
 from edgepress.native import _source
 
 LAYERS = {
@@ -31,11 +29,7 @@ def installed() -> Path:
     folder = FOLDER / f"ncnn-{_source.VERSION}"
     if missing := [tool for tool in ("cmake", "make", "g++") if shutil.which(tool) is None]:
         pytest.skip(f"needs {', '.join(missing)}")
-    try:
-        make_once(folder, "ncnn", folder.is_dir, _build)
-    except BackendMissing as error:
-        pytest.skip(str(error))
-    return folder
+    return made(folder, "ncnn", _build)
 
 
 def _build(folder: Path) -> None:

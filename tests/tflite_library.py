@@ -11,11 +11,10 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from debian_programs import FOLDER
+from debian_programs import FOLDER, made
 
 from edgepress.errors import BackendMissing
 from edgepress.isolation import run
-from edgepress.made_once import make_once
 
 PACKAGE = "tfjs-tflite-node"
 VERSION = "0.0.2"
@@ -33,11 +32,7 @@ def installed() -> Path:
     if platform.machine() not in BUILDS:
         pytest.skip(f"{PACKAGE} has no library for {platform.machine()}")
     folder = FOLDER / f"{PACKAGE}-{VERSION}"
-    try:
-        make_once(folder, "TensorFlow Lite's C library", folder.is_dir, _unpack)
-    except BackendMissing as error:
-        pytest.skip(str(error))
-    return folder
+    return made(folder, "TensorFlow Lite's C library", _unpack)
 
 
 def _unpack(folder: Path) -> None:
