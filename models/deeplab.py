@@ -50,8 +50,8 @@ def deeplab_v1(*, classes: Count = 21, in_channels: Count = 3, width: Factor = 1
         macs=75_295_716_544,
         dataset=VOC,
         miou=76.35,
-        source="mean IoU of ResNet-101 with ASPP on the validation set, of several scales and before the CRF, from "
-        "the paper, table 4; it gives no counts",
+        source="mean IoU of ResNet-101 with ASPP on the validation set, trained on COCO first, of several scales and "
+        "before the CRF, from the paper, table 4; it gives no counts",
         preprocess=Preprocess(
             size=(321, 321), scale=1.0, mean=CAFFE.mean, std=CAFFE.std, channel_order="BGR"
         ),

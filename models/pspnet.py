@@ -22,8 +22,8 @@ BINS = (1, 2, 3, 6)
         macs=161_874_838_720,
         dataset="ADE20K",
         miou=41.68,
-        source="mean IoU of one scale from the paper, table 1; it gives no counts: these are of the authors' semseg "
-        "network without the classifier that stands beside it in training",
+        source="mean IoU of one scale from the paper and the authors' code; neither gives counts: these are of their "
+        "semseg network without the classifier that stands beside it in training",
         preprocess=Preprocess(size=(473, 473)),
     )
 )

@@ -25,9 +25,9 @@ POOLS = 4
         parameters=118_096_232,
         macs=263_616_200_704,
         dataset="NYUDv2",
-        miou=43.6,
-        source="mean IoU from the paper (ResNet-101); it gives no counts: Nekrasov et al. (2018, "
-        "arXiv:1810.03272) count 118 M parameters and 263 G multiply-adds at 512 x 512",
+        source="the paper gives no counts: Nekrasov et al. (2018, arXiv:1810.03272) count 118 M parameters and 263 G "
+        "multiply-adds at 512 x 512. Mean IoU of the paper: 46.5 % on this set with ResNet-152, 40.2 % on ADE20K with "
+        "ResNet-101",
         preprocess=Preprocess(size=(512, 512)),
     )
 )

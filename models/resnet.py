@@ -63,7 +63,15 @@ def resnet152(*, classes: Count = 1000, in_channels: Count = 3) -> nn.Module:
     return ResNet(Bottleneck, WIDE, (3, 8, 36, 3), classes, in_channels)
 
 
-@card(_card(25_028_904, 4_230_479_872, 77.62, f"{SOURCE}; the paper (table 3) has 77.8 %", RESNEXT))
+@card(
+    _card(
+        25_028_904,
+        4_230_479_872,
+        77.62,
+        f"{SOURCE}; the authors' code has an error of 22.2 %: 77.8 %",
+        RESNEXT,
+    )
+)
 def resnext50_32x4d(*, classes: Count = 1000, in_channels: Count = 3) -> nn.Module:
     """ResNeXt-50 32x4d: ResNet-50 with 3x3 convolutions of 32 groups of 4 channels and more."""
     block = functools.partial(Bottleneck, share=1 / 2, groups=32)
