@@ -12,8 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from edgepress import plugins
+from edgepress.program import Program
 
 SLOW = """
 import os, time, torch
@@ -57,6 +59,22 @@ class UnderAnotherName(UntilToldToGoOn):
             yield from super().__iter__()
         except KeyboardInterrupt as stop:
             raise RuntimeError("the words of a library that was interrupted") from stop
+
+class WithinTheSecondEpoch:
+    def __iter__(self):
+        yield x[:16], y[:16]
+        if os.path.exists("out/training.pt") and not os.path.exists("go on"):
+            open("waiting", "w").close()
+            time.sleep(300)
+        yield x[16:], y[16:]
+
+def forgetful():
+    network, inputs = globals()["network"]()
+    network.fc = torch.nn.Sequential(torch.nn.Dropout(0.3), network.fc)
+    return network, inputs
+
+def slow_in_the_second_epoch():
+    return WithinTheSecondEpoch()
 
 def slow_to_train():
     return UntilToldToGoOn()
@@ -127,6 +145,23 @@ def test_training_stopped_by_a_signal_goes_on(
     assert resumed.returncode == 0
     names = [stage["name"] for stage in json.loads((tmp_path / "out" / "result.json").read_text())["stages"]]
     assert names == ["prune_channels", "fine_tune"]
+
+
+def test_a_training_that_an_interrupt_cut_within_an_epoch_ends_as_if_nothing_had(tmp_path: Path) -> None:
+    """Down to the bits of the weights, and with random numbers drawn in every step."""
+    (tmp_path / "mine.py").write_text(SLOW)
+    given = ["--data", "mine.py:slow_in_the_second_epoch", "--epochs", "3", "--with", "batch_size=8"]
+    arguments = ["train", "mine.py:forgetful", *given, "-o"]
+    code, said = _stopped([*arguments, "out"], tmp_path, (tmp_path / "waiting").exists)
+    assert code == 130, said
+    assert "--resume" in said
+    (tmp_path / "go on").touch()
+    for further in (["out", "--resume"], ["whole"]):
+        subprocess.run([*PREFIX, *arguments, *further], cwd=tmp_path, env=_environment(), check=True)
+    resumed, whole = (Program.load(tmp_path / name / "model.pt2") for name in ("out", "whole"))
+    assert resumed.history.steps[-1].results == whole.history.steps[-1].results
+    for name, weight in whole.exported.state_dict.items():
+        assert torch.equal(weight, resumed.exported.state_dict[name]), name
 
 
 @pytest.mark.parametrize("name", ["slow_to_calibrate", "slow_to_evaluate"])
