@@ -35,6 +35,8 @@ __all__ = [
     "read",
     "readable",
     "reader",
+    "refusals",
+    "refused",
     "route",
     "to",
     "unsupported",
@@ -132,17 +134,25 @@ def check_all(
     here: bool = True,
 ) -> None:
     """`check` for each of the formats (with options, or without); what several of them lack is told at once."""
+    if found := refused(program, wanted, here=here):
+        raise refusals(found)
+
+
+def refused(
+    program: Program,
+    wanted: Mapping[str, Mapping[str, Value] | None] | Iterable[str],
+    *,
+    here: bool = True,
+) -> dict[str, EdgepressError]:
+    """What `check` raises of those formats that cannot be written of this network, or not on this machine."""
     options = wanted if isinstance(wanted, Mapping) else dict.fromkeys(wanted)
-    refused: dict[str, EdgepressError] = {}
+    found: dict[str, EdgepressError] = {}
     for format, given in options.items():
         try:
             check(program, format, given, here=here)
         except (Unsupported, BackendMissing) as error:
-            refused[format] = error
-    if len(refused) == 1:
-        raise next(iter(refused.values()))
-    if refused:
-        raise refusals(refused)
+            found[format] = error
+    return found
 
 
 def unsupported(

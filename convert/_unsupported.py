@@ -63,8 +63,11 @@ def refusal(format: str, found: Sequence[UnsupportedOperator]) -> UnsupportedMod
     )
 
 
-def refusals(errors: Mapping[str, EdgepressError]) -> EdgepressError:
-    """One error for what several formats refuse: a network that one of them cannot express is the worse news."""
+def refusals(errors: Mapping[str, EdgepressError], written: Sequence[str] = ()) -> EdgepressError:
+    """One error for what some formats refuse, while others were `written`: a network that one of them cannot express is
+    the worse news. The error itself where one format is all that was asked for."""
+    if len(errors) == 1 and not written:
+        return next(iter(errors.values()))
     kind = (
         UnsupportedModel if any(isinstance(each, Unsupported) for each in errors.values()) else BackendMissing
     )
@@ -73,8 +76,13 @@ def refusals(errors: Mapping[str, EdgepressError]) -> EdgepressError:
         for format, error in errors.items()
     ]
     hints = dict.fromkeys(error.hint for error in errors.values() if error.hint)
+    what = (
+        f"Of the files asked for, {', '.join(written)} {'is' if len(written) == 1 else 'are'} written, not "
+        if written
+        else f"{len(errors)} of the formats refuse this network: "
+    )
     return kind(
-        f"{len(errors)} of the formats refuse this network: {', '.join(errors)}.",
+        f"{what}{', '.join(errors)}.",
         where="\n         ".join(told),
         hint="\n         ".join(hints),
     )

@@ -15,6 +15,8 @@ from edgepress.sqnr import decibel
 
 Run = Callable[..., tuple[np.ndarray, ...]]
 
+HINT = "for int8, calibrate with more or better samples"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
@@ -40,9 +42,15 @@ class Comparison:
         return self.sqnr_db >= min_sqnr_db or finds_the_same
 
     def error(
-        self, min_sqnr_db: float, min_agreement: float = 100.0, *, where: str
+        self,
+        min_sqnr_db: float,
+        min_agreement: float = 100.0,
+        *,
+        where: str,
+        layers_told: bool = False,
     ) -> VerificationFailed | None:
-        """The error to raise; None when the outputs are at least this close."""
+        """The error to raise; None when the outputs are at least this close. layers_told: whether the user has been told
+        which layer departs first."""
         if self.within(min_sqnr_db, min_agreement):
             return None
         found = ""
@@ -52,7 +60,9 @@ class Comparison:
             f"The outputs differ too much: SQNR {self.sqnr_db:.1f} dB, limit {min_sqnr_db:.1f} dB "
             f"(largest error {self.max_error:.3g}, top-1 agreement {self.top1_agreement:.1f} %){found}.",
             where=where,
-            hint="edgepress verify --layers names the first layer that differs; for int8, calibrate with more or better samples",
+            hint=HINT
+            if layers_told
+            else f"edgepress verify --layers names the first layer that differs; {HINT}",
         )
 
     def require(self, min_sqnr_db: float, min_agreement: float = 100.0, *, where: str) -> None:

@@ -12,12 +12,15 @@ from edgepress.errors import BadInput, DeviceFailed
 from edgepress.files import existing_file
 from edgepress.layer_output import LayerOutput
 from edgepress.runtime import _litert_trace, _xnnpack
+from edgepress.runtime._quiet import without_line
 from edgepress.runtime._runner import LayerTime, Runner
 
 if TYPE_CHECKING:
     from edgepress.runtime._tflite_taps import Tap
 
 INT8_LEAST, INT8_MOST = -128, 127
+DELEGATE_MADE = b"INFO: Created TensorFlow Lite XNNPACK delegate for CPU."
+"""What LiteRT says of every process's first file; it has no setting for that."""
 
 
 class LiteRTRunner(Runner):
@@ -84,8 +87,9 @@ class LiteRTRunner(Runner):
         from ai_edge_litert.interpreter import Interpreter
 
         try:
-            interpreter = Interpreter(**source, num_threads=self.threads)
-            interpreter.allocate_tensors()
+            with without_line(DELEGATE_MADE):
+                interpreter = Interpreter(**source, num_threads=self.threads)
+                interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             raise BadInput(
                 f"LiteRT does not load this file: {_first_line(error)}",

@@ -12,10 +12,17 @@ import numpy as np
 from edgepress import convert, runtime
 from edgepress.accuracy import Score, can_evaluate, evaluate
 from edgepress.artifact import Artifact, Precision, Verification
+from edgepress.cli._console import remark
 from edgepress.cli._described import figures_text
 from edgepress.cli._layers import layer_report
 from edgepress.data import Data
-from edgepress.errors import BackendMissing, EdgepressError, UnsupportedTarget, VerificationFailed
+from edgepress.errors import (
+    BackendMissing,
+    EdgepressError,
+    Unsupported,
+    UnsupportedTarget,
+    VerificationFailed,
+)
 from edgepress.history import Value
 from edgepress.preprocess import Preprocess
 from edgepress.program import Program
@@ -68,7 +75,33 @@ class Scores:
         return accuracy_figures(self.reference, after)
 
 
+@dataclass(frozen=True)
+class Converted:
+    """The files that were written and verified, and of every other format why it was not."""
+
+    made: list[Artifact]
+    refused: dict[str, EdgepressError]
+
+
 def convert_all(
+    program: Program,
+    paths: Mapping[str, Path],
+    *,
+    data: Data | None = None,
+    progress: Progress = silent,
+) -> list[Artifact]:
+    """Write the program in each format (a key of `paths`) and verify each file on its own runtime.
+
+    What any of the formats cannot express, and what is wrong with the data, is said before the first is written.
+    """
+    convert.check_all(program, paths)
+    converted = _convert(program, paths, {}, data, None, progress)
+    if converted.refused:
+        raise convert.refusals(converted.refused, [artifact.format for artifact in converted.made])
+    return converted.made
+
+
+def convert_each(
     program: Program,
     paths: Mapping[str, Path],
     *,
@@ -76,24 +109,42 @@ def convert_all(
     data: Data | None = None,
     scored: Scored | None = None,
     progress: Progress = silent,
-) -> list[Artifact]:
-    """Write the program in each format (a key of `paths`) and verify each file on its own runtime; where `scored`,
-    on labelled data, its accuracy is put on record as well.
-
-    What any of the formats cannot express, and what is wrong with the data, is said before the first is written.
-    """
+) -> Converted:
+    """As `convert_all`, but a format that cannot take the network keeps none of the others from being written; where
+    none can, its error is raised before any work. Where `scored`, on labelled data, each file's accuracy is put on
+    record as well."""
     options = options or {}
-    convert.check_all(program, {format: options.get(format) for format in paths})
+    refused = convert.refused(program, {format: options.get(format) for format in paths})
+    able = {format: path for format, path in paths.items() if format not in refused}
+    if not able:
+        raise convert.refusals(refused)
+    converted = _convert(program, able, options, data, scored, progress)
+    return Converted(converted.made, refused | converted.refused)
+
+
+def _convert(
+    program: Program,
+    paths: Mapping[str, Path],
+    options: Mapping[str, Mapping[str, Value]],
+    data: Data | None,
+    scored: Scored | None,
+    progress: Progress,
+) -> Converted:
+    """Refused is here what a maker's tool could not write after all: only trying tells."""
     inputs = tuple(batches(program.signature, program.preprocess, data))
     for batch in inputs:
         program.signature.check_inputs(batch)
     scores = Scores.of(program, data, scored, progress) if scored else None
-    made = []
+    converted = Converted([], {})
     for done, (format, path) in enumerate(paths.items()):
         progress(f"converting: {format}", done, len(paths))
-        artifact = convert.to(program, format, path, options.get(format))
-        made.append(verify(program, artifact, inputs, scores))
-    return made
+        try:
+            artifact = convert.to(program, format, path, options.get(format))
+        except (Unsupported, BackendMissing) as error:
+            converted.refused[format] = error
+        else:
+            converted.made.append(verify(program, artifact, inputs, scores))
+    return converted
 
 
 def verify(
@@ -138,6 +189,18 @@ def require_verified(artifacts: Sequence[Artifact]) -> None:
             where="; ".join(f"{artifact.path}: {_told(artifact)}" for artifact in skipped),
             hint="install the runtime and convert again, or edgepress verify the file where it is installed",
         )
+
+
+def require_done(converted: Converted) -> None:
+    """As `require_verified`, and what the refused formats raised: told beside files that failed, the worse news, but
+    before files that could not be run."""
+    if not converted.refused:
+        return require_verified(converted.made)
+    refused = convert.refusals(converted.refused, [artifact.format for artifact in converted.made])
+    if _having("failed", converted.made):
+        remark(str(refused))
+        require_verified(converted.made)
+    raise refused
 
 
 def batches(

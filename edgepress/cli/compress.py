@@ -75,7 +75,7 @@ def _stage_option(flag: str, help: str, metavar: str = "KEY=VALUE,...") -> Calla
     "--for",
     "formats",
     metavar="FORMAT,...",
-    help="Refuse, before any stage runs, what these formats cannot express.",
+    help="Refuse, before any stage runs, what any of these formats cannot express.",
 )
 @click.option("--evaluate", "limit", type=click.IntRange(1), help="Samples to evaluate with.  [default: all]")
 @click.option("--save-recipe", is_flag=True, help="Print the recipe that these options mean, and stop.")

@@ -56,7 +56,7 @@ def command(
     of both as well. A file that departs further than its precision allows stays, marked as failed, and the exit
     code is 4. A file whose runtime is not installed stays, marked as skipped, and the exit code is 6.
     """
-    from edgepress.cli._conversion import Scored, convert_all, require_verified
+    from edgepress.cli._conversion import Scored, convert_each, require_done
     from edgepress.errors import BadOption
     from edgepress.files import check_writable
 
@@ -65,7 +65,7 @@ def command(
     if name in ("", "..") or Path(name).name != name:
         raise BadOption(f"{name!r} is not a file name.", where="--name", hint="the folder goes to -o")
     with progress_bar() as progress:
-        made = convert_all(
+        converted = convert_each(
             model.load(),
             {format: folder / f"{name}.{format}" for format in wanted},
             options=_options(options, wanted),
@@ -73,11 +73,13 @@ def command(
             scored=Scored(limit),
             progress=progress,
         )
-    _show(made, as_json)
+    made = converted.made
+    if made:
+        _show(made, as_json)
     for artifact in made:
         for note in artifact.manifest.notes:
             remark(f"{artifact.path.name}: {note}")
-    require_verified(made)
+    require_done(converted)
 
 
 def _options(texts: tuple[str, ...], wanted: tuple[str, ...]) -> dict[str, dict[str, Any]]:

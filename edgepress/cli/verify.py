@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -52,7 +51,7 @@ class Verdict:
             return self.broken
         if max_drop is None or self.drop is None:
             limits = limit_db(*self.precisions), limit_agreement(*self.precisions)
-            return self.comparison.error(*limits, where=str(candidate))
+            return self.comparison.error(*limits, where=str(candidate), layers_told=self.layers is not None)
         if self.drop <= max_drop:
             return None
         return VerificationFailed(
@@ -102,9 +101,11 @@ def command(
     from edgepress.errors import UsageError
     from edgepress.runtime import Target
 
-    if max_drop is not None and math.isnan(max_drop):
+    if max_drop is not None and not 0 <= max_drop <= 100:
         raise UsageError(
-            "nan is not a number of percentage points.", where="--max-drop", hint="--max-drop 1.0"
+            f"{max_drop:g} is not a number of percentage points that can be lost.",
+            where="--max-drop",
+            hint="--max-drop 1.0; from 0 to 100",
         )
     if max_drop is not None and data.text is None:
         raise UsageError(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +18,7 @@ from edgepress.artifact import Artifact
 from edgepress.errors import BadInput, UnsupportedTarget
 from edgepress.program import Program
 from edgepress.runtime import _litert_trace
+from edgepress.runtime._quiet import without_line
 
 pytestmark = pytest.mark.tflite
 pytest.importorskip("ai_edge_litert")
@@ -54,6 +58,21 @@ def test_arrays_go_in_and_come_out_as_the_network_has_them(
     expected_picture, expected_features = program.run(*inputs)
     np.testing.assert_allclose(picture, expected_picture, atol=1e-5)
     np.testing.assert_allclose(features, expected_features, atol=1e-5)
+
+
+OPENED = "import os, sys; from edgepress import runtime; runtime.open(sys.argv[1]).__enter__(); os.write(2, b'ours')"
+"""In a process of its own, for LiteRT talks of the first file alone."""
+
+
+def test_what_litert_says_of_every_first_file_is_left_out(artifact: Artifact) -> None:
+    done = subprocess.run([sys.executable, "-c", OPENED, artifact.path], capture_output=True, check=True)
+    assert done.stderr == b"ours"
+
+
+def test_nothing_else_is_left_out(capfd: pytest.CaptureFixture[str]) -> None:
+    with without_line(b"INFO: known"):
+        os.write(2, b"a warning\nINFO: known\nand an end")
+    assert capfd.readouterr().err == "a warning\nand an end"
 
 
 def test_outputs_are_copies_that_the_next_run_leaves_alone(program: Program, artifact: Artifact) -> None:

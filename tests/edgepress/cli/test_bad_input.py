@@ -67,6 +67,8 @@ CASES = [
     (["convert", "lenet5", "--to", "onnx", "--option", "tflite:io=int8", "-o", "out"], USAGE, "--to tflite"),
     (["convert", "lenet5", "--to", "onnx", "--name", "../escaped", "-o", "out"], USAGE, "not a file name"),
     (["verify", "a.onnx", "b.onnx", "--max-drop", "nan", "--data", "digits"], USAGE, "--max-drop"),
+    (["verify", "a.onnx", "b.onnx", "--max-drop", "-1", "--data", "digits"], USAGE, "from 0 to 100"),
+    (["verify", "a.onnx", "b.onnx", "--max-drop", "101", "--data", "digits"], USAGE, "from 0 to 100"),
     (["benchmark", "a.onnx", "--threads", "0"], USAGE, "--threads 1,2"),
     (["benchmark", "a.onnx", "--threads", "99999"], USAGE, "at most 1024"),
     (["stages", "prune_chanels"], USAGE, "Did you mean 'prune_channels'"),

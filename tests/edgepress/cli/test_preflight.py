@@ -1,4 +1,4 @@
-"""What the target lacks is said before anything is trained: inspect's table and compress --for."""
+"""What the target lacks is said before anything is trained: inspect's table, compress --for; convert writes what can be."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from edgepress.cli import run
 
-UNSUPPORTED = 3
+UNSUPPORTED, FAILED, MISSING = 3, 4, 6
 
 NETWORK = """
 import torch
@@ -95,3 +95,58 @@ def test_inspect_claims_nothing_of_a_format_that_learns_by_trying(
     out = capsys.readouterr().out
     assert "yes?" in out
     assert "as far as can be told without writing the file" in out
+
+
+@pytest.mark.tflite
+def test_a_format_that_refuses_keeps_no_other_from_being_written(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["convert", "mine.py:network", "--to", "onnx,epz,tflite", "-o", "out"]) == UNSUPPORTED
+    told = capsys.readouterr()
+    assert "out/model.epz" in told.out
+    assert "passed" in told.out
+    assert "Of the files asked for, epz is written, not onnx, tflite." in told.err
+    assert "onnx: ONNX has no operator for" in told.err
+    assert told.err.count("layer odd (special_bessel_j0)") == 2
+    assert sorted(path.name for path in Path("out").iterdir()) == ["model.epz", "model.epz.manifest.json"]
+
+
+def test_where_no_format_takes_the_network_nothing_is_written(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["convert", "mine.py:network", "--to", "onnx", "-o", "out"]) == UNSUPPORTED
+    assert capsys.readouterr().err.startswith("edgepress: ONNX has no operator for")
+    assert not Path("out").exists()
+
+
+def test_what_a_tool_learns_by_trying_keeps_no_other_from_being_written(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first format fails at its writing, where what stands behind it has yet to be written."""
+    from edgepress.convert import Converter
+    from edgepress.convert.program_to_onnx import ProgramToOnnx
+
+    monkeypatch.setattr(ProgramToOnnx, "unsupported", Converter.unsupported)
+    assert run(["convert", "mine.py:network", "--to", "onnx,epz", "-o", "out"]) == UNSUPPORTED
+    assert "epz is written, not onnx." in capsys.readouterr().err
+    assert Path("out/model.epz").exists()
+    assert not Path("out/model.onnx").exists()
+
+
+def test_a_package_that_one_format_lacks_keeps_no_other_from_being_written(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from edgepress.convert.program_to_onnx import ProgramToOnnx
+
+    monkeypatch.setattr(ProgramToOnnx, "requires", classmethod(lambda cls: ("not_installed",)))
+    assert run(["convert", "mine.py:network", "--to", "onnx,epz", "-o", "out"]) == MISSING
+    assert "onnx: The package 'not_installed' is not installed" in capsys.readouterr().err
+    assert Path("out/model.epz").exists()
+
+
+def test_files_that_failed_are_the_worse_news(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from edgepress.runtime import Comparison
+
+    monkeypatch.setattr(Comparison, "within", lambda *given: False)
+    assert run(["convert", "mine.py:network", "--to", "onnx,epz", "-o", "out"]) == FAILED
+    told = capsys.readouterr().err
+    assert "epz is written, not onnx." in told
+    assert "1 of 1 files failed their verification" in told

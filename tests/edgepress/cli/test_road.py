@@ -57,18 +57,17 @@ def test_converted_files_are_verified(folder: Path) -> None:
         assert names[-4:] == ["prune_channels", "distill", "quantize_static", f"program_to_{format}"]
 
 
-def test_verify_measures_the_drop(folder: Path, user: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = [
-        "verify",
-        str(folder / "original.pt2"),
-        str(folder / "model.tflite"),
-        "--data",
-        f"{user}:data",
-        "--json",
-    ]
-    assert run([*arguments, "--max-drop", "100"]) == 0
+def test_verify_measures_the_drop(
+    folder: Path, user: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    limit = ["--data", f"{user}:data", "--max-drop"]
+    original = str(folder / "original.pt2")
+    assert run(["verify", original, str(folder / "model.tflite"), *limit, "100", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["top1_reference"] > 90
-    assert run([*arguments, "--max-drop", "-100"]) == 4
+    assert (
+        run(["convert", f"{user}:network", "--to", "onnx", "--name", "untrained", "-o", str(tmp_path)]) == 0
+    )
+    assert run(["verify", original, str(tmp_path / "untrained.onnx"), *limit, "1"]) == 4
     assert "accuracy fell" in capsys.readouterr().err
 
 

@@ -233,6 +233,16 @@ def test_outputs_that_are_not_numbers_are_on_record(
     assert "NaN or infinity" in recorded.results["reason"]
 
 
+def test_layers_are_not_offered_to_who_has_seen_them(
+    files: Files, program: Program, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reference, file = files.copy(program, "onnx", tmp_path)
+    plant(file, program, "stem")
+    for options, offered in (([], True), (["--layers"], False)):
+        assert run(["verify", str(reference), str(file), *options]) == FAILED
+        assert ("edgepress verify --layers" in capsys.readouterr().err) is offered
+
+
 def test_a_changed_file_is_refused(
     files: Files, program: Program, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
