@@ -150,7 +150,14 @@ def test_training_stopped_by_a_signal_goes_on(
 def test_a_training_that_an_interrupt_cut_within_an_epoch_ends_as_if_nothing_had(tmp_path: Path) -> None:
     """Down to the bits of the weights, and with random numbers drawn in every step."""
     (tmp_path / "mine.py").write_text(SLOW)
-    given = ["--data", "mine.py:slow_in_the_second_epoch", "--epochs", "3", "--with", "batch_size=8"]
+    given = [
+        "--data",
+        "mine.py:slow_in_the_second_epoch",
+        "--epochs",
+        "3",
+        "--with",
+        "batch_size=8,holdout=0",
+    ]
     arguments = ["train", "mine.py:forgetful", *given, "-o"]
     code, said = _stopped([*arguments, "out"], tmp_path, (tmp_path / "waiting").exists)
     assert code == 130, said
