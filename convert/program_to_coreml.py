@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgepress.artifact import Manifest
+from edgepress.convert._by_values import sized_by_values
 from edgepress.convert._converter import Converter
 from edgepress.convert._coreml.convert import Weights, converted
 from edgepress.convert._coreml.weights import checked
@@ -51,7 +52,7 @@ class ProgramToCoreml(Converter[Program]):
         from edgepress.convert._coreml.preflight import untranslated
 
         refuse_large(source)
-        return untranslated(source)
+        return sized_by_values(source, "Core ML") or untranslated(source)
 
     def write(self, source: Program, path: Path) -> Manifest:
         """Raises UnsupportedModel for what coremltools cannot express, VerificationFailed when what it stores is not

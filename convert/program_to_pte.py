@@ -10,6 +10,7 @@ from typing import Annotated
 from annotated_types import Gt, Le
 
 from edgepress.artifact import Manifest
+from edgepress.convert._by_values import sized_by_values
 from edgepress.convert._converter import Converter
 from edgepress.convert._file_size import refuse_large
 from edgepress.convert._unsupported import UnsupportedOperator
@@ -35,7 +36,7 @@ class ProgramToPte(Converter[Program]):
         from edgepress.convert._executorch.kernels import without_kernel
 
         refuse_large(source)
-        return without_kernel(source)
+        return sized_by_values(source, "ExecuTorch") or without_kernel(source)
 
     def write(self, source: Program, path: Path) -> Manifest:
         """Raises UnsupportedModel, with ExecuTorch's words, for what its passes refuse."""

@@ -19,6 +19,7 @@ from torch.nn.utils import parametrize
 from torch.utils import _pytree
 
 from edgepress.errors import UnsupportedModel
+from edgepress.graph import sized_by_values, source_line
 
 BATCH_HINT = (
     "the batch must stay free: take its size from x.shape[0] (or -1 in one view), never from a number"
@@ -32,6 +33,9 @@ OTHER_BATCHES = (3, 7)
 GENERAL_HINT = "replace what PyTorch names by operators of torch; the forward must not depend on values"
 INPUT_HINT = (
     "wrap it in a module that takes tensors with a batch in front, and keeps what is the same for all samples"
+)
+MASK_HINT = (
+    "keep every place: torch.where(mask, x, 0) in place of x[mask], torch.topk in place of torch.nonzero"
 )
 CALL_HINT = "check the example inputs (--input): the forward fails on them in plain PyTorch, too"
 
@@ -59,8 +63,21 @@ def export(module: torch.nn.Module, example: tuple[torch.Tensor, ...]) -> Export
         raise UnsupportedModel(
             f"PyTorch cannot export this network: {_reason(error)}", where=where, hint=hint
         ) from error
+    _refuse_outputs_by_values(exported)
     _squeeze_by_axis(exported)
     return _renamed(exported)
+
+
+def _refuse_outputs_by_values(exported: ExportedProgram) -> None:
+    """Raise UnsupportedModel for an output whose size the inputs' values decide: it has no sample on axis 0."""
+    outputs = set(exported.graph_signature.user_outputs)
+    for node in exported.graph.nodes:
+        if node.name in outputs and sized_by_values(node):
+            raise UnsupportedModel(
+                "An output has a size that depends on values, such as that of a boolean mask.",
+                where=source_line(node),
+                hint=MASK_HINT,
+            )
 
 
 def _squeeze_by_axis(exported: ExportedProgram) -> None:

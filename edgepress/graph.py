@@ -16,6 +16,7 @@ import numpy as np
 import torch
 import torch.ao.quantization.fx._decomposed  # noqa: F401  registers the operators of QUANTIZE and DEQUANTIZE
 from torch.fx import GraphModule, Node
+from torch.fx.experimental.symbolic_shapes import free_unbacked_symbols
 
 from edgepress.layer_output import LayerOutput
 from edgepress.quantized_form import Activations, QuantizedForm
@@ -239,6 +240,11 @@ def layer_outputs(graph_module: GraphModule, inputs: Sequence[torch.Tensor]) -> 
 
 def _is_real(value: object) -> bool:
     return isinstance(value, torch.Tensor) and value.is_floating_point() and value.ndim > 0
+
+
+def sized_by_values(node: Node) -> bool:
+    """Whether a size of what it gives is known only as the network runs, as that of x[x > 0] is."""
+    return bool(free_unbacked_symbols(node.meta.get("val")))
 
 
 def source_line(node: Node) -> str:

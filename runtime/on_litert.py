@@ -99,8 +99,15 @@ class LiteRTRunner(Runner):
         return interpreter
 
     def _load(self, interpreter: Any, arrays: Sequence[np.ndarray]) -> None:
-        for detail, array in zip(self._inputs, arrays, strict=True):
-            interpreter.set_tensor(detail["index"], _quantized(self._to_file(array), detail))
+        try:
+            for detail, array in zip(self._inputs, arrays, strict=True):
+                interpreter.set_tensor(detail["index"], _quantized(self._to_file(array), detail))
+        except ValueError as error:
+            raise BadInput(
+                f"The file takes other inputs than its manifest says: {_first_line(error)}",
+                where=str(self.artifact.path.absolute()),
+                hint="convert it again, or copy both files again",
+            ) from None
 
     def _invoke(self, interpreter: Any) -> None:
         try:

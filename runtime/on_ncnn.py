@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -48,6 +49,8 @@ class NcnnRunner(Runner):
                     hint="convert it again; it may be made for a newer ncnn",
                 )
         self._net, self._inputs, self._outputs = net, self._named("in"), self._named("out")
+        if {*self._inputs, *self._outputs} - {blob.name for blob in net.blobs()}:
+            raise self._other_than_stated()
         self._loaded: list[Any] = []
         self._results: list[Any] = []
 
@@ -76,9 +79,12 @@ class NcnnRunner(Runner):
 
     def read_outputs(self) -> tuple[np.ndarray, ...]:
         specs = self.artifact.manifest.signature.outputs
+        arrays = [np.array(value) for value in self._results]
+        if [array.size for array in arrays] != [math.prod(spec.with_batch(1)) for spec in specs]:
+            raise self._other_than_stated()
         return tuple(
-            np.array(value, dtype=spec.dtype).reshape(spec.with_batch(1))
-            for spec, value in zip(specs, self._results, strict=True)
+            array.astype(spec.dtype).reshape(spec.with_batch(1))
+            for spec, array in zip(specs, arrays, strict=True)
         )
 
     def profile(self, runs: int) -> tuple[LayerTime, ...]:
@@ -128,6 +134,13 @@ class NcnnRunner(Runner):
                 if not status:
                     found.append(LayerOutput(layer.name, layer.type, np.array(value, np.float32)[None]))
         return tuple(found)
+
+    def _other_than_stated(self) -> BadInput:
+        return BadInput(
+            "The file has other inputs or outputs than its manifest says.",
+            where=str(self.artifact.path.absolute()),
+            hint="convert it again, or copy both files again",
+        )
 
     def _named(self, kind: str) -> list[str]:
         """in0, in1, ... and out0, ...: as many as the signature has."""

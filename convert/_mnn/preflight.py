@@ -19,6 +19,9 @@ REFUSED = re.compile(r"\bONNX::(\w+)")
 CRASHING = {"AveragePool", "MaxPool"}
 """With windows of three axes MNN (3.6) converts them, and then ends the process that executes them."""
 
+BY_VALUES = {"NonZero"}
+"""MNN (3.6) converts it, and then makes no session: it plans its memory before the values are there."""
+
 
 def unsupported(source: Path) -> tuple[UnsupportedOperator, ...]:
     """Every node of the ONNX file that MNN cannot take.
@@ -36,7 +39,7 @@ def unsupported(source: Path) -> tuple[UnsupportedOperator, ...]:
             f"MNN has no operator {node.op_type}{' for windows of three axes' if _crashes(node) else ''}.",
         )
         for node in nodes
-        if node.op_type in refused or _crashes(node)
+        if node.op_type in refused or node.op_type in BY_VALUES or _crashes(node)
     )
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from edgepress import convert
 from edgepress.convert import UnsupportedOperator
 from edgepress.convert._unsupported import MOST_NAMED, refusal
-from edgepress.errors import UnsupportedModel
+from edgepress.errors import BackendMissing, UnsupportedModel
 from edgepress.program import Program
 
 
@@ -150,3 +150,26 @@ def test_a_long_list_ends() -> None:
     assert f"layer{MOST_NAMED} " not in error.where
     assert error.where.endswith("and 5 more")
     assert error.what == "onnx cannot run 25 places of this network: sort."
+
+
+class Masked(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 4, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.stem(x)
+        return y.mean((2, 3)) + y[y > 0].sum()
+
+
+@pytest.mark.parametrize("format", ["coreml", "mnn", "pte", "tflite"])
+def test_a_size_that_depends_on_values_is_told_by_the_users_line(format: str) -> None:
+    program = Program.capture(Masked(), (torch.zeros(2, 3, 4, 4),))
+    try:
+        convert.check(program, format, here=False)
+    except BackendMissing as missing:
+        pytest.skip(str(missing))
+    except UnsupportedModel as error:
+        assert "index" in error.where  # noqa: PT017  else pytest.raises would take a missing package for a failure
+    else:
+        pytest.fail(f"{format} says nothing")

@@ -169,7 +169,13 @@ class Silent(torch.nn.Module):
         raise NotImplementedError
 
 
+class Masked(torch.nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x[x > 0] * 2
+
+
 REFUSED = [
+    (Masked, "a size that depends on values", "return x[x > 0] * 2", "torch.where"),
     (Branch, "data-dependent", "if x.sum() > 0:", "torch.where"),
     (FixedBatch, r"constant \(2\)", "return y.view(2, -1)", "x.shape[0]"),
     (Misfit, "reduction dim", "return x @ torch.zeros(5, 2)", "example inputs"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -153,3 +154,13 @@ def test_a_version_whose_library_is_not_known_tells_no_times(
     with runtime.open(artifact) as runner:
         runner.run(*program.signature.example(2))
         assert runner.profile(3) == ()
+
+
+def test_inputs_that_the_manifest_does_not_state_are_told(artifact: Artifact, tmp_path: Path) -> None:
+    signature = artifact.manifest.signature
+    other = replace(signature, inputs=tuple(replace(spec, shape=(2, 7)) for spec in signature.inputs))
+    path = tmp_path / "other.tflite"
+    path.write_bytes(artifact.path.read_bytes())
+    lying = Artifact.describe(path, replace(artifact.manifest, signature=other))
+    with pytest.raises(BadInput, match="other inputs than its manifest"), runtime.open(lying) as runner:
+        runner.run(*other.example(2))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -70,3 +71,18 @@ def test_a_graph_that_is_none_is_refused(artifact: Artifact, tmp_path: Path) -> 
         runtime.open(Artifact.describe(path, artifact.manifest)),
     ):
         pass
+
+
+def test_outputs_that_the_manifest_does_not_state_are_told(
+    program: Program, artifact: Artifact, tmp_path: Path
+) -> None:
+    signature = artifact.manifest.signature
+    (output,) = signature.outputs
+    wider = replace(signature, outputs=(replace(output, shape=(1, 77)),))
+    more = replace(signature, outputs=(output, output))
+    path = tmp_path / "model.ncnn"
+    for stated in (wider, more):
+        path.write_bytes(artifact.path.read_bytes())
+        lying = Artifact.describe(path, replace(artifact.manifest, signature=stated))
+        with pytest.raises(BadInput, match="than its manifest"), runtime.open(lying) as runner:
+            runner.run(*program.signature.example(1))

@@ -21,6 +21,7 @@ from edgepress.convert import onnx_to_paddle
 from edgepress.convert._paddle.older import IR_VERSION, OPSET, older
 from edgepress.environments.paddle import ENVIRONMENT
 from edgepress.errors import BackendMissing, UnsupportedModel
+from edgepress.models import segnet
 from edgepress.program import Program
 from edgepress.recipe import Recipe
 
@@ -58,6 +59,28 @@ def test_a_linear_layer_without_bias(tmp_path: Path) -> None:
     with runtime.open(convert.to(program, "paddle", tmp_path / "model.paddle")) as runner:
         comparison = runtime.compare(program.run, runner.run, [program.signature.example(2)])
     assert comparison.sqnr_db > 80  # float sums in another order
+
+
+class Unpooled(nn.Module):
+    """Operators that Paddle gives to oneDNN, and then cannot hand over."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(3, 4, 3, padding=1)
+
+    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        features = self.convolution(pictures)
+        pooled = nn.functional.max_pool2d(features, 2, ceil_mode=True)
+        return segnet.unpooled(pooled, segnet.largest(features, pooled))
+
+
+@needs_paddle
+def test_what_onednn_does_not_execute_runs_without_it(tmp_path: Path) -> None:
+    program = Program.capture(Unpooled(), (torch.zeros(2, 3, 8, 8),))
+    with runtime.open(convert.to(program, "paddle", tmp_path / "model.paddle")) as runner:
+        for size in (2, 3):
+            comparison = runtime.compare(program.run, runner.run, [program.signature.example(size)])
+            assert comparison.sqnr_db > 80
 
 
 class Spelt(nn.Module):
