@@ -429,6 +429,18 @@ def test_a_rule_for_a_layer_holds_for_its_output_behind_activation_and_pooling()
     assert pair_behind(nodes(whole, "conv2d")[1]) == pair_behind(nodes(clipped, "conv2d")[1])
 
 
+@pytest.mark.parametrize("options", [{}, {"rounding": "nearest", "bias_correction": "none"}])
+def test_a_bias_is_whole_steps_of_its_layer_as_integer_runtimes_hold_it(options: dict[str, str]) -> None:
+    program = quantized(tiny_networks.capture(tiny_networks.Residual), tiny_networks.Patches(), **options)
+    module = program.graph_module()
+    for layer in (*nodes(program, "conv2d"), *nodes(program, "linear")):
+        read, weight = layer.args[:2]
+        scales = graph.constant(module, weight.args[1]).double()
+        steps = graph.constant(module, layer.args[2]).detach().double() / (scales * read.args[1])
+        # The largest are some thousands of steps, of which float32 keeps seven digits.
+        torch.testing.assert_close(steps, steps.round(), rtol=0, atol=0.01)
+
+
 class Siamese(nn.Module):
     """One layer reads two tensors of different means."""
 
