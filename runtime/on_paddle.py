@@ -16,6 +16,8 @@ from edgepress.runtime._runner import Runner
 from edgepress.worker import ToolFailed, Worker
 
 SESSION = Path(__file__).parent / "_paddle" / "session.py"
+WITH_ONEDNN, WITHOUT_ONEDNN = "onednn", "plain"
+"""Whose kernels the session begins with."""
 
 
 class PaddleRunner(Runner):
@@ -34,14 +36,11 @@ class PaddleRunner(Runner):
         folder = Path(self._folder.name)
         try:
             graph, weights = unpack(self.artifact.path, folder)
-            self._worker = Worker(
-                SESSION,
-                graph,
-                weights,
-                str(self.threads),
-                python=ENVIRONMENT.python,
-                folder=folder,
-            )
+            try:
+                self._worker = self._started(graph, weights, WITH_ONEDNN)
+            except ToolFailed:
+                # oneDNN's passes refuse some networks that Paddle's own kernels execute, or end the process.
+                self._worker = self._started(graph, weights, WITHOUT_ONEDNN)
         except ToolFailed as error:
             self._folder.cleanup()
             raise BadInput(
@@ -52,6 +51,17 @@ class PaddleRunner(Runner):
         except BadInput:
             self._folder.cleanup()
             raise
+
+    def _started(self, graph: Path, weights: Path, kernels: str) -> Worker:
+        return Worker(
+            SESSION,
+            graph,
+            weights,
+            str(self.threads),
+            kernels,
+            python=ENVIRONMENT.python,
+            folder=graph.parent,
+        )
 
     def close(self) -> None:
         self._worker.close()

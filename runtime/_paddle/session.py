@@ -9,10 +9,10 @@ class Session:
     """With oneDNN's kernels, unless they turn out not to execute the network: Paddle gives them operators whose
     attributes it then cannot hand over, and says so as it executes the first of them."""
 
-    def __init__(self, graph: str, weights: str, threads: str) -> None:
+    def __init__(self, graph: str, weights: str, threads: str, kernels: str) -> None:
         self._settings = graph, weights, int(threads)
         self._given: tuple[Any, ...] = ()
-        self._make()
+        self._make(onednn=kernels == "onednn")
 
     def load(self, *arrays: Any) -> None:
         self._given = arrays
@@ -31,7 +31,7 @@ class Session:
     def read(self):  # type: ignore[no-untyped-def]  # of the other NumPy
         return [handle.copy_to_cpu() for handle in self._outputs]
 
-    def _make(self, *, onednn: bool = True) -> None:
+    def _make(self, *, onednn: bool) -> None:
         graph, weights, threads = self._settings
         config = paddle.inference.Config(graph, weights)
         config.disable_gpu()
