@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 
 import torch
@@ -15,7 +16,7 @@ from edgepress.compress._quantization.learned import LayerRounder, analytic_bias
 from edgepress.compress._quantization.orientation import outputs_first
 from edgepress.compress._quantization.plan import Plan
 from edgepress.compress._quantization.ranges import Range
-from edgepress.compress._quantization.weights import QuantizedWeight, quantize_weight
+from edgepress.compress._quantization.weights import quantize_weight
 from edgepress.data import Batch
 from edgepress.progress import Progress
 
@@ -43,7 +44,9 @@ def quantize(
             results[layer] = rounder.round(layer)
         else:
             results[layer] = _nearest(graph_module, layer)
-        _store(graph_module, layer, results[layer])
+        if layer.node in made.readers:
+            results[layer] = _as_held(graph_module, layer, results[layer])
+        _store(graph_module, layer.node, results[layer])
     if rounder is not None:
         progress("rounding layer by layer", len(layers), len(layers))
     insert_weights(graph_module, {layer.node: rounded.weight for layer, rounded in results.items()})
@@ -66,30 +69,27 @@ def _give_bias(graph_module: GraphModule, layer: Layer) -> None:
         graph.add_bias(graph_module, layer.node, torch.zeros(len(outputs_first(layer.node, weight))))
 
 
-def _store(graph_module: GraphModule, layer: Layer, rounded: Rounded) -> None:
-    """Let the layers that follow see what the integers give."""
-    weight, bias = graph.weight_node(layer.node), graph.arguments(layer.node)["bias"]
-    assert weight is not None
-    graph.set_constant(
-        graph_module, str(weight.target), outputs_first(layer.node, rounded.weight.restored()).float()
-    )
-    stored = graph.constant(graph_module, bias) if rounded.bias is None else rounded.bias
-    if stored is None:
-        return
-    held = _as_held(graph_module, layer, rounded.weight, stored.detach().float())
-    if bias is None:
-        graph.add_bias(graph_module, layer.node, held)
-    else:
-        graph.set_constant(graph_module, str(bias.target), held)
-
-
-def _as_held(
-    graph_module: GraphModule, layer: Layer, made: QuantizedWeight, bias: torch.Tensor
-) -> torch.Tensor:
-    """The bias as integer runtimes hold it, in whole steps of the layer: what they would round, the program has
+def _as_held(graph_module: GraphModule, layer: Layer, rounded: Rounded) -> Rounded:
+    """With its bias as integer runtimes hold it, in whole steps of the layer: what they would round, the program has
     rounded. Else every layer is up to half such a step off in the file, and where values are compared with each
     other (an unpooling) one that falls to the other side moves. What several layers read stays as it is."""
     nodes = (graph.weight_node(layer.node), graph.arguments(layer.node)["bias"])
-    if any(node is not None and graph.readers(graph_module, node) > 1 for node in nodes):
-        return bias
-    return bias_in_steps(made, bias, layer.inputs.scale)
+    bias = graph.constant(graph_module, nodes[1]) if rounded.bias is None else rounded.bias
+    if bias is None or any(graph.readers(graph_module, node) > 1 for node in nodes):
+        return rounded
+    return dataclasses.replace(rounded, bias=bias_in_steps(rounded.weight, bias, layer.inputs.scale))
+
+
+def _store(graph_module: GraphModule, layer: Node, rounded: Rounded) -> None:
+    """Let the layers that follow see what the integers give."""
+    weight, bias = graph.weight_node(layer), graph.arguments(layer)["bias"]
+    assert weight is not None
+    graph.set_constant(
+        graph_module, str(weight.target), outputs_first(layer, rounded.weight.restored()).float()
+    )
+    if rounded.bias is None:
+        return
+    if bias is None:
+        graph.add_bias(graph_module, layer, rounded.bias.float())
+    else:
+        graph.set_constant(graph_module, str(bias.target), rounded.bias.float())

@@ -53,6 +53,15 @@ def test_learned_rounding_beats_the_nearest_at_four_bits() -> None:
     assert errors[1] < 0.8 * errors[0]  # seen: about half
 
 
+@pytest.mark.parametrize("stage", [QuantizeWeights(rounding="nearest"), QuantizeWeights()])
+def test_biases_beside_inputs_in_float_stay_what_they_are(stage: Stage) -> None:
+    """They are added to floats, in no steps."""
+    program = tiny_networks.capture(tiny_networks.Residual)
+    made = applied(program, stage, data=tiny_networks.Patches())
+    for name in ("stem.bias", "second.bias", "head.bias"):
+        assert torch.equal(made.exported.state_dict[name], program.exported.state_dict[name])
+
+
 def test_groups_lie_nearer_to_outlying_weights() -> None:
     """One large weight a row makes a single scale coarse for all the others."""
     program = words()
