@@ -44,8 +44,8 @@ from edgepress.stage import Context, Outcome, Stage
 class QuantizeStatic(Stage):
     """Jacob et al. (2018), Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference.
 
-    scheme: how many bits. `int8`: 8 for weights and activations; `w4a8`: 4 for weights, packed in the files whose
-        runtimes read that; `w8a16`: 16 for activations, about zero and over all that occurred, where 8 lose too much and
+    scheme: how many bits. `int8`: 8 for weights and activations; `w4a8`, `w2a8`: 4 and 2 for weights (of which 2 are -1, 0
+        and 1, and want rounding=block), packed in the files whose runtimes read that; `w8a16`: 16 for activations, about zero and over all that occurred, where 8 lose too much and
         the runtime has kernels for it (edgepress forms). Rules can give single layers other bits of weights.
     low_ends: whether the first and last layers get weights of few bits as well. Published results with 4 bits (AdaRound,
         BRECQ, LSQ) leave them 8: the error of the last is in the scores themselves, that of the first in all that follows.
@@ -59,7 +59,10 @@ class QuantizeStatic(Stage):
     rounding: each weight to the `nearest` integer; or, layer by layer, so that what the layer gives changes least:
         with the inputs that the layers quantized before it leave (`gptq`, which with `mse`
         also tries scales nearby and gives each channel the one that its output wants), or by learning of each weight
-        whether it goes up or down (`adaround`, which takes longer). Both refit the weights first, and need no labels.
+        whether it goes up or down (`adaround`, which takes longer). `block` goes on from `gptq` to learn that of all
+        layers of a residual block, or a module of up to three, together (Li et al., 2021, BRECQ): kept where held-back
+        samples agree, it pays with 2 bits and 1,000 samples, and takes several times as long. All refit the weights
+        first, and need no labels.
 
     headroom: x86 processors without VNNI add two products in an int16, which saturates when neighbouring weights
         and their uint8 activations are all large. To prevent it, inputs of the network use 7 of their 8 bits, and

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
-Scheme = Literal["int8", "w4a8", "w8a16"]
+Scheme = Literal["int8", "w4a8", "w2a8", "w8a16"]
 
 
 @dataclass(frozen=True)
@@ -24,5 +24,5 @@ class Bits:
 
 
 SCHEMES: Mapping[Scheme, Bits] = MappingProxyType(
-    {"int8": Bits(), "w4a8": Bits(weights=4), "w8a16": Bits(activations=16)}
+    {"int8": Bits(), "w4a8": Bits(weights=4), "w2a8": Bits(weights=2), "w8a16": Bits(activations=16)}
 )

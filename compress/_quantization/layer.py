@@ -45,8 +45,10 @@ class Layer:
 @dataclass(frozen=True, eq=False)
 class Rounded:
     """The integers, and the bias where it was corrected. `sqnr_db` is that of the layer's output, rounded to nearest
-    and as it is, where it was looked at."""
+    and as it is, where it was looked at: or that of its block's, with layers rounded one by one and as they are.
+    `exact` is the refitted weight that was rounded."""
 
     weight: QuantizedWeight
     bias: torch.Tensor | None = None
     sqnr_db: tuple[float, float] | None = None
+    exact: torch.Tensor | None = None

@@ -3,7 +3,7 @@
 That is the quantized network's own input, with all roundings before it: the weights are first refitted by least
 squares to make up for these, then rounded with a view on the output (rounding.py). Their bias takes over what is
 left of the mean (Nagel et al., 2019, empirical bias correction). No labels are needed. The order from layer to layer with
-the quantized network's inputs is that of Li et al. (2021, BRECQ).
+the quantized network's inputs is that of Li et al. (2021, BRECQ), whose blocks stand in together.py.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import torch
 from torch.fx import GraphModule, Node
 
 from edgepress import graph
+from edgepress.compress._quantization.blocks import Block
 from edgepress.compress._quantization.layer import Layer, Rounded
 from edgepress.compress._quantization.orientation import output_axis, reads_of_tap
 from edgepress.compress._quantization.ranges import SMALLEST_SCALE
@@ -43,7 +44,8 @@ ROWS = 3
 TRIED_SHARES = (1.0, 1.3, 1.15, 0.9, 0.8, 0.7)
 """Of the scale with the least error of a channel's weights: where its output may have the least. Few bits want them."""
 
-METHODS = {"gptq": gptq, "adaround": adaround}
+METHODS = {"gptq": gptq, "adaround": adaround, "block": gptq}
+"""What of a block is learned together starts from `gptq`."""
 
 
 def can_learn(graph_module: GraphModule, layer: Node) -> bool:
@@ -76,11 +78,18 @@ class LayerRounder:
     """Walks the quantized network and the float one in step, over as many of `batches` as memory is given for."""
 
     def __init__(
-        self, student: GraphModule, teacher: GraphModule, layers: Sequence[Layer], batches: Iterable[Batch]
+        self,
+        student: GraphModule,
+        teacher: GraphModule,
+        layers: Sequence[Layer],
+        batches: Iterable[Batch],
+        blocks: Sequence[Block] = (),
     ) -> None:
-        """`layers`, of the student, are those that will be rounded, in the order of execution."""
+        """`layers`, of the student, are those that will be rounded, in the order of execution, and `blocks` of them those
+        that `around` will be asked for."""
         self._student = student
-        self._both = SideBySide(student, teacher, [layer.node for layer in layers], batches)
+        ends = {block.entry: block.exit for block in blocks}
+        self._both = SideBySide(student, teacher, [layer.node for layer in layers], batches, ends)
 
     def round(self, layer: Layer) -> Rounded:
         """The integers of one layer, and its bias. The caller stores them in the student before the next layer."""
@@ -89,7 +98,9 @@ class LayerRounder:
         bias = graph.constant(self._student, graph.arguments(layer.node)["bias"])
         system = self._both.observe(layer.node, has_intercept=layer.empirical, rows=ROWS)
         plain = quantize_weight(weight, bias, layer.inputs, layer.weight)
-        best = plain if layer.rounding == "nearest" else _learned(layer, system, weight, bias)
+        best, exact = plain, None
+        if layer.rounding != "nearest":
+            best, exact = _learned(layer, system, weight, bias)
         before, after = (_error(system, made) for made in (plain, best))
         if after > before:
             best, after = plain, before
@@ -97,14 +108,19 @@ class LayerRounder:
         if layer.empirical:
             made = _as_groups(best.restored(), system.groups).mT
             new_bias = (system.target_mean - system.mean(made)).flatten()
-        return Rounded(best, new_bias, (recorded_db(1.0, before), recorded_db(1.0, after)))
+        return Rounded(best, new_bias, (recorded_db(1.0, before), recorded_db(1.0, after)), exact)
+
+    def around(self, block: Block) -> tuple[torch.Tensor, torch.Tensor]:
+        """What the block reads, with all layers in front of it as they are stored, and what the float network's gives. The
+        block's own are looked at anew from now on."""
+        return self._both.around(block.entry, block.exit)
 
 
 def _learned(
     layer: Layer, system: LeastSquares, weight: torch.Tensor, bias: torch.Tensor | None
-) -> QuantizedWeight:
+) -> tuple[QuantizedWeight, torch.Tensor]:
     """The refitted weight, rounded by the layer's method with the best scales; to nearest where the headroom would
-    not last."""
+    not last. And as it is."""
     limit, kept = layer.weight.bits.weight_limit, None
     wanted = system.solve(_as_groups(weight, system.groups).mT, RIDGE).mT
     if layer.sparse:
@@ -122,14 +138,14 @@ def _learned(
         fits = pairs_fit(best.values).view([-1] + [1] * (weight.dim() - 1))
         plain = nearest(wanted.reshape(weight.shape), best.scales, limit).values
         best = QuantizedWeight(torch.where(fits, best.values, plain), best.scales, limit)
-    return best
+    return best, wanted.reshape(weight.shape)
 
 
 def _tried(scales: torch.Tensor, bias: torch.Tensor | None, layer: Layer) -> list[torch.Tensor]:
     """The scales of all channels, and shares of them where each channel may choose."""
     how = layer.weight
     is_bound = how.keeps_headroom(layer.inputs) or how.granularity == "per_tensor" or how.ranges == "minmax"
-    if is_bound or layer.rounding != "gptq":
+    if is_bound or layer.rounding == "adaround":
         return [scales]
     smallest = torch.full_like(scales, SMALLEST_SCALE)
     if bias is not None:

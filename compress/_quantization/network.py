@@ -10,12 +10,14 @@ from torch.fx import GraphModule, Node
 
 from edgepress import graph
 from edgepress.compress._low_bit.counts import bias_in_steps
+from edgepress.compress._quantization.blocks import find_blocks
 from edgepress.compress._quantization.insert import insert_pairs, insert_weights
 from edgepress.compress._quantization.layer import Layer, Rounded
 from edgepress.compress._quantization.learned import LayerRounder, analytic_bias, can_learn
 from edgepress.compress._quantization.orientation import outputs_first
 from edgepress.compress._quantization.plan import Plan
 from edgepress.compress._quantization.ranges import Range
+from edgepress.compress._quantization.together import rounded_together
 from edgepress.compress._quantization.weights import quantize_weight
 from edgepress.data import Batch
 from edgepress.progress import Progress
@@ -36,21 +38,32 @@ def quantize(
         _give_bias(graph_module, layer)
     teacher = graph.copied(graph_module) if learned else None
     insert_pairs(graph_module, made, ranges)
-    rounder = None if teacher is None else LayerRounder(graph_module, teacher, learned, batches)
-    results = {}
+    blocks = find_blocks(graph_module, [layer for layer in learned if layer.rounding == "block"])
+    rounder = None if teacher is None else LayerRounder(graph_module, teacher, learned, batches, blocks)
+    ends = {block.layers[-1]: block for block in blocks}
+    results: dict[Layer, Rounded] = {}
     for number, layer in enumerate(layers):
         if rounder is not None and layer in learned:
             progress("rounding layer by layer", number, len(layers))
             results[layer] = rounder.round(layer)
         else:
             results[layer] = _nearest(graph_module, layer)
-        if layer.node in made.readers:
-            results[layer] = _as_held(graph_module, layer, results[layer])
-        _store(graph_module, layer.node, results[layer])
+        results[layer] = _kept(graph_module, made, layer, results[layer])
+        if rounder is not None and layer in ends:
+            better = rounded_together(graph_module, ends[layer], *rounder.around(ends[layer]), results)
+            results |= {one: _kept(graph_module, made, one, rounded) for one, rounded in better.items()}
     if rounder is not None:
         progress("rounding layer by layer", len(layers), len(layers))
     insert_weights(graph_module, {layer.node: rounded.weight for layer, rounded in results.items()})
     return results
+
+
+def _kept(graph_module: GraphModule, made: Plan, layer: Layer, rounded: Rounded) -> Rounded:
+    """What is stored of a layer: where it reads integers, with a bias that they can hold."""
+    if layer.node in made.readers:
+        rounded = _as_held(graph_module, layer, rounded)
+    _store(graph_module, layer.node, rounded)
+    return rounded
 
 
 def _nearest(graph_module: GraphModule, layer: Layer) -> Rounded:

@@ -11,7 +11,7 @@ from typing import Literal, Protocol
 
 import torch
 
-Rounding = Literal["nearest", "gptq", "adaround"]
+Rounding = Literal["nearest", "gptq", "adaround", "block"]
 
 DAMPING = 0.01
 """Added to the Gram matrix's diagonal, times its mean: inputs that hardly occur must not take errors over."""
@@ -95,22 +95,42 @@ def _adaround(
     exact = weight / scales[..., None]
     low = exact.floor()
     exact, low = exact.float(), low.float()
-    bottom, top = STRETCH
-    share = ((exact - low - bottom) / (top - bottom)).clamp(1e-4, 1 - 1e-4)
-    learned = (share / (1 - share)).log().requires_grad_()
-    optimizer = torch.optim.Adam([learned], RATE)
+    fractions = Fractions(exact - low)
+    optimizer = torch.optim.Adam([fractions.learned], RATE)
     with torch.enable_grad():
         for step in range(STEPS):
-            fraction = (learned.sigmoid() * (top - bottom) + bottom).clamp(0, 1)
+            fraction = fractions.now()
             error = (low + fraction).clamp(-limit, limit) - exact
-            exponent = SHARPEST + (BLUNTEST - SHARPEST) * (1 - step / STEPS)
-            undecided = (1 - (2 * fraction - 1).abs().pow(exponent)).sum()
-            loss = ((error @ metric) * error).sum() + PULL * min(1.0, 2 * step / STEPS) * undecided
+            loss = ((error @ metric) * error).sum() + PULL * undecided(fraction, step / STEPS)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]  # PyTorch's own is not annotated
             optimizer.step()
-    made = (low + (learned.detach() > 0)).clamp(-limit, limit).double()
+    made = (low + fractions.decided()).clamp(-limit, limit).double()
     return made if kept is None else made * kept
+
+
+class Fractions:
+    """Numbers between 0 and 1, in the shape of `start` (float32), that can become whole while they are learned."""
+
+    def __init__(self, start: torch.Tensor) -> None:
+        bottom, top = STRETCH
+        share = ((start - bottom) / (top - bottom)).clamp(1e-4, 1 - 1e-4)
+        self.learned = (share / (1 - share)).log().requires_grad_()
+
+    def now(self) -> torch.Tensor:
+        bottom, top = STRETCH
+        return (self.learned.sigmoid() * (top - bottom) + bottom).clamp(0, 1)
+
+    def decided(self) -> torch.Tensor:
+        """Which of them are nearer to 1."""
+        return self.learned.detach() > 0
+
+
+def undecided(fraction: torch.Tensor, done: float) -> torch.Tensor:
+    """What is to be least for fractions to become whole, once that much of the learning is `done`: first for those that
+    nearly are, later for all."""
+    exponent = SHARPEST + (BLUNTEST - SHARPEST) * (1 - done)
+    return min(1.0, 2 * done) * (1 - (2 * fraction - 1).abs().pow(exponent)).sum()
 
 
 def _damped(gram: torch.Tensor) -> torch.Tensor:

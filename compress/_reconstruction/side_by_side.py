@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 import torch
 from torch.fx import GraphModule, Node
@@ -22,10 +23,15 @@ class SideBySide:
     """Both networks, over as many of `batches` as memory is given for."""
 
     def __init__(
-        self, student: GraphModule, teacher: GraphModule, nodes: Sequence[Node], batches: Iterable[Batch]
+        self,
+        student: GraphModule,
+        teacher: GraphModule,
+        nodes: Sequence[Node],
+        batches: Iterable[Batch],
+        ends: Mapping[Node, Node] = MappingProxyType({}),
     ) -> None:
-        """`nodes`, of the student, are the layers that will be looked at, in the order of execution. The teacher's
-        have the same names."""
+        """`nodes`, of the student, are the layers that will be looked at, in the order of execution, and `ends` the
+        entries and exits that `around` will be asked for. The teacher's have the same names."""
         named = {node.name: node for node in teacher.graph.nodes}
         self.nodes = tuple(nodes)
         self._student = student
@@ -33,8 +39,10 @@ class SideBySide:
         self._following = dict(zip(nodes, [named[node.name] for node in nodes[1:]], strict=False))
         held = held_elements(student, set(nodes)) + held_elements(teacher, set(self._originals.values()))
         taken = _fitting(batches, 4 * held)
-        leader = Walk(teacher, taken)
-        self._lanes = list(zip(Walk(student, taken, leader=leader).lanes, leader.lanes, strict=True))
+        self._exits = {node: named[node.name] for node in ends.values()}
+        self._leader = Walk(teacher, taken, pinned=self._exits.values())
+        self._follower = Walk(student, taken, pinned=ends, leader=self._leader)
+        self._lanes = list(zip(self._follower.lanes, self._leader.lanes, strict=True))
         self._generator = torch.Generator().manual_seed(0)
 
     def observe(self, node: Node, *, has_intercept: bool, rows: int = 1) -> LeastSquares:
@@ -59,6 +67,16 @@ class SideBySide:
                 # What a lane holds in front of the next layer is smaller than what this one gave.
                 teacher.before(self._following[node])
         return system
+
+    def around(self, entry: Node, exit: Node) -> tuple[torch.Tensor, torch.Tensor]:
+        """What the student has at `entry`, and the teacher at `exit`, of all samples. The student goes back to `entry`,
+        where nothing else is to be read: what lies behind it has changed."""
+        self._leader.through(self._exits[exit])
+        wanted = torch.cat(self._leader.values(self._exits[exit]))
+        self._leader.release(self._exits[exit])
+        read = torch.cat(self._follower.values(entry))
+        self._follower.back_to(entry)
+        return read, wanted
 
 
 def _fitting(batches: Iterable[Batch], sample_bytes: int) -> list[Batch]:

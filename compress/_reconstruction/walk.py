@@ -73,6 +73,12 @@ class Walk:
         for lane in self.lanes:
             lane.drop_read(node)
 
+    def back_to(self, node: Node) -> None:
+        """Execute anew what comes behind `node`: pinned until then, and the only value that is read there."""
+        self._pinned.discard(node)
+        for lane in self.lanes:
+            lane.back_to(node)
+
     def _follow(self, leader: Walk) -> None:
         """Nothing is followed where the two put different things in order. They put as many in order, for what an operator
         without channel labels reads is never pruned."""
@@ -125,6 +131,13 @@ class Lane:
         """All that was computed and will be read."""
         return self._values
 
+    def back_to(self, node: Node) -> None:
+        """Execute anew what comes behind `node`, from its value and the sizes that are known."""
+        self._next = self._nodes.index(node) + 1
+        self._values = {
+            other: value for other, value in self._values.items() if other is node or is_number(other)
+        }
+
     def drop_read(self, node: Node) -> None:
         """Drop a value that nothing reads any more."""
         if self._last_read.get(node, -1) < self._next:
@@ -139,7 +152,8 @@ class Lane:
             with torch.no_grad():
                 self._values[node] = self._ordered(node) if node in self._led else self._computed(node)
         for source in node.all_input_nodes:
-            if self._last_read[source] == self._next - 1 and source not in self._pinned:
+            is_kept = source in self._pinned or is_number(source)
+            if self._last_read[source] == self._next - 1 and not is_kept:
                 self._values.pop(source, None)
 
     def _ordered(self, node: Node) -> Any:
@@ -167,6 +181,11 @@ class Lane:
     def _read(self, source: Node) -> Any:
         stored = graph.constant(self._graph_module, source)
         return self._values[source] if stored is None else stored
+
+
+def is_number(node: Node) -> bool:
+    """Whether it is a size, or computed from sizes alone."""
+    return isinstance(node.meta.get("val"), (int, float, torch.SymInt, torch.SymFloat))
 
 
 def live_elements(graph_module: GraphModule) -> int:

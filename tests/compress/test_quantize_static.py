@@ -268,7 +268,7 @@ def test_empirical_correction_also_sees_what_clipped_activations_lose() -> None:
     assert lost("empirical") < 0.01 < lost("analytic")
 
 
-@pytest.mark.parametrize("rounding", ["gptq", "adaround"])
+@pytest.mark.parametrize("rounding", ["gptq", "adaround", "block"])
 def test_learned_rounding_takes_the_correction_that_is_asked_for(rounding: str) -> None:
     program, data = Program.capture(RoundedDown(), (torch.zeros(2, 4, 6, 6),)), positive((4, 6, 6))
     wanted = program.run(data.inputs[0])[0].mean(0)
