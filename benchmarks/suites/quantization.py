@@ -71,8 +71,7 @@ LARGEST_DROP_POINTS = 0.25
 LARGEST_W4_DROP_POINTS = 1.5
 FEWEST_DB_AHEAD = 2.0
 LARGEST_LATENCY_RATIO = 0.45
-FEWEST_POINTS_BY_BLOCKS = 0.3
-"""Of top-1 with 2 bits, on 10,000 pictures: a paired standard error is 0.24."""
+FEWEST_DB_BY_BLOCKS = 1.0
 
 
 @dataclass(frozen=True)
@@ -211,10 +210,8 @@ def _few_bits(networks: ModuleType, out: Path, evaluate: int | None) -> bool:
     rows = bench.rows(original, [bench.own(name, stages) for name, stages in FEW_BITS.items()])
     _show(rows)
     *_, layers, blocks = rows
-    gained = blocks.top1 - layers.top1
-    return all(
-        [check("top-1 points gained by blocks with 2 bits", gained, FEWEST_POINTS_BY_BLOCKS, at_most=False)]
-    )
+    gained = blocks.sqnr_db - layers.sqnr_db
+    return all([check("dB of SQNR gained by blocks with 2 bits", gained, FEWEST_DB_BY_BLOCKS, at_most=False)])
 
 
 def _all_own(bench: Bench) -> Iterator[Quantized]:

@@ -11,13 +11,15 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import torch
 from torch.fx import GraphModule, Node
 
 from edgepress import graph
 from edgepress.compress._quantization.layer import Layer
-from edgepress.compress._reconstruction.walk import is_number
+from edgepress.compress._reconstruction.walk import RANKING, is_number
 
 COMPUTED = ("placeholder", "call_function")
+PAIR = (graph.QUANTIZE, graph.DEQUANTIZE)
 
 MOST_LAYERS = 3
 """How many layers neighbouring regions of one module make together: a Fire module, or a bottleneck without a shortcut.
@@ -41,10 +43,10 @@ class Block:
 def find_blocks(graph_module: GraphModule, layers: Sequence[Layer]) -> list[Block]:
     """The blocks of a graph with its pairs inserted, in the order of execution; `layers` are those that may be rounded
     together, in the same order. No block has another layer in it, or a single one, which has been rounded for what it
-    gives; and none ends in a pair: the float network has its exit."""
+    gives; none puts values in order; and none ends in a pair: the float network has its exit."""
     nodes = list(graph_module.graph.nodes)
     place = {node: number for number, node in enumerate(nodes)}
-    points = [place[node] for node in _points(nodes)]
+    points = [place[node] for node in _points(nodes) if _has_samples(node)]
     asked = {layer.node: layer for layer in layers}
     regions = _joined(_regions(nodes, set(points)))
     found = []
@@ -52,9 +54,11 @@ def find_blocks(graph_module: GraphModule, layers: Sequence[Layer]) -> list[Bloc
         first, last = place[region[0]], place[region[-1]]
         end = place[regions[number + 1][0]] if number + 1 < len(regions) else len(nodes)
         entries = [point for point in points if point < first]
-        exits = [point for point in points if last <= point < end and not _is_pair(nodes[point])]
-        if len(region) > 1 and entries and exits and all(node in asked for node in region):
-            inside = tuple(nodes[entries[-1] + 1 : exits[-1] + 1])
+        exits = [point for point in points if last <= point < end and _is_float(nodes[point])]
+        if len(region) < 2 or not entries or not exits or not all(node in asked for node in region):
+            continue
+        inside = tuple(nodes[entries[-1] + 1 : exits[-1] + 1])
+        if not any(node.target in RANKING for node in inside):
             found.append(Block(nodes[entries[-1]], inside, tuple(asked[node] for node in region)))
     return found
 
@@ -103,5 +107,17 @@ def _module(region: Sequence[Node]) -> str:
     return ".".join(os.path.commonprefix(owners))
 
 
-def _is_pair(node: Node) -> bool:
-    return node.target in (graph.QUANTIZE, graph.DEQUANTIZE)
+def _has_samples(node: Node) -> bool:
+    """Whether the first axis counts the samples. A pair has the shape of what it reads."""
+    while node.target in PAIR:
+        node = node.all_input_nodes[0]
+    value = node.meta.get("val")
+    if not isinstance(value, torch.Tensor) or not value.dim():
+        return False
+    return all(graph.at_batch(value.shape[0], batch) == batch for batch in (2, 3))
+
+
+def _is_float(node: Node) -> bool:
+    """Whether it is a tensor of numbers that can be learned for, and not one of a pair."""
+    value = node.meta.get("val")
+    return node.target not in PAIR and isinstance(value, torch.Tensor) and value.is_floating_point()
