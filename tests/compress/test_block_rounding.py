@@ -128,12 +128,12 @@ def test_a_block_with_a_layer_that_may_not_be_rounded_is_none() -> None:
     assert blocks_of(Fires, "fires.1.left") == [{"fires.0.squeeze", "fires.0.left", "fires.0.right"}]
 
 
-@pytest.mark.parametrize("network", tiny_networks.NETWORKS)
-def test_a_block_is_no_worse_than_its_layers_alone(network: type[nn.Module]) -> None:
-    program = tiny_networks.capture(network)
-    alone, both = (applied(program, QuantizeStatic(scheme="w4a8", rounding=how)) for how in ("gptq", "block"))
-    # On samples that it has learned from as well, and so have the layers alone.
-    assert off(program, both) <= off(program, alone)
+def test_what_leaves_a_block_is_better_than_of_its_layers_alone() -> None:
+    program = tiny_networks.capture(tiny_networks.Residual)
+    both = applied(program, QuantizeStatic(scheme="w4a8", rounding="block"))
+    figures = both.history.steps[-1].results["sqnr_db"]
+    assert figures["first"] == figures["second"], "the figures of their block"
+    assert figures["first"][1] > figures["first"][0]
     integers = [value for value in both.exported.state_dict.values() if value.dtype == torch.int8]
     assert max(int(value.abs().max()) for value in integers) == LIMIT
 
@@ -168,9 +168,12 @@ def test_a_rule_takes_a_layer_out_of_its_block() -> None:
 
 
 def test_weights_alone_are_rounded_by_blocks_as_well() -> None:
-    program = tiny_networks.capture(tiny_networks.Residual)
-    alone, both = (applied(program, QuantizeWeights(bits=4, rounding=how)) for how in ("gptq", "block"))
-    assert off(program, both) < off(program, alone)
+    torch.manual_seed(0)
+    program, data = Program.capture(Sum(), (torch.zeros(2, 16, 4, 4),)), white()
+    alone, both = (
+        applied(program, QuantizeWeights(bits=4, rounding=how), data=data) for how in ("gptq", "block")
+    )
+    assert off(program, both, data) < 0.95 * off(program, alone, data)
 
 
 def test_weights_of_two_bits_are_three_values_and_take_a_quarter_of_a_byte_in_onnx(tmp_path: Path) -> None:
