@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import torch
+
 from edgepress import graph
 from edgepress.graph import aten
 from edgepress.program import Program
@@ -15,7 +17,8 @@ def translations(program: Program) -> dict[Callable[..., Any], Callable[..., Any
 
     An adaptive average pooling to 1x1 becomes GlobalAveragePool: runtimes have it in int8, unlike the mean,
     and lowering it may leave a gather behind. A weight with several scales an output becomes a DequantizeLinear of
-    blocks. A stable sort is TopK of all there is, which puts the first of equal ones first.
+    blocks. A stable sort is TopK of all there is, which puts the first of equal ones first. Attention under a mask of truth
+    values asks the mask which rows see nothing, where the exporter asks for NaN, which MNN cannot and which finds none.
     """
     found: dict[Callable[..., Any], Callable[..., Any]] = {
         graph.DEQUANTIZE_GROUPS: _dequantize_blocks,
@@ -26,9 +29,49 @@ def translations(program: Program) -> dict[Callable[..., Any], Callable[..., Any
         for node in graph.operators(program.graph_module())
         if node.target is aten.adaptive_avg_pool2d.default
     ]
+    if _hides_rows(program):
+        found[aten.scaled_dot_product_attention.default] = _masked_attention
     if pools and all(list(node.args[1]) == [1, 1] for node in pools):  # type: ignore[arg-type]
         found[aten.adaptive_avg_pool2d.default] = _global_average_pool
     return found
+
+
+def _hides_rows(program: Program) -> bool:
+    """Whether an attention has a mask of truth values."""
+    masks = [
+        graph.arguments(node)["attn_mask"]
+        for node in graph.operators(program.graph_module())
+        if node.target is aten.scaled_dot_product_attention.default
+    ]
+    return any(mask is not None and mask.meta["val"].dtype == torch.bool for mask in masks)
+
+
+def _masked_attention(  # noqa: PLR0913  the arguments are PyTorch's
+    query: Any,
+    key: Any,
+    value: Any,
+    attn_mask: Any = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Any:
+    """Of a mask of truth values, 0 is added where true and the lowest number where false; a row that sees nothing gives
+    zeros, as in PyTorch."""
+    import onnx_ir
+    from onnxscript import opset18
+    from onnxscript.function_libs.torch_lib.ops.nn import aten_scaled_dot_product_attention as attention
+
+    options = (dropout_p, is_causal, scale, enable_gqa)
+    if attn_mask is None or attn_mask.dtype != onnx_ir.DataType.BOOL:
+        return attention(query, key, value, attn_mask, *options)
+    zero, lowest = (
+        opset18.Constant(value=onnx_ir.tensor(number, dtype=query.dtype)) for number in (0.0, query.dtype.min)
+    )
+    summand = opset18.Where(attn_mask, zero, lowest)
+    seen = attention(query, key, value, summand, *options)
+    sees = opset18.Equal(opset18.ReduceMax(summand, opset18.Constant(value_ints=[-1])), zero)
+    return opset18.Where(sees, seen, zero)
 
 
 def _global_average_pool(self: Any, output_size: Sequence[int]) -> Any:

@@ -11,6 +11,7 @@ from edgepress.convert._tflite.draft import Draft, Value, lower, options
 from edgepress.convert._tflite.layout import plain, reordered, reshaped
 from edgepress.convert._tflite.model import Op, per_tensor
 from edgepress.convert._tflite.quantize import read
+from edgepress.convert._tflite.reductions import reduced
 from edgepress.graph import aten
 
 SOFTMAX_CODE = per_tensor(1 / 256, -128)
@@ -90,12 +91,33 @@ def attention(call: Call, draft: Draft) -> Value:
     scale = draft.constant(np.array(call.arguments["scale"] or query.shape[-1] ** -0.5, np.float32))
     shape = weights.shape
     tensor = draft.compute(Op.MUL, [weights.tensor, scale], shape, options("MulOptions"))
-    if call.arguments["attn_mask"] is not None:
-        mask = _summand(draft, call.arguments["attn_mask"])
+    asked = call.arguments["attn_mask"]
+    if asked is not None:
+        mask = _summand(draft, asked)
         mask = reordered(draft, mask, plain(len(mask.order)))
         tensor = draft.compute(Op.ADD, [tensor, mask.tensor], shape, options("AddOptions"))
     tensor = draft.compute(Op.SOFTMAX, [tensor], shape, options("SoftmaxOptions", beta=1.0))
+    if asked is not None and _hides_rows(draft, asked):
+        sees = _sees(draft, asked)
+        tensor = draft.compute(Op.MUL, [tensor, sees.tensor], shape, options("MulOptions"))
     return _product(draft, weights.holding(tensor), value)
+
+
+def _hides_rows(draft: Draft, mask: Node) -> bool:
+    """Whether a row of a mask of truth values may show nothing: PyTorch gives zeros then, softmax equal weights."""
+    allowed = draft.array(mask)
+    return mask.meta["val"].dtype == torch.bool and (allowed is None or not allowed.any(-1).all())
+
+
+def _sees(draft: Draft, mask: Node) -> Value:
+    """1 for every row that the mask shows anything, 0 for the others."""
+    allowed = draft.array(mask)
+    if allowed is not None:
+        stored = np.asarray(allowed.any(-1, keepdims=True), np.float32)
+        return Value(draft.constant(stored, f"{mask.target}/sees"), plain(stored.ndim))
+    value = read(draft, mask)
+    shown = reduced(draft, Op.REDUCE_MAX, value, (len(value.order) - 1,), keep=True)
+    return reordered(draft, shown, plain(len(shown.order)))
 
 
 def _summand(draft: Draft, mask: Node) -> Value:

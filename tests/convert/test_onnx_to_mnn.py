@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import small_tasks
 import tiny_networks
 import torch
 from torch import nn
@@ -100,6 +101,13 @@ def test_zero_weights_stay_zero_in_int8(tmp_path: Path) -> None:
     with runtime.open(artifact) as runner:
         comparison = runtime.compare(program.run, runner.run, [inputs])
     assert comparison.sqnr_db > 35
+
+
+def test_a_text_network_under_its_mask_of_padding(tmp_path: Path) -> None:
+    _, program = small_tasks.captured("bert_small")
+    inputs = tuple(each.numpy() for each in small_tasks.inputs("bert_small", 2))
+    with runtime.open(convert.to(program, "mnn", tmp_path / "model.mnn")) as runner:
+        assert runtime.compare(program.run, runner.run, [inputs]).sqnr_db > 80
 
 
 def test_small_weights_are_for_float_networks(tmp_path: Path) -> None:
