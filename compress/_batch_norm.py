@@ -9,9 +9,8 @@ from torch.fx import GraphModule, Interpreter, Node
 
 from edgepress import graph
 from edgepress.data import Batch
+from edgepress.graph import aten
 from edgepress.program import Program
-
-aten = torch.ops.aten
 
 
 def is_needed(program: Program) -> bool:

@@ -14,11 +14,10 @@ from torch.fx import GraphModule, Node
 
 from edgepress import graph, macs
 from edgepress.errors import BudgetMissed, UnsupportedModel
+from edgepress.graph import aten
 from edgepress.program import Program
 from edgepress.rules import Rules
 from edgepress.stage import Context, Outcome, Stage
-
-aten = torch.ops.aten
 
 POINTWISE: dict[Any, Any] = {
     aten.conv1d.default: aten.conv1d.default,

@@ -10,9 +10,9 @@ import torch
 from torch.fx import GraphModule, Node
 
 from edgepress import graph
+from edgepress.graph import aten
 from edgepress.program import Program
 
-aten = torch.ops.aten
 POOL = aten.avg_pool2d.default
 
 

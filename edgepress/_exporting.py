@@ -19,7 +19,7 @@ from torch.nn.utils import parametrize
 from torch.utils import _pytree
 
 from edgepress.errors import UnsupportedModel
-from edgepress.graph import sized_by_values, source_line
+from edgepress.graph import aten, sized_by_values, source_line
 
 BATCH_HINT = (
     "the batch must stay free: take its size from x.shape[0] (or -1 in one view), never from a number"
@@ -83,10 +83,10 @@ def _refuse_outputs_by_values(exported: ExportedProgram) -> None:
 def _squeeze_by_axis(exported: ExportedProgram) -> None:
     """Name the axes that a bare squeeze() takes away: a batch of one must not go with them."""
     for node in exported.graph.nodes:
-        if node.target is torch.ops.aten.squeeze.default:
+        if node.target is aten.squeeze.default:
             sizes = node.args[0].meta["val"].shape
             axes = [axis for axis, size in enumerate(sizes) if isinstance(size, int) and size == 1]
-            node.target, node.args = torch.ops.aten.squeeze.dims, (node.args[0], axes)
+            node.target, node.args = aten.squeeze.dims, (node.args[0], axes)
     exported.graph_module.recompile()
 
 

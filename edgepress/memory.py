@@ -9,8 +9,7 @@ import torch
 from torch.fx import GraphModule, Node
 
 from edgepress import graph, macs
-
-aten = torch.ops.aten
+from edgepress.graph import aten
 
 FUSED_ACTIVATIONS = frozenset({"relu", "relu_", "relu6", "hardtanh", "hardtanh_", "clamp", "clamp_"})
 BEFORE_ACTIVATION = (*graph.WEIGHTED, aten.batch_norm.default, aten.add.Tensor, aten.add_.Tensor)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch.fx import GraphModule, Node
 
-aten = torch.ops.aten
+from edgepress.graph import aten
 
 TRAINING_FLAG = {
     aten.batch_norm.default: 5,

@@ -13,9 +13,8 @@ from torch.fx import GraphModule, Node
 from edgepress import graph
 from edgepress.compress._channels.labels import Parts
 from edgepress.compress._channels.nodes import shape_at_batch_one, succeed
+from edgepress.graph import aten
 from edgepress.program import Program
-
-aten = torch.ops.aten
 
 SPLITTABLE = (aten.conv1d.default, aten.conv2d.default, aten.conv2d.padding, aten.conv3d.default)
 

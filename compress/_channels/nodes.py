@@ -8,8 +8,7 @@ import torch
 from torch.fx import GraphModule, Node
 
 from edgepress import graph
-
-aten = torch.ops.aten
+from edgepress.graph import aten
 
 REARRANGING = frozenset(
     {

@@ -23,9 +23,8 @@ from edgepress.compress._channels.nodes import (
 from edgepress.compress._channels.selections import select_before_reshaping
 from edgepress.compress._channels.spelling import spell_out
 from edgepress.errors import UnsupportedModel
+from edgepress.graph import aten
 from edgepress.response_norm import neighbours_as_layers
-
-aten = torch.ops.aten
 
 COPIES = frozenset({"contiguous", "clone", "alias", "detach", "lift_fresh_copy"})
 SPLITS = frozenset({"chunk", "split", "split_with_sizes", "tensor_split"})

@@ -8,8 +8,7 @@ from torch.fx import Node
 
 from edgepress.compress._channels.labels import Flow, Labelling
 from edgepress.compress._channels.nodes import select_channels, succeed
-
-aten = torch.ops.aten
+from edgepress.graph import aten
 
 SLICES_OF_ONE = 2
 """A tensor read in more runs than this is gathered by index instead: many thin slices cost more."""

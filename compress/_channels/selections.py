@@ -22,8 +22,7 @@ from edgepress.compress._channels.nodes import (
     shape_at_batch,
     succeed,
 )
-
-aten = torch.ops.aten
+from edgepress.graph import aten
 
 BATCH = 1009
 """A prime larger than what networks have of anything, so that the batch is told from every other size."""

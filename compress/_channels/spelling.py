@@ -10,8 +10,7 @@ from torch.fx import GraphModule, Node
 
 from edgepress import graph
 from edgepress.compress._channels.nodes import is_stored, succeed
-
-aten = torch.ops.aten
+from edgepress.graph import aten
 
 Call = Callable[..., Node]
 """Puts an operator with these arguments into the graph."""

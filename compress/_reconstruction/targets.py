@@ -13,8 +13,7 @@ from edgepress import graph
 from edgepress.compress._batch_norm import norm_behind
 from edgepress.compress._channels.nodes import shape_at_batch_one
 from edgepress.compress._reconstruction.norm import is_settled
-
-aten = torch.ops.aten
+from edgepress.graph import aten
 
 FITTED = (
     aten.conv1d.default,

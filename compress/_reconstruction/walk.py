@@ -12,8 +12,8 @@ from edgepress import graph
 from edgepress.compress._channels.nodes import shape_at_batch_one
 from edgepress.compress._channels_last import laid_out
 from edgepress.data import Batch
+from edgepress.graph import aten
 
-aten = torch.ops.aten
 RANKING = (
     aten.sort.default,
     aten.sort.stable,
