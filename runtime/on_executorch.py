@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 METHOD = "forward"
 
+MARK = slice(4, 6)
+"""Where a file's bytes say ET. ExecuTorch repeats those of any other file as text, and ends the process where they are none."""
+
 
 class ExecuTorchRunner(Runner):
     """One loaded method, on `threads` threads.
@@ -96,6 +99,9 @@ class ExecuTorchRunner(Runner):
         check = library.Verification.InternalConsistency
         try:
             with _without_remarks():
+                with path.open("rb") as file:
+                    if file.read(MARK.stop)[MARK] != b"ET":
+                        raise RuntimeError("it does not begin as one")
                 program = library._load_program(str(path), program_verification=check, **options)
                 return program, program.load_method(METHOD)
         except RuntimeError as error:

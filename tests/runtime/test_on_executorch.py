@@ -83,7 +83,9 @@ def test_profile_tells_every_operator(program: Program, artifact: Artifact) -> N
     ]
 
 
-@pytest.mark.parametrize("content", [b"no program at all, but long enough to look at" * 9, b"x"])
+@pytest.mark.parametrize(
+    "content", [b"no program at all, but long enough to look at" * 9, b"x", bytes(range(200, 256)) * 9]
+)
 def test_a_file_of_something_else_is_refused_in_our_words_only(
     artifact: Artifact, content: bytes, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -11,6 +11,7 @@ import onnx
 import onnxruntime
 import pytest
 import shared_data
+import small_tasks
 import tiny_networks
 import torch
 from torch import nn
@@ -24,6 +25,8 @@ from edgepress.errors import BackendMissing, UnsupportedModel
 from edgepress.models import segnet
 from edgepress.program import Program
 from edgepress.recipe import Recipe
+from edgepress.runtime import on_paddle
+from edgepress.worker import Worker
 
 needs_paddle = pytest.mark.skipif(not ENVIRONMENT.is_made(), reason="needs edgepress doctor --make paddle")
 
@@ -83,6 +86,24 @@ def test_what_onednn_does_not_execute_runs_without_it(tmp_path: Path) -> None:
             assert comparison.sqnr_db > 80
 
 
+@needs_paddle
+@pytest.mark.slow
+def test_what_onednns_passes_refuse_loads_without_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, program = small_tasks.captured("yolov3_tiny")
+    begun: list[str] = []
+    started = on_paddle.PaddleRunner._started
+
+    def noted(self: on_paddle.PaddleRunner, graph: Path, weights: Path, kernels: str) -> Worker:
+        begun.append(kernels)
+        return started(self, graph, weights, kernels)
+
+    monkeypatch.setattr(on_paddle.PaddleRunner, "_started", noted)
+    inputs = tuple(each.numpy() for each in small_tasks.inputs("yolov3_tiny", 2))
+    with runtime.open(convert.to(program, "paddle", tmp_path / "model.paddle")) as runner:
+        assert runtime.compare(program.run, runner.run, [inputs]).sqnr_db > 80
+    assert begun == [on_paddle.WITH_ONEDNN, on_paddle.WITHOUT_ONEDNN]
+
+
 class Spelt(nn.Module):
     """What x2paddle does not know, and what it pads wrongly."""
 
@@ -135,6 +156,25 @@ def test_an_operator_that_x2paddle_lacks_is_named_by_its_layer() -> None:
     program = Program.capture(nn.Sequential(nn.Conv2d(3, 8, 3), nn.SELU()), (torch.zeros(2, 3, 8, 8),))
     (found,) = convert.unsupported(program, "paddle")
     assert (found.layer, found.operator) == ("1", "Selu")
+
+
+class Resized(nn.Module):
+    """Operators that x2paddle knows, in uses that it fails on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.resize = nn.Upsample(size=(7, 5), mode="bilinear")
+        self.recurrent = nn.LSTM(5, 4, batch_first=True)
+
+    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        return self.recurrent(self.resize(pictures)[:, 0])[0]
+
+
+@needs_paddle
+def test_uses_that_x2paddle_fails_on_are_foreseen() -> None:
+    program = Program.capture(Resized(), (torch.zeros(2, 3, 8, 8),))
+    found = convert.unsupported(program, "paddle")
+    assert [(place.layer, place.operator) for place in found] == [("resize", "Resize"), ("recurrent", "LSTM")]
 
 
 class Halves(nn.Module):
