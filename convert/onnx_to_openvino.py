@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 import tempfile
 from collections.abc import Collection, Sequence
@@ -17,20 +18,18 @@ from edgepress.convert._converter import Converter
 from edgepress.convert._unsupported import UnsupportedOperator
 from edgepress.errors import UnsupportedModel
 from edgepress.history import Value
+from edgepress.isolation import run_script
 from edgepress.openvino_file import GRAPH, OPENVINO_FORMAT, WEIGHTS, openvino, reason, write
 from edgepress.program import tool_versions
 
 if TYPE_CHECKING:
     from openvino import Model
 
-WEIGHTED = frozenset({"Convolution", "Deconvolution", "FullyConnected", "MatMul", "RNNSeq", "RNNCell"})
-"""What OpenVINO's CPU plugin calls the layers that do the work."""
+LAYERS = Path(__file__).with_name("_openvino_layers.py")
 
 WITHOUT_RULE = re.compile(r"No conversion rule found for operations: (.*)")
 OPERATOR = re.compile(r"\b(\w+)-\d+\b")
 """How OpenVINO names the operators that it lacks: Det-18 is Det as of opset 18."""
-
-INTEGERS = frozenset({"i8", "u8"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,18 +60,19 @@ class OnnxToOpenvino(Converter[Artifact]):
         return ()
 
     def write(self, source: Artifact, path: Path) -> Manifest:
-        """Raises UnsupportedModel, with OpenVINO's words, for what it cannot read."""
+        """Raises UnsupportedModel, with OpenVINO's words, for what it cannot read or compile."""
         model = self._read(source)
         with tempfile.TemporaryDirectory(prefix="edgepress-") as name:
             made = Path(name, GRAPH)
             openvino().save_model(model, made, compress_to_fp16=False)
+            quality = _quality(made, source)
             write(path, made.read_bytes(), Path(name, WEIGHTS).read_bytes())
         return dataclasses.replace(
             source.manifest,
             format=OPENVINO_FORMAT,
             signature=source.manifest.signature.with_batch(self.batch),
             tools=dict(source.manifest.tools) | tool_versions("openvino"),
-            quality=_quality(model),
+            quality=quality,
             verification=None,
         )
 
@@ -110,10 +110,14 @@ def _places(source: Artifact, kinds: Collection[str]) -> tuple[UnsupportedOperat
     )
 
 
-def _quality(model: Model) -> dict[str, Value]:
-    """How many layers with weights compute in int8, and how many in float, on the processor of this machine."""
-    compiled = openvino().Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    notes = [node.get_rt_info() for node in compiled.get_runtime_model().get_ordered_ops()]
-    precisions = [note["runtimePrecision"].value for note in notes if note["layerType"].value in WEIGHTED]
-    integer = sum(precision in INTEGERS for precision in precisions)
-    return {"int8_layers": integer, "float_layers": len(precisions) - integer}
+def _quality(graph: Path, source: Artifact) -> dict[str, Value]:
+    """How many layers compute in int8 and how many in float. Raises UnsupportedModel where OpenVINO's compiler ends its
+    process, as version 2026.4 does on NASNet in int8: no program could load that file."""
+    done = run_script(LAYERS, graph, folder=graph.parent)
+    if not done.succeeded:
+        raise UnsupportedModel(
+            f"OpenVINO fails to compile this network: {done.said}.",
+            where=str(source.path),
+            hint="convert the float32 network, or run the int8 ONNX file on ONNX Runtime",
+        )
+    return dict(json.loads(done.output.splitlines()[-1]))

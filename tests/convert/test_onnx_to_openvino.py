@@ -13,6 +13,7 @@ from tflite_files import quantized
 
 from edgepress import convert, runtime
 from edgepress.artifact import Artifact, Manifest
+from edgepress.convert import onnx_to_openvino
 from edgepress.convert.onnx_to_openvino import OnnxToOpenvino
 from edgepress.errors import UnsupportedModel
 from edgepress.signature import Signature, TensorSpec
@@ -54,6 +55,15 @@ def test_what_openvino_cannot_read_is_told_in_its_words(tmp_path: Path) -> None:
     source = Artifact.describe(path, Manifest(format="onnx", signature=signature))
     with pytest.raises(UnsupportedModel, match="OpenVINO cannot read this network: .*Invented"):
         OnnxToOpenvino().write(source, tmp_path / "model.openvino")
+
+
+def test_a_compiler_that_crashes_does_so_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    crashing = tmp_path / "crashing.py"
+    crashing.write_text("import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)\n")
+    monkeypatch.setattr(onnx_to_openvino, "LAYERS", crashing)
+    with pytest.raises(UnsupportedModel, match="fails to compile this network: signal 11"):
+        convert.to(tiny_networks.capture(tiny_networks.Residual), "openvino", tmp_path / "model.openvino")
+    assert not (tmp_path / "model.openvino").exists()
 
 
 def test_nothing_is_reported_to_openvinos_makers(tmp_path: Path) -> None:
