@@ -56,8 +56,8 @@ class ProgramToOnnx(Converter[Program]):
         the same ranges, at up to twice the step.
     weights: the type that a float network's weights are stored in. float16 halves the file; it is widened when the file
         is loaded, and computed in float32.
-    packed: store 4-bit weights two in a byte, which takes opset 21, and those of 1 and 2 bits four in a byte,
-        which takes opset 25: older runtimes refuse such a file.
+    packed: store 4-bit weights two in a byte, which takes opset 21, and those of 1 and 2 bits four in a byte, which takes
+        opset 25, where the ONNX Runtime that is installed reads that, else two: older runtimes refuse such files.
     simplify: fold what can be folded with onnxsim (the extra `simplify`). Where that fails or changes an output, the file stays as it was,
         and the manifest notes why.
     """

@@ -44,11 +44,11 @@ OWN = {
     "edgepress min-max": "quantize_static: {headroom: none, calibration: minmax, weight_calibration: minmax, rounding: nearest, bias_correction: analytic}",
     "edgepress": "quantize_static: {headroom: none}",
     "edgepress, equalized": "equalize: {strength: 0.9}\n- quantize_static: {headroom: none}",
-    "edgepress w4a8, equalized": "equalize: {strength: 0.3}\n- quantize_static: {headroom: none, scheme: w4a8}",
-    "edgepress w4a8, ends in 8 bits": "equalize: {strength: 0.3}\n- quantize_static: {headroom: none, scheme: w4a8, low_ends: false}",
+    "edgepress w4a8": "quantize_static: {headroom: none, scheme: w4a8}",
+    "edgepress w4a8, ends in 8 bits": "quantize_static: {headroom: none, scheme: w4a8, low_ends: false}",
 }
-"""A name and the stages, chosen on held-back calibration pictures. Without headroom, as the peers' files are: right where
-the processor has VNNI."""
+"""A name and the stages: defaults, but for a strength that was chosen on held-back calibration pictures. Without headroom,
+as the peers' files are: right where the processor has VNNI."""
 
 FEW_BITS = {
     f"{scheme}, ends in 8 bits, {name}": f"quantize_static: {{headroom: none, scheme: {scheme}, low_ends: false, samples: 1000, rounding: {how}}}"
@@ -249,8 +249,7 @@ def _environment(name: str, *, make: bool) -> Path | None:
 def _claims(rows: Sequence[Row], float_top1: float) -> Iterator[bool]:
     found = {row.name: row for row in rows}
     best, plain, small = (
-        found[name]
-        for name in ("edgepress, equalized", "edgepress min-max", "edgepress w4a8, ends in 8 bits")
+        found[name] for name in ("edgepress", "edgepress min-max", "edgepress w4a8, ends in 8 bits")
     )
     theirs = [row for row in rows if row.name in THEIRS]
     yield check("top-1 points lost by INT8", float_top1 - best.top1, LARGEST_DROP_POINTS)

@@ -1,7 +1,8 @@
-"""Stores integers of at most 4 bits two in a byte, and those of at most 2 bits four in a byte."""
+"""Stores integers of at most 4 bits two in a byte, and those of at most 2 bits four in a byte where they are read."""
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -32,7 +33,7 @@ def pack_small_integers(model: onnx_ir.Model) -> None:
             continue
         integers = value.const_value.numpy()
         in_blocks = "block_size" in node.attributes  # their kernel has no 2 bits
-        kind = _kind(integers, two_bits=not in_blocks)
+        kind = _kind(integers, two_bits=not in_blocks and two_bits_are_read())
         if integers.ndim < 2 or kind is None:
             continue
         packed = _stored(model, f"{value.name}/{kind}", integers, kind)
@@ -45,6 +46,26 @@ def pack_small_integers(model: onnx_ir.Model) -> None:
             node.replace_input_with(place, _unpacked(model, node, packed, kind))
         if not value.uses():
             del model.graph.initializers[str(value.name)]
+
+
+@functools.cache
+def two_bits_are_read() -> bool:
+    """Whether the ONNX Runtime that is installed reads integers of 2 bits: its versions for Python 3.10 do not."""
+    import ml_dtypes
+    import onnx_ir
+    import onnxruntime
+
+    stored = onnx_ir.val("stored", const_value=onnx_ir.tensor(np.zeros(4, ml_dtypes.int2), name="stored"))
+    cast = onnx_ir.node("Cast", [stored], {"to": INT8})
+    graph = onnx_ir.Graph(
+        [], cast.outputs, nodes=[cast], initializers=[stored], opset_imports={"": OPSET_OF_TWO_BITS}
+    )
+    file = onnx_ir.to_proto(onnx_ir.Model(graph, ir_version=IR_OF_TWO_BITS)).SerializeToString()
+    try:
+        onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    except Exception:  # its own classes, of which it exports none
+        return False
+    return True
 
 
 def _kind(integers: np.ndarray, *, two_bits: bool) -> str | None:

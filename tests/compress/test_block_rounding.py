@@ -9,6 +9,7 @@ import pytest
 import tiny_networks
 import torch
 from torch import nn
+from two_bits import needs_two_bits
 
 from edgepress import compress, convert, graph
 from edgepress.compress._quantization import together
@@ -176,6 +177,7 @@ def test_weights_alone_are_rounded_by_blocks_as_well() -> None:
     assert off(program, both, data) < 0.95 * off(program, alone, data)
 
 
+@needs_two_bits
 def test_weights_of_two_bits_are_three_values_and_take_a_quarter_of_a_byte_in_onnx(tmp_path: Path) -> None:
     program = tiny_networks.capture(tiny_networks.Concatenated)
     two, four = (

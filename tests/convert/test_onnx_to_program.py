@@ -13,6 +13,7 @@ import tiny_networks
 import torch
 from onnx import helper
 from onnx_cases import save
+from two_bits import needs_two_bits
 
 from edgepress import compress, convert, models, runtime
 from edgepress.compress._quantization.bits import Scheme
@@ -119,7 +120,9 @@ def test_a_quantized_file_becomes_a_quantized_program(tmp_path: Path) -> None:
     [
         (QuantizeStatic(scheme="w4a8", samples=64, low_ends=True, rounding="nearest"), "w4a8"),
         (QuantizeStatic(scheme="w8a16", samples=64, rounding="nearest"), "w8a16"),
-        (Ternarize(low_ends=True, epochs=1, samples=64, batch_size=32), "w2a8"),
+        pytest.param(
+            Ternarize(low_ends=True, epochs=1, samples=64, batch_size=32), "w2a8", marks=needs_two_bits
+        ),
         (QuantizeWeights(bits=4, rounding="nearest"), "w4"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

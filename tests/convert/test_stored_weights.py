@@ -10,6 +10,7 @@ import pytest
 import tiny_networks
 import torch
 from torch import nn
+from two_bits import needs_two_bits
 
 from edgepress import compress, convert, runtime
 from edgepress.artifact import Artifact
@@ -17,6 +18,7 @@ from edgepress.compress.quantize_dynamic import QuantizeDynamic
 from edgepress.compress.quantize_static import QuantizeStatic
 from edgepress.compress.quantize_weights import QuantizeWeights
 from edgepress.compress.ternarize import Ternarize
+from edgepress.convert._onnx_writing import pack
 from edgepress.errors import BadOption
 from edgepress.history import Value
 from edgepress.program import Program
@@ -177,22 +179,38 @@ def test_packed_weights_still_meet_integer_kernels(tmp_path: Path) -> None:
     assert packed.manifest.quality["float_operations"] == 0
 
 
-def test_onnx_packs_two_bits_and_meets_integer_kernels(tmp_path: Path) -> None:
-    program = compress.apply(
+@pytest.fixture(scope="module")
+def ternary() -> Program:
+    return compress.apply(
         tiny_networks.capture(tiny_networks.Concatenated),
         Recipe((Ternarize(epochs=1, samples=64),)),
         tiny_networks.Patches(),
     )
-    packed = written(program, "onnx", tmp_path)
+
+
+def test_two_bits_take_four_where_the_runtime_here_reads_no_less(
+    ternary: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pack, "two_bits_are_read", lambda: False)
+    packed = written(ternary, "onnx", tmp_path)
+    # The layers in the middle; the first and the last keep 8 bits.
+    assert initializers(packed)[onnx.TensorProto.INT4] == 16 * 16 + 16 * 16 * 9
+    assert onnx.load(packed.path).opset_import[0].version == 21
+    assert agreement_db(ternary, packed) > 40
+
+
+@needs_two_bits
+def test_onnx_packs_two_bits_and_meets_integer_kernels(ternary: Program, tmp_path: Path) -> None:
+    packed = written(ternary, "onnx", tmp_path)
     # The layers in the middle; the first and the last keep 8 bits.
     assert initializers(packed)[onnx.TensorProto.INT2] == 16 * 16 + 16 * 16 * 9
     operators = optimized(packed, tmp_path)
     assert "QLinearConv" in operators
     assert "Conv" not in operators
-    packed_db = agreement_db(program, packed)
-    whole = written(program, "onnx", tmp_path, packed=False)
+    packed_db = agreement_db(ternary, packed)
+    whole = written(ternary, "onnx", tmp_path, packed=False)
     assert onnx.TensorProto.INT2 not in initializers(whole)
-    assert packed_db == agreement_db(program, whole)
+    assert packed_db == agreement_db(ternary, whole)
 
 
 @pytest.mark.tflite
