@@ -110,14 +110,15 @@ def convert_each(
     scored: Scored | None = None,
     progress: Progress = silent,
 ) -> Converted:
-    """As `convert_all`, but a format that cannot take the network keeps none of the others from being written; where
-    none can, its error is raised before any work. Where `scored`, on labelled data, each file's accuracy is put on
-    record as well."""
+    """As `convert_all`, but a format that cannot take the network keeps none of the others from being written. Where none
+    can, that is raised before any work, and so is a package that is missing, for it can be installed. Where `scored`, on
+    labelled data, each file's accuracy is put on record as well."""
     options = options or {}
     refused = convert.refused(program, {format: options.get(format) for format in paths})
     able = {format: path for format, path in paths.items() if format not in refused}
-    if not able:
-        raise convert.refusals(refused)
+    missing = {format: error for format, error in refused.items() if isinstance(error, BackendMissing)}
+    if missing or not able:
+        raise convert.refusals(missing or refused)
     converted = _convert(program, able, options, data, scored, progress)
     return Converted(converted.made, refused | converted.refused)
 

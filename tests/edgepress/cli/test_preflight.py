@@ -129,17 +129,6 @@ def test_what_a_tool_learns_by_trying_keeps_no_other_from_being_written(
     assert not Path("out/model.onnx").exists()
 
 
-def test_a_package_that_one_format_lacks_keeps_no_other_from_being_written(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from edgepress.convert.program_to_onnx import ProgramToOnnx
-
-    monkeypatch.setattr(ProgramToOnnx, "requires", classmethod(lambda cls: ("not_installed",)))
-    assert run(["convert", "mine.py:network", "--to", "onnx,epz", "-o", "out"]) == MISSING
-    assert "onnx: The package 'not_installed' is not installed" in capsys.readouterr().err
-    assert Path("out/model.epz").exists()
-
-
 def test_files_that_failed_are_the_worse_news(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
