@@ -9,7 +9,7 @@ import pytest
 
 from edgepress.cli import run
 
-UNSUPPORTED, FAILED, MISSING = 3, 4, 6
+UNSUPPORTED, FAILED = 3, 4
 
 NETWORK = """
 import torch
