@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from torch.fx import Node
 
 from edgepress import graph
 from edgepress.graph import aten
@@ -24,23 +25,20 @@ def translations(program: Program) -> dict[Callable[..., Any], Callable[..., Any
         graph.DEQUANTIZE_GROUPS: _dequantize_blocks,
         aten.sort.stable: _stable_sort,
     }
-    pools = [
-        node
-        for node in graph.operators(program.graph_module())
-        if node.target is aten.adaptive_avg_pool2d.default
-    ]
-    if _hides_rows(program):
+    operators = list(graph.operators(program.graph_module()))
+    pools = [node for node in operators if node.target is aten.adaptive_avg_pool2d.default]
+    if _hides_rows(operators):
         found[aten.scaled_dot_product_attention.default] = _masked_attention
     if pools and all(list(node.args[1]) == [1, 1] for node in pools):  # type: ignore[arg-type]
         found[aten.adaptive_avg_pool2d.default] = _global_average_pool
     return found
 
 
-def _hides_rows(program: Program) -> bool:
+def _hides_rows(operators: Sequence[Node]) -> bool:
     """Whether an attention has a mask of truth values."""
     masks = [
         graph.arguments(node)["attn_mask"]
-        for node in graph.operators(program.graph_module())
+        for node in operators
         if node.target is aten.scaled_dot_product_attention.default
     ]
     return any(mask is not None and mask.meta["val"].dtype == torch.bool for mask in masks)
