@@ -94,7 +94,7 @@ def convert_all(
 
     What any of the formats cannot express, and what is wrong with the data, is said before the first is written.
     """
-    convert.check_all(program, paths)
+    convert.check_all(program, tuple(paths))
     converted = _convert(program, paths, {}, data, None, progress)
     if converted.refused:
         raise convert.refusals(converted.refused, [artifact.format for artifact in converted.made])

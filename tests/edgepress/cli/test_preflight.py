@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+import tiny_networks
 
 from edgepress.cli import run
 
@@ -127,6 +128,14 @@ def test_what_a_tool_learns_by_trying_keeps_no_other_from_being_written(
     assert "epz is written, not onnx." in capsys.readouterr().err
     assert Path("out/model.epz").exists()
     assert not Path("out/model.onnx").exists()
+
+
+def test_a_pipeline_writes_every_format_it_was_asked_for(tmp_path: Path) -> None:
+    from edgepress.cli._conversion import convert_all
+
+    program = tiny_networks.capture(tiny_networks.Residual)
+    made = convert_all(program, {format: tmp_path / f"model.{format}" for format in ("onnx", "epz")})
+    assert [artifact.format for artifact in made] == ["onnx", "epz"]
 
 
 def test_files_that_failed_are_the_worse_news(
