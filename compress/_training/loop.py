@@ -104,7 +104,7 @@ def train_module(
     hook = Hooks((hook, keep_zeros, keep_shared))
     loop = _Loop(program, options, context, loss, hook, processes)
     hook.begin(module, loop.steps)
-    training = Training(module, options, loop.steps)
+    training = Training(module, options, loop.steps, processes)
     path = None if has_state or processes.rank else context.checkpoint
     checkpoint = Checkpoint(path, "/".join((*program.history.names(), options.name())))
     training.restore(processes.from_first(checkpoint.load()))

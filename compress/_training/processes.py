@@ -47,6 +47,10 @@ class Processes:
         """What the first process has of it, in all of them."""
         return value
 
+    def from_each(self, value: Value) -> list[Value]:
+        """What every process has of it, by their ranks, in all of them."""
+        return [value]
+
     def agree(self, module: Trainable) -> None:
         """Give every process the same running statistics, the mean of theirs."""
 
@@ -93,6 +97,11 @@ class Launched(Processes):
         from accelerate.utils import broadcast_object_list
 
         return cast(Value, broadcast_object_list([value])[0])
+
+    def from_each(self, value: Value) -> list[Value]:
+        from accelerate.utils import gather_object
+
+        return cast(list[Value], gather_object([value]))
 
     def agree(self, module: Trainable) -> None:
         for buffer in module.buffers():

@@ -17,6 +17,7 @@ from edgepress.trainable import Trainable
 if TYPE_CHECKING:
     from edgepress.compress._training.checkpoint import State
     from edgepress.compress._training.loop import TrainingStage
+    from edgepress.compress._training.processes import Processes
 
 
 @dataclass(frozen=True)
@@ -40,8 +41,8 @@ class Epoch:
 class Training:
     """What changes from epoch to epoch: weights, optimizer, schedule, and the best epoch so far."""
 
-    def __init__(self, module: Trainable, options: TrainingStage, steps: int) -> None:
-        self.module, self.options = module, options
+    def __init__(self, module: Trainable, options: TrainingStage, steps: int, processes: Processes) -> None:
+        self.module, self.options, self.processes = module, options, processes
         self.optimizer = _optimizer(module, options)
         self.schedule = torch.optim.lr_scheduler.LambdaLR(
             self.optimizer, lambda step: _rate(step / steps, options)
@@ -63,16 +64,17 @@ class Training:
             self.best, self.best_weights = epoch, copy.deepcopy(self.averaged.module.state_dict())
 
     def state(self) -> State:
+        """The same in all processes, which have to ask for it together: each draws random numbers of its own."""
         return {
             **{name: part.state_dict() for name, part in self._parts().items()},
             "number": self.number,
             "best": self.best and dataclasses.astuple(self.best),
             "best_weights": self.best_weights,
-            "random": torch.get_rng_state(),
+            "random": self.processes.from_each(torch.get_rng_state()),
         }
 
     def restore(self, state: State | None) -> None:
-        """Go on from what `state()` gave, if there is any."""
+        """Go on from what `state()` gave, if there is any. Processes beyond as many as there were then go on as they began."""
         if state is None:
             return
         for name, part in self._parts().items():
@@ -80,7 +82,8 @@ class Training:
         self.number = state["number"]
         self.best = state["best"] and Epoch(*state["best"])
         self.best_weights = state["best_weights"]
-        torch.set_rng_state(state["random"])
+        if self.processes.rank < len(state["random"]):
+            torch.set_rng_state(state["random"][self.processes.rank])
 
     def _parts(self) -> dict[str, Any]:
         parts = {"module": self.module, "optimizer": self.optimizer, "schedule": self.schedule}

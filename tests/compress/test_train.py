@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -12,8 +14,11 @@ import torch
 
 from edgepress import compress
 from edgepress.accuracy import evaluate
+from edgepress.compress._training import loop
 from edgepress.compress._training.augment import augment
-from edgepress.compress._training.checkpoint import Checkpoint
+from edgepress.compress._training.checkpoint import Checkpoint, State
+from edgepress.compress._training.loop import Tensors
+from edgepress.compress._training.processes import Processes, Value
 from edgepress.compress._training.state import Epoch
 from edgepress.compress.distill import Distill, divergence
 from edgepress.compress.fine_tune import FineTune
@@ -177,6 +182,46 @@ def test_goes_on_after_the_last_whole_epoch(
     assert min(steps) > max(steps) // 2, "two of the four epochs are not done again"
     for name, weight in whole.exported.state_dict.items():
         assert torch.equal(weight, resumed.exported.state_dict[name]), name
+
+
+class Second(Processes):
+    """The second of two processes, where both see every sample. `kept` is what the first has read."""
+
+    count, rank = 2, 1
+
+    def __init__(self, kept: State | None) -> None:
+        self._kept = kept
+
+    def from_first(self, value: Value) -> Value:
+        return cast(Value, self._kept)
+
+    def from_each(self, value: Value) -> list[Value]:
+        return [torch.Generator().manual_seed(0).get_state(), value]
+
+
+def test_every_process_goes_on_with_its_own_random_numbers(
+    data: tiny_networks.Patches, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the first process drew is not what the second one would have drawn next."""
+    program = tiny_networks.capture(tiny_networks.Separable)
+    context = Context(original=program, load_model=lambda text: program, data=data)
+    kept: list[State] = []
+    monkeypatch.setattr(Checkpoint, "save", lambda self, state: kept.append(copy.deepcopy(state)))
+
+    def draws(state: State | None) -> list[float]:
+        found = []
+
+        def loss(inputs: Tensors, logits: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:
+            found.append(torch.rand(()).item())
+            return logits.square().mean()
+
+        monkeypatch.setattr(loop, "current", lambda: Second(state))
+        stage = FineTune(epochs=2, learning_rate=0.01, batch_size=64, holdout=0)
+        loop.train(program, stage, context, loss)
+        return found
+
+    whole = draws(None)
+    assert draws(kept[0]) == whole[len(whole) // 2 :]
 
 
 def test_another_trainings_state_is_not_taken(data: tiny_networks.Patches, tmp_path: Path) -> None:
