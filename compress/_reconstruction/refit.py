@@ -20,7 +20,7 @@ from edgepress.compress._reconstruction.least_squares import LeastSquares
 from edgepress.compress._reconstruction.norm import Norm
 from edgepress.compress._reconstruction.rows import add_rows, rows_wanted, sampled_places
 from edgepress.compress._reconstruction.targets import Fit, Orders, find
-from edgepress.compress._reconstruction.walk import Walk, live_elements
+from edgepress.compress._reconstruction.walk import Walk, fitting, live_elements
 from edgepress.compress._sparse.zeros import sparse_weights
 from edgepress.data import Batch
 from edgepress.program import Program
@@ -52,23 +52,13 @@ def reconstructed(
     """`pruned`, made from `original` by cutting stored tensors as `orders` says, with refitted weights."""
     teacher, student = original.graph_module(), pruned.graph_module()
     normalise(teacher)
-    batches = _fitting(batches, live_elements(teacher) + live_elements(student))
+    batches = fitting(batches, live_elements(teacher) + live_elements(student), ACTIVATION_BYTES)
     found = find(teacher, student, orders, sparse_weights(pruned.history))
     teacher_walk = Walk(teacher, batches, pinned={fit.target for fit in found.fits})
     refitter = _Refitter(student, Walk(student, batches, leader=teacher_walk), teacher_walk, ridge)
     errors = {graph.layer_name(fit.layer): refitter.refit(fit) for fit in found.fits}
     samples = sum(len(batch) for batch in batches)
     return pruned.replace(student), Reconstruction(samples, errors, found.left)
-
-
-def _fitting(batches: Sequence[Batch], elements: int) -> Sequence[Batch]:
-    """As many of the batches as the bound on activations leaves room for; one at least."""
-    most = ACTIVATION_BYTES // (4 * elements)
-    taken = list(batches[:1])
-    for batch in batches[1:]:
-        if sum(len(other) for other in taken) + len(batch) <= most:
-            taken.append(batch)
-    return taken
 
 
 class _Refitter:

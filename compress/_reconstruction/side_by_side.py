@@ -11,7 +11,7 @@ from torch.fx import GraphModule, Node
 from edgepress import graph
 from edgepress.compress._reconstruction.least_squares import LeastSquares
 from edgepress.compress._reconstruction.rows import add_rows, rows_wanted, sampled_places
-from edgepress.compress._reconstruction.walk import Walk, held_elements
+from edgepress.compress._reconstruction.walk import Walk, fitting, held_elements
 from edgepress.data import Batch
 
 HELD_BYTES = 384 << 20
@@ -38,7 +38,7 @@ class SideBySide:
         self._originals = {node: named[node.name] for node in nodes}
         self._following = dict(zip(nodes, [named[node.name] for node in nodes[1:]], strict=False))
         held = held_elements(student, set(nodes)) + held_elements(teacher, set(self._originals.values()))
-        taken = _fitting(batches, 4 * held)
+        taken = fitting(batches, held, HELD_BYTES)
         self._exits = {node: named[node.name] for node in ends.values()}
         self._leader = Walk(teacher, taken, pinned=self._exits.values())
         self._follower = Walk(student, taken, pinned=ends, leader=self._leader)
@@ -77,15 +77,3 @@ class SideBySide:
         read = torch.cat(self._follower.values(entry))
         self._follower.back_to(entry)
         return read, wanted
-
-
-def _fitting(batches: Iterable[Batch], sample_bytes: int) -> list[Batch]:
-    """The first batches that HELD_BYTES leave room for; one at least."""
-    taken: list[Batch] = []
-    samples = 0
-    for batch in batches:
-        samples += len(batch)
-        if taken and samples * sample_bytes > HELD_BYTES:
-            break
-        taken.append(batch)
-    return taken

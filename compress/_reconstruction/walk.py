@@ -188,6 +188,19 @@ def is_number(node: Node) -> bool:
     return isinstance(node.meta.get("val"), (int, float, torch.SymInt, torch.SymFloat))
 
 
+def fitting(batches: Iterable[Batch], elements: int, most_bytes: int) -> list[Batch]:
+    """The first batches, one at least, whose samples take at most `most_bytes` together, with so many float32 `elements`
+    each. Nothing is read behind the first that does not fit: a small one there would not be of the first samples."""
+    taken: list[Batch] = []
+    samples = 0
+    for batch in batches:
+        samples += len(batch)
+        if taken and 4 * samples * elements > most_bytes:
+            break
+        taken.append(batch)
+    return taken
+
+
 def live_elements(graph_module: GraphModule) -> int:
     """The most elements that are alive at once on a way through the graph, for one sample."""
     return max((alive for _, _, alive in _alive(graph_module)), default=0)

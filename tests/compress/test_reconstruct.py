@@ -17,6 +17,7 @@ from edgepress.compress._channels.structure import read_structure
 from edgepress.compress._reconstruction import refit, targets
 from edgepress.compress._reconstruction.refit import Reconstruction, reconstructed
 from edgepress.compress._reconstruction.targets import Orders
+from edgepress.compress._reconstruction.walk import fitting
 from edgepress.compress._sparse.zeros import SPARSE
 from edgepress.data import Batch
 from edgepress.history import Step
@@ -218,6 +219,12 @@ def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "126 inputs" in reconstructed(program, cut, orders, _batches())[1].left["last"]
     monkeypatch.setattr(targets, "LARGEST_GRAM_BYTES", 8 * 126**2)
     assert "last" in reconstructed(program, cut, orders, _batches())[1].errors
+
+
+def test_nothing_is_read_behind_a_batch_that_does_not_fit() -> None:
+    batches = (Batch((np.zeros((count, 1), np.float32),)) for count in (4, 8, 1))
+    assert [len(batch) for batch in fitting(batches, elements=1, most_bytes=4 * 6)] == [4]
+    assert len(next(batches)) == 1, "the last one is still to be read"
 
 
 @pytest.mark.slow
