@@ -50,8 +50,8 @@ def _counted(
     runner: Runner, here: Environment, protocol: Protocol, arrays: Sequence[np.ndarray]
 ) -> Measurement:
     with runner:
-        runner.load_inputs(arrays)
-        for _ in range(WARMUP_RUNS):
+        runner.rehearse(arrays)
+        for _ in range(WARMUP_RUNS - 1):
             runner.invoke()
         return Measurement(
             **subject(runner),

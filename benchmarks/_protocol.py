@@ -237,10 +237,10 @@ def arrays_for(
 
 
 def _rehearse(runner: Runner, arrays: Sequence[np.ndarray]) -> None:
-    """Open, run once and close: importing the runtime and paging in its code would else count for whoever is first."""
+    """Open, run once and close: importing the runtime and paging in its code would else count for whoever is first, and
+    a file that is not what its manifest says is refused before anybody is timed."""
     with runner:
-        runner.load_inputs(arrays)
-        runner.invoke()
+        runner.rehearse(arrays)
 
 
 def _warm_up(entrant: _Entrant, protocol: Protocol) -> None:

@@ -32,6 +32,8 @@ MOST_METADATA_BYTES = 16 << 20
 MANIFEST_ENDING = ".manifest.json"
 PROGRAM_FORMATS = (PROGRAM_FORMAT, CODED_FORMAT)
 """The files that hold a whole Program, coded or not."""
+MADE_ANEW = "convert it again, or copy both files again"
+"""The way out where a file and its manifest do not belong together."""
 
 Layout = Literal["NCHW", "NHWC"]
 Precision = Literal["float32", "float16", "int8", "palette4"]
@@ -104,14 +106,10 @@ class Artifact:
                 where=str(path.absolute()),
                 hint="write the file with edgepress convert, which also writes the manifest",
             )
-        manifest = _decode(beside.read_bytes(), beside)
-        if manifest.sha256 != sha256(path):
-            raise BadInput(
-                f"{path.name!r} does not match its manifest: the hash differs.",
-                where=str(path.absolute()),
-                hint="convert it again, or copy both files again",
-            )
-        return cls(path, manifest)
+        artifact = cls(path, _decode(beside.read_bytes(), beside))
+        if artifact.manifest.sha256 != sha256(path):
+            raise artifact.other_than_stated("the hash differs")
+        return artifact
 
     @classmethod
     def describe(cls, path: Path, manifest: Manifest) -> Artifact:
@@ -128,6 +126,14 @@ class Artifact:
         if self.format != PROGRAM_FORMAT:
             artifact.write_manifest()
         return artifact
+
+    def other_than_stated(self, difference: str) -> BadInput:
+        """The error for a file that is not what its manifest says, to be raised by who finds out."""
+        return BadInput(
+            f"{self.path.name!r} does not match its manifest: {difference}.",
+            where=str(self.path.absolute()),
+            hint=MADE_ANEW,
+        )
 
     def write_manifest(self) -> None:
         write_text(manifest_path(self.path), encode(self.manifest) + "\n")
@@ -149,12 +155,11 @@ def program_manifest(path: Path) -> Manifest:
 
 
 def _decode(content: bytes, where: Path) -> Manifest:
-    hint = "convert it again, or copy both files again"
-    manifest = decode(Manifest, content, "The manifest", where=str(where), hint=hint)
+    manifest = decode(Manifest, content, "The manifest", where=str(where), hint=MADE_ANEW)
     try:
         _check_signature(manifest.signature)
     except (ValueError, TypeError) as error:
-        raise BadInput(f"The manifest cannot be read: {error}.", where=str(where), hint=hint) from None
+        raise BadInput(f"The manifest cannot be read: {error}.", where=str(where), hint=MADE_ANEW) from None
     return manifest
 
 

@@ -132,6 +132,27 @@ class Runner(ABC):
         if cls.read_layers is Runner.read_layers:
             raise _tells_no_layers(cls)
 
+    def rehearse(self, arrays: Sequence[np.ndarray]) -> None:
+        """Load, invoke and read once. BadInput where the file gives other outputs than its manifest says: who only
+        times it would not see."""
+        self.load_inputs(arrays)
+        self.invoke()
+        specs = self.artifact.manifest.signature.outputs
+        got = [(array.shape, array.dtype) for array in self.read_outputs()]
+        want = [(spec.with_batch(len(arrays[0])), np.dtype(spec.dtype)) for spec in specs]
+        if _kinds(got) != _kinds(want):
+            told = [", ".join(f"{dtype} {shape}" for shape, dtype in each) for each in (got, want)]
+            raise self.artifact.other_than_stated(f"it gives {told[0]} instead of {told[1]}")
+
+    def _check_ends(self, inputs: int, outputs: int) -> None:
+        """Raise BadInput unless the manifest has as many of them as the file."""
+        signature = self.artifact.manifest.signature
+        stated = len(signature.inputs), len(signature.outputs)
+        if (inputs, outputs) != stated:
+            raise self.artifact.other_than_stated(
+                f"it has {inputs} inputs and {outputs} outputs instead of {stated[0]} and {stated[1]}"
+            )
+
     def run(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
         """Check, load, invoke, read. A file with a fixed batch is run as often as the arrays need.
 
@@ -163,6 +184,11 @@ class Runner(ABC):
             piece = tuple(_padded(array[start : start + fixed], fixed) for array in arrays)
             signature.check_inputs(piece)
             yield piece
+
+
+def _kinds(tensors: Sequence[tuple[tuple[int, ...], np.dtype[Any]]]) -> list[tuple[tuple[int, ...], bool]]:
+    """Shapes, and which are floats: of integers runtimes have their own widths."""
+    return [(shape, np.issubdtype(dtype, np.floating)) for shape, dtype in tensors]
 
 
 def _tells_no_layers(runner: type[Runner]) -> UnsupportedTarget:

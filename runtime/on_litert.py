@@ -36,6 +36,7 @@ class LiteRTRunner(Runner):
         self._tapped: tuple[Any, tuple[Tap, ...]] | None = None
         self._inputs = self._interpreter.get_input_details()
         self._outputs = self._interpreter.get_output_details()
+        self._check_ends(len(self._inputs), len(self._outputs))
 
     def close(self) -> None:
         del self._interpreter, self._tapped
@@ -103,11 +104,7 @@ class LiteRTRunner(Runner):
             for detail, array in zip(self._inputs, arrays, strict=True):
                 interpreter.set_tensor(detail["index"], _quantized(self._to_file(array), detail))
         except ValueError as error:
-            raise BadInput(
-                f"The file takes other inputs than its manifest says: {_first_line(error)}",
-                where=str(self.artifact.path.absolute()),
-                hint="convert it again, or copy both files again",
-            ) from None
+            raise self.artifact.other_than_stated(f"its inputs are others ({_first_line(error)})") from None
 
     def _invoke(self, interpreter: Any) -> None:
         try:

@@ -55,6 +55,11 @@ class MnnRunner(Runner):
                 where=str(path.absolute()),
                 hint="convert it again; the file may be cut off or made for a newer MNN",
             ) from None
+        signature = self.artifact.manifest.signature
+        stated = [self._kind(spec.dtype) for spec in (*signature.inputs, *signature.outputs)]
+        if stated != [tensor.getDataType() for tensor in (*self._inputs, *self._outputs)]:
+            # MNN would say so on the standard output, and go on with what lay in its memory.
+            raise self.artifact.other_than_stated("its inputs or outputs are of other types")
 
     def close(self) -> None:
         del self._inputs, self._outputs, self._session, self._interpreter
@@ -126,10 +131,13 @@ class MnnRunner(Runner):
 
     def _host(self, array: np.ndarray) -> Any:
         """A tensor of MNN that holds the array in its own order, NCHW for pictures."""
-        kinds = {"float32": self._mnn.Halide_Type_Float, "int32": self._mnn.Halide_Type_Int}
-        return self._mnn.Tensor(
-            array.shape, kinds[array.dtype.name], array, self._mnn.Tensor_DimensionType_Caffe
-        )
+        kind = self._kind(array.dtype.name)
+        return self._mnn.Tensor(array.shape, kind, array, self._mnn.Tensor_DimensionType_Caffe)
+
+    def _kind(self, name: str) -> Any:
+        """MNN's type in place of one of NumPy's; None for what it takes and gives nowhere."""
+        kinds = {np.float32: self._mnn.Halide_Type_Float, np.int32: self._mnn.Halide_Type_Int}
+        return kinds.get(STORED.get(name, np.dtype(name).type))
 
     def _read(self, tensor: Any, dtype: np.dtype[Any]) -> np.ndarray:
         shape = tuple(tensor.getShape())

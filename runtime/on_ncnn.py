@@ -49,8 +49,10 @@ class NcnnRunner(Runner):
                     hint="convert it again; it may be made for a newer ncnn",
                 )
         self._net, self._inputs, self._outputs = net, self._named("in"), self._named("out")
-        if {*self._inputs, *self._outputs} - {blob.name for blob in net.blobs()}:
-            raise self._other_than_stated()
+        are_floats = all(spec.dtype == "float32" for spec in self.artifact.manifest.signature.inputs)
+        if not are_floats or {*self._inputs, *self._outputs} - {blob.name for blob in net.blobs()}:
+            # ncnn would read beyond the end of arrays of other types.
+            raise self._has_other_ends()
         self._loaded: list[Any] = []
         self._results: list[Any] = []
 
@@ -81,7 +83,7 @@ class NcnnRunner(Runner):
         specs = self.artifact.manifest.signature.outputs
         arrays = [np.array(value) for value in self._results]
         if [array.size for array in arrays] != [math.prod(spec.with_batch(1)) for spec in specs]:
-            raise self._other_than_stated()
+            raise self._has_other_ends()
         return tuple(
             array.astype(spec.dtype).reshape(spec.with_batch(1))
             for spec, array in zip(specs, arrays, strict=True)
@@ -135,12 +137,8 @@ class NcnnRunner(Runner):
                     found.append(LayerOutput(layer.name, layer.type, np.array(value, np.float32)[None]))
         return tuple(found)
 
-    def _other_than_stated(self) -> BadInput:
-        return BadInput(
-            "The file has other inputs or outputs than its manifest says.",
-            where=str(self.artifact.path.absolute()),
-            hint="convert it again, or copy both files again",
-        )
+    def _has_other_ends(self) -> BadInput:
+        return self.artifact.other_than_stated("its inputs or outputs are others")
 
     def _named(self, kind: str) -> list[str]:
         """in0, in1, ... and out0, ...: as many as the signature has."""

@@ -37,6 +37,7 @@ class OnnxReferenceRunner(Runner):
                 where=str(self.artifact.path),
                 hint="convert it again; the file may be cut off",
             ) from None
+        self._check_ends(len(self._evaluator.input_names), len(self._evaluator.output_names))
 
     def close(self) -> None:
         del self._evaluator

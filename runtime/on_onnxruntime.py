@@ -40,6 +40,7 @@ class OnnxRuntimeRunner(Runner):
     def open(self) -> None:
         self._session = self._new_session(str(self.artifact.path))
         self._tapped: tuple[Any, tuple[Tap, ...]] | None = None
+        self._check_ends(len(self._session.get_inputs()), len(self._session.get_outputs()))
         self._binding = self._session.io_binding()
 
     def close(self) -> None:

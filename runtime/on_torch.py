@@ -37,7 +37,10 @@ class TorchRunner(Runner):
         from edgepress.program import Program
 
         self._device = device_of(self.target)
-        self._module: GraphModule = Program.load(self.artifact.path).graph_module()
+        program = Program.load(self.artifact.path)
+        if program.signature != self.artifact.manifest.signature:
+            raise self.artifact.other_than_stated("its inputs or outputs are others")
+        self._module: GraphModule = program.graph_module()
         with computing(self.target):
             graph.place(self._module, self._device)
             self._events = Events() if self._device.type == "cuda" else None

@@ -92,6 +92,7 @@ class TractRunner(Runner):
                 where=str(path.absolute()),
                 hint="run it on ONNX Runtime (--on cpu:onnxruntime); if that refuses it too, convert it again",
             ) from None
+        self._check_ends(plan.input_count(), plan.output_count())
         self._batch = batch
         return plan
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ from edgepress.artifact import PROGRAM_FORMAT, Artifact, manifest_path
 from edgepress.errors import BackendMissing, BadInput, UnsupportedTarget
 from edgepress.program import Program
 from edgepress.runtime import Runner
+from edgepress.signature import TensorSpec
 
 FORMATS = [(name, format) for name in runtime.names() for format in runtime.find(name).formats]
 
@@ -119,6 +122,29 @@ def test_refuses_a_file_that_is_not_the_manifests(runner: Runner, tmp_path: Path
     path.write_bytes(path.read_bytes() + b"\0")
     with pytest.raises(BadInput, match="hash differs"):
         Artifact.open(path)
+
+
+OTHER_OUTPUTS: dict[str, Callable[[tuple[TensorSpec, ...]], tuple[TensorSpec, ...]]] = {
+    "another shape": lambda specs: tuple(replace(spec, shape=(*spec.shape[:-1], 77)) for spec in specs),
+    "one more": lambda specs: (*specs, replace(specs[0], name="more")),
+}
+
+
+@pytest.mark.parametrize("other", OTHER_OUTPUTS)
+def test_refuses_to_be_timed_with_outputs_that_the_manifest_does_not_state(
+    runner: Runner, other: str
+) -> None:
+    """Nobody reads the outputs of what is timed, and the hash is the file's alone: so a rehearsal has to find out."""
+    manifest = runner.artifact.manifest
+    lying = replace(manifest.signature, outputs=OTHER_OUTPUTS[other](manifest.signature.outputs))
+    artifact = replace(runner.artifact, manifest=replace(manifest, signature=lying))
+    with pytest.raises(BadInput), runtime.open(artifact, runner.target) as opened:
+        opened.rehearse(lying.example(1))
+
+
+def test_a_rehearsal_of_a_sound_file_says_nothing(runner: Runner) -> None:
+    with runner:
+        runner.rehearse(runner.artifact.manifest.signature.example(1))
 
 
 def test_refuses_other_formats(runner: Runner) -> None:

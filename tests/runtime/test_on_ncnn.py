@@ -84,5 +84,5 @@ def test_outputs_that_the_manifest_does_not_state_are_told(
     for stated in (wider, more):
         path.write_bytes(artifact.path.read_bytes())
         lying = Artifact.describe(path, replace(artifact.manifest, signature=stated))
-        with pytest.raises(BadInput, match="than its manifest"), runtime.open(lying) as runner:
+        with pytest.raises(BadInput, match="not match its manifest"), runtime.open(lying) as runner:
             runner.run(*program.signature.example(1))

@@ -49,6 +49,21 @@ def test_a_file_cut_short_that_its_manifest_vouches_for(
     assert "bug" not in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("kind", ["inputs", "outputs"])
+def test_a_manifest_that_was_changed_by_hand(
+    artifact: Artifact, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The hash is the file's and agrees; what the file takes and gives does not."""
+    signature = artifact.manifest.signature
+    more = (*getattr(signature, kind), dataclasses.replace(signature.inputs[0], name="more"))
+    Artifact.describe(
+        artifact.path,
+        dataclasses.replace(artifact.manifest, signature=dataclasses.replace(signature, **{kind: more})),
+    )
+    assert run(["benchmark", str(artifact.path)]) == USAGE
+    assert "'model.onnx' does not match its manifest" in capsys.readouterr().err
+
+
 def test_a_file_without_a_manifest(artifact: Artifact, capsys: pytest.CaptureFixture[str]) -> None:
     artifact.path.with_name("model.onnx.manifest.json").unlink()
     assert run(["benchmark", str(artifact.path)]) == USAGE
