@@ -65,7 +65,7 @@ def _leave_out(graph_module: GraphModule, targets: tuple[object, ...]) -> None:
     """Let the readers of these nodes read what the nodes read."""
     for node in list(graph.operators(graph_module)):
         if node.target in targets:
-            node.replace_all_uses_with(node.args[0])  # type: ignore[arg-type]
+            node.replace_all_uses_with(node.args[0])  # type: ignore[arg-type]  # what they read is a node
             graph_module.graph.erase_node(node)
 
 

@@ -48,7 +48,7 @@ READER = f"{CONVERTS}program"
 def edges() -> dict[tuple[str, str], str]:
     """(from, to) of every edge, and the file it is in."""
     names = (name for name in plugins.names(__name__) if CONVERTS in name and not name.endswith(READER))
-    return {tuple(name.split(CONVERTS)): name for name in names}  # type: ignore[misc]
+    return {(source, target): name for name in names for source, target in [name.split(CONVERTS)]}
 
 
 def readable() -> tuple[str, ...]:

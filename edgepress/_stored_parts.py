@@ -73,7 +73,7 @@ def _parts(split: Node) -> Iterator[tuple[Node, int, int]]:
     ends = torch.tensor([0, *(len(part) for part in split.meta["val"])]).cumsum(0).tolist()
     for user in split.users:
         if user.target is operator.getitem:
-            place = int(user.args[1]) % (len(ends) - 1)  # type: ignore[arg-type]
+            place = int(user.args[1]) % (len(ends) - 1)  # type: ignore[arg-type]  # getitem's place is a number
             yield user, ends[place], ends[place + 1]
 
 

@@ -31,7 +31,7 @@ def build(cls: type[T], values: Mapping[str, Any], *, where: str = "") -> T:
             where=where or cls.__name__,
             hint="in a recipe: `- stage: {option: value}`",
         )
-    known = {field.name: field for field in dataclasses.fields(cls) if field.init}  # type: ignore[arg-type]
+    known = {field.name: field for field in dataclasses.fields(cls) if field.init}  # type: ignore[arg-type]  # every class of options is a dataclass
     for key in values:
         if key not in known:
             raise UnknownName("option", str(key), known, where=where or cls.__name__)

@@ -69,7 +69,7 @@ def card(details: Card) -> Callable[[Build], Build]:
     """
 
     def attach(build: Build) -> Build:
-        build.card = details  # type: ignore[attr-defined]
+        build.card = details  # type: ignore[attr-defined]  # a function may have attributes
         return build
 
     return attach

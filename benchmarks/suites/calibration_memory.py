@@ -13,7 +13,7 @@ import sys
 import click
 import torch
 from _noise import noise  # type: ignore[import-not-found]  # beside this script
-from _suite import check  # type: ignore[import-not-found]
+from _suite import check  # type: ignore[import-not-found]  # the same
 
 from edgepress import compress
 from edgepress.benchmarks._memory import PeakMemory

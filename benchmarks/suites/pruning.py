@@ -19,12 +19,12 @@ import sys
 from collections.abc import Iterator
 
 import _peer_pruning as peer  # type: ignore[import-not-found]  # beside this script, not in the package
-from _pruning_bench import (  # type: ignore[import-not-found]
+from _pruning_bench import (  # type: ignore[import-not-found]  # the same
     TUNINGS,
     Bench,
     Variant,
 )
-from _suite import (  # type: ignore[import-not-found]
+from _suite import (  # type: ignore[import-not-found]  # the same
     arguments,
     check,
     reference_networks,

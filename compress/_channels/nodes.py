@@ -69,13 +69,13 @@ def is_stored(node: object) -> bool:
     if not isinstance(node, Node) or node.op != "call_function" or graph.op_name(node) not in TAKING:
         return isinstance(node, Node) and node.op == "get_attr"
     indices = node.args[1] if graph.op_name(node) == "index" else ()
-    return is_stored(node.args[0]) and all(index is None or is_stored(index) for index in indices)  # type: ignore[union-attr]
+    return is_stored(node.args[0]) and all(index is None or is_stored(index) for index in indices)  # type: ignore[union-attr]  # index has a list of them
 
 
 def rearranged(node: Node, tensor: torch.Tensor, batch: int = 1) -> torch.Tensor:
     """What the node makes of `tensor` in place of its first input (of the same shape, at this batch size)."""
     args, kwargs = torch.fx.map_arg((node.args[1:], node.kwargs), lambda argument: _value(argument, batch))
-    result: torch.Tensor = node.target(tensor, *args, **kwargs)  # type: ignore[operator]
+    result: torch.Tensor = node.target(tensor, *args, **kwargs)  # type: ignore[operator]  # an operator's target can be called
     return result
 
 
@@ -86,7 +86,7 @@ def _value(argument: Node, batch: int) -> Any:
     if argument.op == "get_attr":
         assert argument.graph.owning_module is not None
         return graph.constant(argument.graph.owning_module, argument)
-    return rearranged(argument, _value(argument.args[0], batch), batch)  # type: ignore[arg-type]
+    return rearranged(argument, _value(argument.args[0], batch), batch)  # type: ignore[arg-type]  # is_stored has seen that it is a node
 
 
 def succeed(new: Node, old: Node) -> None:
@@ -132,7 +132,7 @@ def resize(node: Node, axis: int, count: int) -> None:
 
 def set_argument(node: Node, name: str, value: Any) -> None:
     """Set an argument by its name in the operator's schema."""
-    names = [argument.name for argument in node.target._schema.arguments]  # type: ignore[union-attr]
+    names = [argument.name for argument in node.target._schema.arguments]  # type: ignore[union-attr]  # an operator has a schema
     place = names.index(name)
     if place < len(node.args):
         node.update_arg(place, value)

@@ -64,7 +64,7 @@ def _without_writes(graph_module: GraphModule, node: Node) -> None:
             hint="write x = x + y in place of x += y there",
         )
     packet = getattr(aten, graph.op_name(node).removesuffix("_"))
-    node.target = getattr(packet, node.target._overloadname)  # type: ignore[union-attr]
+    node.target = getattr(packet, node.target._overloadname)  # type: ignore[union-attr]  # an operator has a name
     changed.replace_all_uses_with(node, delete_user_cb=lambda user: position[user] > position[node])
 
 
@@ -84,7 +84,7 @@ def _without_copies(graph_module: GraphModule, node: Node) -> None:
     name = graph.op_name(node)
     takes_all = name == "slice" and _is_whole_slice(node)
     if name in COPIES or takes_all:
-        node.replace_all_uses_with(node.args[0])  # type: ignore[arg-type]
+        node.replace_all_uses_with(node.args[0])  # type: ignore[arg-type]  # what it copies is a node
 
 
 def _views_as_reshapes(graph_module: GraphModule, node: Node) -> None:
@@ -113,7 +113,7 @@ def _splits_as_slices(graph_module: GraphModule, node: Node) -> None:
     for part in list(node.users):
         if part.target is not operator.getitem:
             continue
-        place = int(part.args[1]) % len(ends)  # type: ignore[arg-type]
+        place = int(part.args[1]) % len(ends)  # type: ignore[arg-type]  # getitem's place is a number
         start = ends[place - 1] if place else 0
         with graph_module.graph.inserting_before(node):
             if name == "unbind":
@@ -175,6 +175,6 @@ def _products_as_layers(graph_module: GraphModule, node: Node) -> None:
         return
     if isinstance(matrix, Node) and graph.op_name(matrix) in ("t", "numpy_T", "transpose"):
         weight = matrix.all_input_nodes[0]
-        is_bias = bias is None or (bias.op == "get_attr" and bias.meta["val"].ndim == 1)  # type: ignore[union-attr]
+        is_bias = bias is None or (bias.op == "get_attr" and bias.meta["val"].ndim == 1)  # type: ignore[union-attr]  # a matrix is added to no number
         if weight.op == "get_attr" and weight.meta["val"].ndim == 2 and is_bias:
             node.target, node.args = aten.linear.default, (data, weight, bias)

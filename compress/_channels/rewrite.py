@@ -120,7 +120,7 @@ class _Rewriter:
 
     def _resize(self, node: Node) -> None:
         """Bring the channel and group counts among the node's arguments up to date."""
-        name, arguments, axis = graph.op_name(node), graph.arguments(node), self.labelling.channels[node].axis  # type: ignore[union-attr]
+        name, arguments, axis = graph.op_name(node), graph.arguments(node), self.labelling.channels[node].axis  # type: ignore[union-attr]  # only those with channels are cut
         stays = self.kept[self.labelling.classes_of(node)]
         if name in SIZE_LISTS:
             resize(node, axis, int(stays.sum()))

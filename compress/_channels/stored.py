@@ -35,12 +35,12 @@ def bind_stored(
     inner = labels[np.unique(places, return_index=True)[1]]
     labeller.tie(labels, inner[places])
     labeller.set(operand, Channels(axis, labels), Flow.FIXED)
-    return bind_stored(labeller, operand, operand.args[0], source_axis, inner, "own")  # type: ignore[arg-type]
+    return bind_stored(labeller, operand, operand.args[0], source_axis, inner, "own")  # type: ignore[arg-type]  # what it moves is a node
 
 
 def _origin(node: Node, axis: int) -> tuple[int, np.ndarray] | None:
     """The axis of the node's source from which the entries of `axis` come one by one, and their places there."""
-    shape = shape_at_batch_one(node.args[0])  # type: ignore[arg-type]
+    shape = shape_at_batch_one(node.args[0])  # type: ignore[arg-type]  # what it moves is a node
     for source_axis, size in enumerate(shape):
         spread = [-1 if other == source_axis else 1 for other in range(len(shape))]
         moved = rearranged(node, torch.arange(size).reshape(spread).expand(shape).contiguous()).movedim(

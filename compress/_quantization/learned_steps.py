@@ -21,7 +21,7 @@ def fake_quantize(
     step: torch.Tensor = _Step.apply(share, calibrated)  # type: ignore[no-untyped-call]  # PyTorch's own is not annotated
     if step.dim():
         step = step.view(-1, *[1] * (values.dim() - 1))
-    made: torch.Tensor = _Rounded.apply(values.float(), step, low, high)  # type: ignore[no-untyped-call]
+    made: torch.Tensor = _Rounded.apply(values.float(), step, low, high)  # type: ignore[no-untyped-call]  # the same
     return made
 
 

@@ -103,7 +103,7 @@ def _adaround(
             error = (low + fraction).clamp(-limit, limit) - exact
             loss = ((error @ metric) * error).sum() + PULL * undecided(fraction, step / STEPS)
             optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]  # PyTorch's own is not annotated
+            loss.backward()
             optimizer.step()
     made = (low + fractions.decided()).clamp(-limit, limit).double()
     return made if kept is None else made * kept

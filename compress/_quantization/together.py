@@ -149,7 +149,7 @@ class _Run:
                 loss = self._error(constants, read[chosen], wanted[chosen]) / (start * len(chosen))
                 loss = loss + PULL / count * sum(undecided(fraction, step / STEPS) for fraction in now)
                 optimizer.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]  # PyTorch's own is not annotated
+                loss.backward()
                 optimizer.step()
 
     def _error(

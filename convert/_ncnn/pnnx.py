@@ -49,7 +49,7 @@ def _trace(module: GraphModule, inputs: Sequence[torch.Tensor], path: Path) -> N
     """
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
-        traced = torch.jit.trace(module, tuple(inputs), check_trace=False)  # type: ignore[no-untyped-call]
+        traced = torch.jit.trace(module, tuple(inputs), check_trace=False)
         path.write_bytes(traced.save_to_buffer())
 
 

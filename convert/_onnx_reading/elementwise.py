@@ -142,7 +142,7 @@ def mean(call: Call) -> Outcome:
 def where(call: Call) -> Outcome:
     if call.all_known():
         condition, first, second = (call.value(position) for position in range(3))
-        return np.where(np.asarray(condition, bool), first, second)  # type: ignore[arg-type]
+        return np.where(np.asarray(condition, bool), first, second)  # type: ignore[arg-type]  # all of a known call is arrays
     return torch.where(call.tensor(0).bool(), call.tensor(1), call.tensor(2))
 
 
@@ -242,6 +242,6 @@ def _operands(call: Call) -> tuple[Any, Any]:
 def _number_or_tensor(call: Call, position: int) -> Any:
     value, other = call.value(position), call.value(1 - position)
     is_number = isinstance(value, np.ndarray) and value.size == 1 and value.dtype != bool
-    if is_number and isinstance(other, torch.Tensor) and other.ndim >= value.ndim:  # type: ignore[union-attr]
-        return value.reshape(-1).tolist()[0]  # type: ignore[union-attr]
+    if is_number and isinstance(other, torch.Tensor) and other.ndim >= value.ndim:  # type: ignore[union-attr]  # an array of one entry, by is_number
+        return value.reshape(-1).tolist()[0]  # type: ignore[union-attr]  # the same
     return call.tensor(position)

@@ -83,7 +83,7 @@ def transpose(call: Call) -> Outcome:
 @operation("Concat")
 def concat(call: Call) -> Outcome:
     if call.all_known():
-        return np.concatenate(call.values, call.attribute("axis"))  # type: ignore[arg-type]
+        return np.concatenate(call.values, call.attribute("axis"))  # type: ignore[arg-type]  # all of a known call is arrays
     parts, axis = [call.tensor(position) for position in range(len(call))], call.attribute("axis")
     return torch.cat(parts if axis % parts[0].ndim == 0 else in_batches(call, parts), axis)
 
@@ -120,7 +120,7 @@ def slice_(call: Call) -> Outcome:
 def gather(call: Call) -> Outcome:
     value, axis = call.value(0), call.attribute("axis", 0)
     if call.all_known():
-        return np.asarray(np.take(value, np.asarray(call.value(1), np.int64), axis))  # type: ignore[arg-type]
+        return np.asarray(np.take(value, np.asarray(call.value(1), np.int64), axis))  # type: ignore[arg-type]  # all of a known call is arrays
     indices = call.value(1)
     if isinstance(indices, np.ndarray) and indices.size == 1 and isinstance(value, torch.Tensor):
         index = int(indices.reshape(-1)[0])

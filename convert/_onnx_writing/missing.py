@@ -83,7 +83,7 @@ def _alone(node: Node) -> tuple[torch.nn.Module, tuple[torch.Tensor, ...]]:
     own = torch.fx.Graph()
     inputs = {given: own.placeholder(f"input_{place}") for place, given in enumerate(_tensors(node))}
     result = own.call_function(
-        node.target,  # type: ignore[arg-type]
+        node.target,  # type: ignore[arg-type]  # an operator's target can be called
         *torch.fx.map_arg(
             (node.args, node.kwargs),
             lambda given: inputs[given] if given in inputs else graph.at_batch(given, BATCH),

@@ -29,7 +29,7 @@ def translations(program: Program) -> dict[Callable[..., Any], Callable[..., Any
     pools = [node for node in operators if node.target is aten.adaptive_avg_pool2d.default]
     if _hides_rows(operators):
         found[aten.scaled_dot_product_attention.default] = _masked_attention
-    if pools and all(list(node.args[1]) == [1, 1] for node in pools):  # type: ignore[arg-type]
+    if pools and all(list(node.args[1]) == [1, 1] for node in pools):  # type: ignore[arg-type]  # the operator's sizes are a list
         found[aten.adaptive_avg_pool2d.default] = _global_average_pool
     return found
 

@@ -80,7 +80,7 @@ def serialize(model: Model) -> bytes:
     return bytes(builder.Output())
 
 
-class _AlignedBuffer(schema.BufferT):  # type: ignore[misc]
+class _AlignedBuffer(schema.BufferT):  # type: ignore[misc]  # the schema has no types
     """A buffer whose data begins on a 16-byte boundary, as the schema asks and its Python code does not do."""
 
     @property

@@ -79,7 +79,7 @@ def _is_asked(node: Node, known: Known) -> bool:
 
 
 def _spelling(node: Node) -> Spelling | None:
-    found = SPELLINGS.get(node.target)  # type: ignore[arg-type]
+    found = SPELLINGS.get(node.target)  # type: ignore[arg-type]  # not in the table: no spelling
     return found if found is not None and found.fits(arguments(node)) else None
 
 
@@ -94,13 +94,13 @@ def _pieces(node: Node, batch: int, known: Known) -> GraphModule | None:
 
 def _spelt(node: Node, batch: int, spelling: Spelling) -> GraphModule:
     by_name = arguments(node)
-    values = [by_name[argument.name] for argument in node.target._schema.arguments]  # type: ignore[union-attr]
+    values = [by_name[argument.name] for argument in node.target._schema.arguments]  # type: ignore[union-attr]  # an operator has a schema
     return _traced(node, batch, lambda found: spelling.function(*found(values)), {}, before=True)
 
 
 def _taken_apart(node: Node, batch: int, known: Known) -> GraphModule | None:
     """As PyTorch does it, where that gives operators that can be written."""
-    table = get_decompositions([node.target])  # type: ignore[list-item]
+    table = get_decompositions([node.target])  # type: ignore[list-item]  # the target of an operator is one
     target: Any = node.target
 
     def apart(found: Callable[[Any], Any]) -> Any:

@@ -103,7 +103,7 @@ def model_argument(command: Command) -> Command:
         model = ModelInput(kwargs.pop("model"), **{name: kwargs.pop(name) for name in names})
         return command(*args, model=model, **kwargs)
 
-    return wrapped  # type: ignore[return-value]
+    return wrapped  # type: ignore[return-value]  # to click it is the command
 
 
 def data_options(command: Command) -> Command:
@@ -122,7 +122,7 @@ def data_options(command: Command) -> Command:
         data = DataInput(kwargs.pop("data"), kwargs.pop("train_share"), kwargs.pop("seed"))
         return command(*args, data=data, **kwargs)
 
-    return wrapped  # type: ignore[return-value]
+    return wrapped  # type: ignore[return-value]  # to click it is the command
 
 
 def listed_formats(text: str) -> tuple[str, ...]:
