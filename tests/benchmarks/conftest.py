@@ -67,10 +67,10 @@ def log() -> list[str]:
 
 @pytest.fixture
 def make_runner(tmp_path: Path, log: list[str]) -> MakeRunner:
-    def make(name: str, busy_ms: float = 0.0, batch: int | None = None) -> MatrixRunner:
+    def make(name: str, busy_ms: float = 0.0, batch: int | None = None, width: int = 8) -> MatrixRunner:
         path = tmp_path / f"{name}.npy"
-        np.save(path, np.eye(8, dtype=np.float32))
-        signature = Signature((TensorSpec("x", (batch, 8)),), (TensorSpec("y", (batch, 8)),))
+        np.save(path, np.eye(8, width, dtype=np.float32))
+        signature = Signature((TensorSpec("x", (batch, 8)),), (TensorSpec("y", (batch, width)),))
         runner = MatrixRunner(Artifact.describe(path, Manifest(format="npy", signature=signature)))
         runner.busy_ms, runner.log = busy_ms, log
         return runner
