@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 import torch
+from torch.export import ExportedProgram
 from torch.fx import GraphModule, Node
 
 from edgepress import graph, macs
@@ -80,12 +82,23 @@ class Cost:
         return tuple(layer for layer in self.layers if layer.macs is None)
 
 
+_known: WeakKeyDictionary[ExportedProgram, Cost] = WeakKeyDictionary()
+"""Of networks as they were captured or exported again, which never change: every budget asks what the original costs."""
+
+
 def measure(network: Program | GraphModule) -> Cost:
     """The cost of a Program, or of its edited graph as long as every node carries its shape."""
-    if isinstance(network, Program):
-        module = network.exported.module(check_guards=False)
+    if isinstance(network, GraphModule):
+        return _counted(network)
+    exported = network.exported
+    if exported not in _known:
+        module = exported.module(check_guards=False)
         assert isinstance(module, GraphModule)
-        network = module
+        _known[exported] = _counted(module)
+    return _known[exported]
+
+
+def _counted(network: GraphModule) -> Cost:
     memory, stored = Memory(network), set[int]()
     layers = [
         _layer(network, node, memory, stored)
