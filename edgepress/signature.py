@@ -24,12 +24,15 @@ class TensorSpec:
         """The shape with `batch` in place of None."""
         return tuple(batch if size is None else size for size in self.shape)
 
+    def fits(self, shape: tuple[int, ...]) -> bool:
+        """Whether this is the shape, at any batch."""
+        return len(shape) == len(self.shape) and all(
+            want is None or want == have for want, have in zip(self.shape, shape, strict=True)
+        )
+
     def check(self, array: np.ndarray) -> None:
         """Raise BadInput unless `array` has this dtype and shape."""
-        fits = len(array.shape) == len(self.shape) and all(
-            want is None or want == have for want, have in zip(self.shape, array.shape, strict=True)
-        )
-        if fits and array.dtype == np.dtype(self.dtype):
+        if self.fits(array.shape) and array.dtype == np.dtype(self.dtype):
             return
         raise BadInput(
             f"The tensor {self.name!r} takes {self.dtype} {_shape_text(self.shape)}, "

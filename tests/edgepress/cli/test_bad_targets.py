@@ -11,7 +11,7 @@ import tiny_networks
 from onnx import TensorProto, helper
 
 from edgepress import convert
-from edgepress.artifact import Artifact
+from edgepress.artifact import Artifact, manifest_path
 from edgepress.cli import run
 from edgepress.cli._console import print_table
 from edgepress.convert.program_to_onnx import ProgramToOnnx
@@ -62,6 +62,20 @@ def test_a_manifest_that_was_changed_by_hand(
     )
     assert run(["benchmark", str(artifact.path)]) == USAGE
     assert "'model.onnx' does not match its manifest" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("spoilt", ["file", "manifest"])
+def test_a_spoilt_engine_is_told_before_a_missing_package(
+    artifact: Artifact, spoilt: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is read here needs no TensorRT, and who installed it would learn no more."""
+    artifact = Artifact.describe(artifact.path, dataclasses.replace(artifact.manifest, format="tensorrt"))
+    path = artifact.path if spoilt == "file" else manifest_path(artifact.path)
+    path.write_bytes(path.read_bytes()[:-9])
+    said = "the hash differs" if spoilt == "file" else "manifest cannot be read"
+    for command in (["benchmark"], ["verify", str(artifact.path)]):
+        assert run([*command, str(artifact.path)]) == USAGE
+        assert said in capsys.readouterr().err
 
 
 def test_a_file_without_a_manifest(artifact: Artifact, capsys: pytest.CaptureFixture[str]) -> None:
