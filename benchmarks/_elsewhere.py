@@ -70,6 +70,6 @@ def _of(runner: Runner, measured: Any) -> Measurement:
         name=artifact.path.name,
         path=str(artifact.path),
         steps=manifest.history.names(),
-        target=runner.target.place,
+        device=runner.target.place,
         verification=manifest.verification,
     )

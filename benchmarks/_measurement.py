@@ -37,8 +37,9 @@ class Measurement:
     machine lengthens `latency_ms`, but hardly this.
     `device_ms` has an entry beside each of `latency_ms` where the device has a clock of its own, as a GPU: what that says
     of the same `invoke`, without the way there.
+    `device` is where, as the user calls it, and `runner` what executed it there.
     `steps` are the stages and conversions in the artifact's history. `sustained` is what came of running it on and on.
-    On an emulated target (`emulated`) a millisecond means nothing: there are no samples, times are None, and so are the
+    On an emulated device (`emulated`) a millisecond means nothing: there are no samples, times are None, and so are the
     statistics. In their place `instructions` holds how many each counted `invoke` was. One with both cannot be made.
     """
 
@@ -49,7 +50,7 @@ class Measurement:
     sha256: str
     size_bytes: int
     steps: tuple[str, ...] = ()
-    target: str
+    device: str
     runner: str
     threads: int
     batch: int
@@ -165,7 +166,7 @@ def subject(runner: Runner) -> dict[str, Any]:
         "sha256": manifest.sha256,
         "size_bytes": manifest.size_bytes,
         "steps": manifest.history.names(),
-        "target": runner.target.place,
+        "device": runner.target.place,
         "runner": runner.name(),
         "threads": runner.threads,
         "verification": manifest.verification,

@@ -243,7 +243,7 @@ def _sentences(found: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
 
 
 def _conditions(measurement: Measurement) -> tuple[object, ...]:
-    return (measurement.target, measurement.runner, measurement.threads, measurement.batch)
+    return (measurement.device, measurement.runner, measurement.threads, measurement.batch)
 
 
 def _stage_names(result: RunResult) -> tuple[str, ...]:

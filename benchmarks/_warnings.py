@@ -83,7 +83,7 @@ def of_integers(measured: Measurement, others: Sequence[Measurement]) -> list[st
     """What to say of an int8 file beside the first of `others` that is not, on the same target, runtime and threads."""
 
     def place(one: Measurement) -> tuple[object, ...]:
-        return (one.target, one.runner, one.threads, one.batch)
+        return (one.device, one.runner, one.threads, one.batch)
 
     floats = (
         other

@@ -52,7 +52,7 @@ class Measuring:
 
     def _is_of(self, runner: Runner, measured: Measurement) -> bool:
         return (
-            (measured.sha256, measured.target, measured.threads, measured.batch)
+            (measured.sha256, measured.device, measured.threads, measured.batch)
             == (runner.artifact.manifest.sha256, runner.target.place, runner.threads, self.protocol.batch)
             and measured.runner in runner.name().split("/")
             and (measured.accuracy is not None or not self._scores(runner))

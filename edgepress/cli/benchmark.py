@@ -149,7 +149,7 @@ def _show(measured: list[Measurement], as_json: bool, per_layer: bool) -> None:
     print_table(columns, [_row(measurement, measured, timed, counted) for measurement in measured])
     for measurement in measured:
         for warning in (*measurement.warnings, *of_integers(measurement, measured)):
-            remark(f"{measurement.name} on {measurement.target}, {measurement.runner}: {warning}")
+            remark(f"{measurement.name} on {measurement.device}, {measurement.runner}: {warning}")
         if measurement.sustained:
             _show_sustained(measurement)
         if per_layer:
@@ -192,11 +192,11 @@ def _row(measurement: Measurement, measured: list[Measurement], timed: bool, cou
     """The cells of one; its ratio is to the first on its device. A dash: this target does not tell."""
     from edgepress.benchmarks import are_comparable, ratio
 
-    first = next(other for other in measured if other.target == measurement.target)
+    first = next(other for other in measured if other.device == measurement.device)
     against = ratio(first, measurement) if are_comparable(first, measurement) else None
     return [
         measurement.name,
-        measurement.target,
+        measurement.device,
         measurement.runner,
         str(measurement.threads),
         f"{measurement.size_bytes:,}",

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 class Verdict:
     """What the comparison of two artifacts of these `precisions` gave. `comparison` is None where the outputs cannot be
     compared at all, for the reason in `broken`; the accuracies are None without labelled data, `layers` unless asked for. The second was
-    executed by `runner` on `target`."""
+    executed by `runner` on `device`."""
 
     comparison: Comparison | None
     precisions: tuple[Precision, Precision]
@@ -35,7 +35,7 @@ class Verdict:
     after: Score | None = None
     layers: LayerReport | None = None
     runner: str = ""
-    target: str = ""
+    device: str = ""
 
     @property
     def drop(self) -> float | None:
@@ -198,7 +198,7 @@ def _compare(
         _opened(second, target) as candidate,
         kept(candidate, resume=extent.resume) as answer,
     ):
-        verdict = replace(verdict, runner=candidate.name(), target=target.place)
+        verdict = replace(verdict, runner=candidate.name(), device=target.place)
         inputs = batches(manifest.signature, manifest.preprocess, data, extent.samples)
         try:
             compared = runtime.compare(reference.run, answer, inputs, manifest.reading)
@@ -254,7 +254,7 @@ def _record(verdict: Verdict, first: Artifact, second: Artifact, *, passed: bool
 
 def _elsewhere(verdict: Verdict) -> dict[str, Any]:
     """Which device ran the file, where it was not this one's processor."""
-    return {} if verdict.target == "cpu" else {"target": verdict.target}
+    return {} if verdict.device == "cpu" else {"device": verdict.device}
 
 
 def _departing(verdict: Verdict) -> dict[str, Any]:

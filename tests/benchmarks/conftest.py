@@ -88,7 +88,7 @@ def make_measurement(environment: Environment) -> MakeMeasurement:
     def make(latency_ms: Sequence[float], **changes: object) -> Measurement:
         facts = {
             "name": "model.onnx", "path": "model.onnx", "format": "onnx", "precision": "float32", "sha256": "0" * 64,
-            "size_bytes": 1000, "target": "cpu", "runner": "onnxruntime", "threads": 1, "batch": 1, "load_ms": 1.0,
+            "size_bytes": 1000, "device": "cpu", "runner": "onnxruntime", "threads": 1, "batch": 1, "load_ms": 1.0,
             "first_inference_ms": 2.0, "environment": environment,
         }  # fmt: skip
         return Measurement(**{**facts, "latency_ms": tuple(latency_ms), **changes})

@@ -31,7 +31,7 @@ def artifacts(tmp_path_factory):
 
 def test_a_smaller_network_is_found_faster(artifacts):
     original, model = compare([runtime.open(artifact) for artifact in artifacts], QUICK)
-    assert (original.runner, original.threads, original.batch, original.target) == (
+    assert (original.runner, original.threads, original.batch, original.device) == (
         "onnxruntime",
         1,
         1,

@@ -112,7 +112,7 @@ def test_a_gpu_computes_in_the_arithmetic_asked_for(file: Path, arithmetic: str,
 @pytest.mark.gpu
 def test_a_gpu_is_timed(file: Path) -> None:
     (measured,) = compare([runtime.open(file, "cuda:0")], QUICK)
-    assert measured.target == "cuda:0"
+    assert measured.device == "cuda:0"
     assert len(measured.latency_ms) >= 20
     is_torch = file.suffix == ".pt2"
     assert bool(measured.layers) == is_torch, "ONNX Runtime times only how the work is handed over"

@@ -96,7 +96,7 @@ def test_samples_are_taken_there_and_told_under_our_names(artifact: Artifact) ->
     here, *there = benchmarks.compare(runners, QUICK, progress=lambda task, *counts: seen.append(task))
     for measured in there:
         assert (measured.name, measured.path) == ("model.onnx", str(artifact.path))
-        assert (measured.target, measured.runner) == (HERE.place, "onnxruntime")
+        assert (measured.device, measured.runner) == (HERE.place, "onnxruntime")
         assert measured.steps == artifact.manifest.history.names()
         assert len(measured.latency_ms) == 4
         assert measured.comparison == there[0].comparison != here.comparison

@@ -86,11 +86,11 @@ def test_a_benchmark_goes_on_after_the_device_that_failed(
         assert run(command) == DEVICE_FAILED
     assert "host key is not known here" in capsys.readouterr().err
     (first,) = lines(tmp_path)
-    assert first["target"] == "cpu"
+    assert first["device"] == "cpu"
     assert run([*command, "--resume"]) == 0
     kept, added = lines(tmp_path)
     assert kept == first
-    assert (added["target"], added["runner"], added["name"]) == ("kitchen", "onnxruntime", "model.onnx")
+    assert (added["device"], added["runner"], added["name"]) == ("kitchen", "onnxruntime", "model.onnx")
     assert len(added["latency_ms"]) == 4
     assert run([*command, "--resume"]) == 0
     assert len(lines(tmp_path)) == 2
@@ -183,7 +183,7 @@ def test_a_verification_goes_on_where_the_device_failed(
     assert (told["status"], told["samples"]) == ("passed", 32)
     verification = Artifact.open(artifact.path).manifest.verification
     assert verification is not None
-    assert (verification.runner, verification.results["target"]) == ("onnxruntime", "kitchen")
+    assert (verification.runner, verification.results["device"]) == ("onnxruntime", "kitchen")
 
 
 def test_layers_are_compared_there(

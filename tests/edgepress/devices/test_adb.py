@@ -111,7 +111,7 @@ def test_a_network_runs_there(
     command = ["benchmark", str(artifact.path), "--on", "phone", "--protocol", protocol, "--json"]
     capsys.readouterr()
     assert run(command) == 0
-    assert json.loads(capsys.readouterr().out)["target"] == "phone"
+    assert json.loads(capsys.readouterr().out)["device"] == "phone"
     phone.cut()
     assert run(command) == DEVICE_FAILED
     phone.start()
