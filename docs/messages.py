@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,12 +44,28 @@ def messages() -> list[Message]:
 
 
 def _of_file(path: Path) -> Iterator[Message]:
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    module = ast.parse(path.read_text(encoding="utf-8"))
+    words = _words(module)
+    for node in ast.walk(module):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and _is_error(node.func.id):
-            named = {keyword.arg: _text(keyword.value) for keyword in node.keywords}
-            what = " ".join(_text(argument) for argument in node.args)
+            named = {keyword.arg: _text(keyword.value, words) for keyword in node.keywords}
+            given = [_text(argument, words) for argument in node.args]
+            if node.func.id == "UnknownName":
+                # It makes its message of what it is given.
+                given, named["hint"] = [f"There is no {given[0]} named {given[1]}."], "one of: ..."
             place = f"{path.relative_to(ROOT).as_posix()}:{node.lineno}"
-            yield Message(place, node.func.id, what, named.get("where", ""), named.get("hint", ""))
+            yield Message(place, node.func.id, " ".join(given), named.get("where", ""), named.get("hint", ""))
+
+
+def _words(module: ast.Module) -> Mapping[str, str]:
+    """The strings that the file has names for."""
+    return {
+        target.id: str(node.value.value)
+        for node in module.body
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
 
 
 def _is_error(name: str) -> bool:
@@ -57,16 +73,20 @@ def _is_error(name: str) -> bool:
     return isinstance(found, type) and issubclass(found, errors.EdgepressError)
 
 
-def _text(node: ast.expr) -> str:
+def _text(node: ast.expr, words: Mapping[str, str]) -> str:
     """The words of a string; `...` for what is only known at run time."""
     if isinstance(node, ast.Constant):
         return str(node.value)
+    if isinstance(node, ast.Name):
+        return words.get(node.id, "...")
+    if isinstance(node, ast.FormattedValue):
+        return _text(node.value, words) if isinstance(node.value, ast.Name) else "..."
     if isinstance(node, ast.JoinedStr):
-        return "".join(_text(part) for part in node.values)
+        return "".join(_text(part, words) for part in node.values)
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
-        return _text(node.left) + _text(node.right)
+        return _text(node.left, words) + _text(node.right, words)
     if isinstance(node, ast.IfExp):
-        return f"{_text(node.body)} / {_text(node.orelse)}"
+        return f"{_text(node.body, words)} / {_text(node.orelse, words)}"
     return "..."
 
 

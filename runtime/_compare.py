@@ -125,7 +125,7 @@ class _Tally:
         if shapes[0] != shapes[1]:
             raise VerificationFailed(
                 f"The outputs have the shapes {shapes[1]} instead of {shapes[0]}.",
-                hint="compare the file with the network it was made from",
+                hint="convert it again, or compare it with the network that it was made from",
             )
         self.outputs = self.outputs or [_OutputTally() for _ in expected]
         for output, want, have in zip(self.outputs, expected, got, strict=True):

@@ -204,7 +204,8 @@ def _compare(
             compared = runtime.compare(reference.run, answer, inputs, manifest.reading)
             verdict = replace(verdict, comparison=compared)
         except VerificationFailed as error:
-            verdict = replace(verdict, broken=error)
+            broken = VerificationFailed(error.what, where=str(second.path), hint=error.hint)
+            verdict = replace(verdict, broken=broken)
         if extent.layers:
             few = next(batches(manifest.signature, manifest.preprocess, data))
             report = layer_report(reference.layer_outputs, candidate.layer_outputs, few, precisions)

@@ -14,9 +14,6 @@ DOCS = Path(__file__).parents[2] / "docs"
 if not DOCS.is_dir():
     pytest.skip("the documentation is not here", allow_module_level=True)
 
-LISTS_WHAT_IS_KNOWN = {"UnknownName"}
-"""Errors whose class itself says what to do."""
-
 
 @pytest.fixture(scope="module")
 def messages() -> ModuleType:
@@ -32,11 +29,10 @@ def messages() -> ModuleType:
 def test_every_message_says_what_to_do(messages: ModuleType) -> None:
     found = messages.messages()
     assert len(found) > 300
-    silent = [message for message in found if not message.hint and message.kind not in LISTS_WHAT_IS_KNOWN]
+    silent = [message for message in found if not message.hint]
     assert not silent, "\n".join(f"{message.place}: {message.what}" for message in silent)
 
 
 def test_every_message_is_a_sentence(messages: ModuleType) -> None:
     for message in messages.messages():
-        if message.kind not in LISTS_WHAT_IS_KNOWN:
-            assert message.what.rstrip()[-1:] in tuple(".?!)") or message.what.endswith("..."), message.place
+        assert message.what.rstrip()[-1:] in tuple(".?!)") or message.what.endswith("..."), message.place
