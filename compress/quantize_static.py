@@ -209,14 +209,12 @@ class _OptionsOfLayers:
         }
 
     def means(self, made: Plan) -> dict[Node, ChannelMean]:
-        """An empty mean of the input of every layer whose bias is to be corrected; one for all that share a weight."""
-        found: dict[Node, ChannelMean] = {}
-        shared: dict[str, ChannelMean] = {}
-        for layer in made.layers:
-            if self._required(layer).bias_correction != "none":
-                mean = ChannelMean(-1 if graph.op_name(layer) == "linear" else 1)
-                found[layer] = shared.setdefault(graph.weight_name(layer), mean)
-        return found
+        """An empty mean of the input of every layer whose bias is to be corrected."""
+        return {
+            layer: ChannelMean(-1 if graph.op_name(layer) == "linear" else 1)
+            for layer in made.layers
+            if self._required(layer).bias_correction != "none"
+        }
 
     def choose(self, histograms: Mapping[SharedScale, Histogram], made: Plan) -> dict[SharedScale, Range]:
         """The range of every scale by its tensors' values alone."""
@@ -245,27 +243,28 @@ class _OptionsOfLayers:
     def layers(
         self, made: Plan, ranges: Mapping[Node, Range], means: Mapping[Node, ChannelMean]
     ) -> list[Layer]:
-        """One for each weight: layers that share one get it from the first."""
-        found: dict[str, Layer] = {}
+        """One for each weight: the first layer that reads it, which knows the others."""
+        found: dict[str, list[Layer]] = {}
         for node in made.layers:
             stage, name = self._required(node), graph.weight_name(node)
             full = node in made.ends and not self.stage.low_ends
-            if name not in found:
-                found[name] = Layer(
-                    node,
-                    ranges[node.all_input_nodes[0]],
-                    WeightOptions(
-                        stage.weights,
-                        stage.headroom if stage.bits.activations == 8 else "none",
-                        stage.weight_calibration,
-                        Bits() if full else stage.bits,
-                    ),
-                    stage.rounding,
-                    means[node].value() if node in means else None,
-                    stage.bias_correction == "analytic",
-                    name in self.sparse,
-                )
-        return list(found.values())
+            options = WeightOptions(
+                stage.weights,
+                stage.headroom if stage.bits.activations == 8 else "none",
+                stage.weight_calibration,
+                Bits() if full else stage.bits,
+            )
+            layer = Layer(
+                node,
+                ranges[node.all_input_nodes[0]],
+                options,
+                stage.rounding,
+                means[node].value() if node in means else None,
+                stage.bias_correction == "analytic",
+                name in self.sparse,
+            )
+            found.setdefault(name, []).append(layer)
+        return [dataclasses.replace(first, others=tuple(others)) for first, *others in found.values()]
 
     def _of_scale(self, scale: SharedScale) -> QuantizeStatic:
         return self._required(scale.maker)

@@ -60,6 +60,20 @@ class Concatenated(nn.Module):
         return self.classifier(nn.functional.avg_pool2d(both, 2).flatten(1))
 
 
+class Levels(nn.Module):
+    """One head of two layers of a size, read at two levels: RetinaNet's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 16, 3, stride=2, padding=1)
+        self.head = nn.Sequential(nn.Conv2d(16, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, 16, 3, padding=1))
+
+    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        fine = torch.relu(self.stem(pictures))
+        coarse = nn.functional.avg_pool2d(fine, 2)
+        return torch.cat([self.head(level).flatten(2) for level in (fine, coarse)], 2).mean(2)
+
+
 NETWORKS = (Residual, Separable, Concatenated)
 
 

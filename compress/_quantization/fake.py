@@ -14,6 +14,7 @@ from edgepress import graph
 from edgepress.compress._low_bit.counts import bias_in_steps, counted
 from edgepress.compress._low_bit.form import WeightForm, call_behind
 from edgepress.compress._low_bit.norm import Norm, Spread
+from edgepress.compress._quantization.biases import separate_biases
 from edgepress.compress._quantization.few_bits import range_of_step
 from edgepress.compress._quantization.insert import insert_pairs, insert_weights
 from edgepress.compress._quantization.layer import Layer
@@ -132,17 +133,20 @@ class FakeQuantized(TrainingHook):
         self._inserted: list[Node] = []
         self._norms: dict[Node, Norm] = {}
         self._quantizers = 0
-        sources = {layer: layer.node.all_input_nodes[0] for layer in layers}
+        separate_biases(graph_module, plan)
+        others = [other for layer in layers for other in layer.others]
+        sources = {layer: layer.node.all_input_nodes[0] for layer in (*layers, *others)}
         found = {
             layer: forms.get(layer) or self._learned(layer, options) for layer, options in layers.items()
         }
-        names = {layer: _names(layer) for layer in layers}
+        names = {layer: _names(layer) for layer in sources}
         holders = {layer: self._insert_form(names[layer][0], form) for layer, form in found.items()}
         self._activations = self._quantize_activations(one_bit)
         self._weights = {
             layer: _Weight(*names[layer], found[layer], holder, self._activations[sources[layer]])
             for layer, holder in holders.items()
         }
+        self._others = {one: (names[one][1], self._activations[sources[one]]) for one in others}
         graph_module.recompile()
 
     def normalise(self, spreads: Mapping[Node, Spread]) -> None:
@@ -171,7 +175,7 @@ class FakeQuantized(TrainingHook):
 
     def finish(self) -> dict[Node, Range]:
         """Store integers, and pairs of the learned scales; the ranges that int8 covers now."""
-        weights = {layer.node: self._integers(layer.node, weight) for layer, weight in self._weights.items()}
+        weights = {layer.node: self._integers(layer, weight) for layer, weight in self._weights.items()}
         ranges = {tensor: self._range(tensor) for tensor in self._ranges}
         for made in self._inserted:
             made.replace_all_uses_with(made.all_input_nodes[0])
@@ -244,32 +248,36 @@ class FakeQuantized(TrainingHook):
             if isinstance(weight.form, LearnedSteps):
                 weight.form.steps.keep_above(module, _least_step(module, weight))
 
-    def _integers(self, layer: Node, weight: _Weight) -> QuantizedWeight:
+    def _integers(self, layer: Layer, weight: _Weight) -> QuantizedWeight:
         """A channel whose scale has vanished is zero."""
-        module = self._graph_module
+        module, node = self._graph_module, layer.node
         made = weight.form.integers(module, _stored(module, weight.name), weight.holder)
-        if layer in self._norms:
+        if node in self._norms:
             bias = None if weight.bias is None else _stored(module, weight.bias)
-            made, folded = self._norms[layer].fold(module, made, bias)
+            made, folded = self._norms[node].fold(module, made, bias)
             if weight.bias is None:
-                weight = dataclasses.replace(weight, bias=graph.add_bias(module, layer, folded))
+                weight = dataclasses.replace(weight, bias=graph.add_bias(module, node, folded))
             else:
                 graph.set_constant(module, weight.bias, folded)
         scales = torch.maximum(made.scales, _least_step(module, weight).clamp(min=SMALLEST_SCALE))
         values = made.values * beside(scales == made.scales, made.values)
         return self._in_steps(layer, weight, QuantizedWeight(values, scales, made.limit))
 
-    def _in_steps(self, layer: Node, weight: _Weight, made: QuantizedWeight) -> QuantizedWeight:
-        """The weight and, in place, its bias as integer runtimes hold them. What several layers read stays as it is."""
-        module, nodes = self._graph_module, (graph.weight_node(layer), graph.arguments(layer)["bias"])
-        if weight.bias is None or any(graph.readers(module, node) > 1 for node in nodes):
-            return made
-        bias, read = _stored(module, weight.bias).detach(), float(weight.inputs.step(module))
-        given, found = self._one_bit_behind(layer), None
-        if given is not None:
+    def _in_steps(self, layer: Layer, weight: _Weight, made: QuantizedWeight) -> QuantizedWeight:
+        """The weight and, in place, the biases of all that read it, as integer runtimes hold them."""
+        module, found = self._graph_module, None
+        given = None if layer.others else self._one_bit_behind(layer.node)
+        if weight.bias is not None and given is not None:
+            bias, read = _stored(module, weight.bias).detach(), float(weight.inputs.step(module))
             found = counted(made, bias, read, weight.inputs.most, float(given.step(module)))
-        made, bias = found or (made, bias_in_steps(made, bias, read))
-        graph.set_constant(module, weight.bias, bias)
+        if weight.bias is not None and found is not None:
+            made, bias = found
+            graph.set_constant(module, weight.bias, bias)
+            return made
+        for name, inputs in ((weight.bias, weight.inputs), *(self._others[one] for one in layer.others)):
+            if name is not None:
+                bias = bias_in_steps(made, _stored(module, name).detach(), float(inputs.step(module)))
+                graph.set_constant(module, name, bias)
         return made
 
     def _one_bit_behind(self, layer: Node) -> Quantizer | None:

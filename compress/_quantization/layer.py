@@ -20,7 +20,8 @@ class Layer:
     """`node` in the graph that is quantized, and the range of what it reads there.
 
     `means` are those of its input's channels in the float network, where its bias is to be corrected; the
-    correction is `analytic` if it is to come from these alone. `sparse` says that zeros stay.
+    correction is `analytic` if it is to come from these alone. `sparse` says that zeros stay. `others` read the same
+    weight elsewhere in the network.
     """
 
     node: Node
@@ -30,6 +31,7 @@ class Layer:
     means: torch.Tensor | None = None
     analytic: bool = False
     sparse: bool = False
+    others: tuple[Layer, ...] = ()
 
     @property
     def empirical(self) -> bool:

@@ -241,6 +241,17 @@ def test_a_step_stays_positive_and_a_bias_within_int32(
     assert in_steps.item() == pytest.approx(2**30, rel=1e-5)
 
 
+def test_each_reader_of_a_weight_has_a_bias_in_whole_steps_of_its_own(data: tiny_networks.Patches) -> None:
+    program = trained(tiny_networks.capture(tiny_networks.Levels), data, teacher="self")
+    module = program.graph_module()
+    layers = [node for node in graph.operators(module) if node.target in graph.WEIGHTED]
+    assert len({layer.args[2].target for layer in layers}) == 5
+    for layer in layers:
+        scales = graph.constant(module, layer.args[1].args[1]).double()
+        steps = graph.constant(module, layer.args[2]).detach().double() / (scales * layer.args[0].args[1])
+        torch.testing.assert_close(steps, steps.round(), rtol=0, atol=0.01)  # float32 keeps seven digits
+
+
 def test_one_gradient_throws_no_step_far(residual: Program, data: tiny_networks.Patches) -> None:
     found, fake, _ = QuantizeAware(samples=64).begin(residual, context(residual, data))
     module = Trainable(found.graph_module)

@@ -465,12 +465,16 @@ class Siamese(nn.Module):
         return self.head(both.mean((2, 3)))
 
 
-def test_the_bias_of_a_shared_layer_is_corrected_for_all_it_reads() -> None:
+def test_the_biases_of_a_shared_layer_are_corrected_for_what_each_reads_in_steps_of_it() -> None:
     program, data = Program.capture(Siamese(), (torch.zeros(2, 3, 8, 8),)), noise((3, 8, 8))
-    before, after = program.exported.state_dict, quantized(program, data).exported.state_dict
+    made = quantized(program, data)
+    before, after = program.exported.state_dict, made.exported.state_dict
     weight = before["shared.weight"].double().flatten(1)
-    error = after["shared.weight"].flatten(1) * after["shared.weight_scale"].double()[:, None] - weight
+    scales = after["shared.weight_scale"].double()
+    error = after["shared.weight"].flatten(1) * scales[:, None] - weight
     pictures = torch.from_numpy(data.inputs[0]).double()
-    mean = (pictures.mean((0, 2, 3)) + pictures.relu().mean((0, 2, 3))) / 2
-    expected = before["shared.bias"] - error @ mean
-    torch.testing.assert_close(after["shared.bias"].double(), expected, rtol=0, atol=1e-7)
+    read = {"shared.bias": pictures, "shared.bias_1": pictures.relu()}
+    for (name, seen), layer in zip(read.items(), nodes(made, "conv2d"), strict=True):
+        step = scales * layer.args[0].args[1]
+        wanted = before["shared.bias"] - error @ seen.mean((0, 2, 3))
+        torch.testing.assert_close(after[name].double(), (wanted / step).round() * step, rtol=0, atol=1e-7)

@@ -226,6 +226,17 @@ def test_a_quantized_network_is_int8_in_ncnn(network: type[nn.Module], tmp_path:
     assert artifact.manifest.size_bytes < 0.55 * float_file.manifest.size_bytes
 
 
+def test_layers_that_share_weights_are_told_from_each_other(tmp_path: Path) -> None:
+    """All that read one were taken for the first, and the others' integers were stored for layers behind: NaN."""
+    program = quantized(tiny_networks.Levels)
+    inputs = program.signature.example(8)
+    artifact = convert.to(program, "ncnn", tmp_path / "model.ncnn")
+    with runtime.open(artifact) as runner:
+        comparison = runtime.compare(program.run, runner.run, [inputs])
+    assert artifact.manifest.quality["int8_layers"] == 5
+    assert comparison.sqnr_db > runtime.limit_db("int8", "int8")
+
+
 def test_a_layer_left_in_float_stays_in_float(tmp_path: Path) -> None:
     program = quantized(tiny_networks.Residual, rules=(Rule(layer="second", skip=True),))
     convert.to(program, "ncnn", tmp_path / "model.ncnn")
