@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 from torch.fx import GraphModule, Node
 
@@ -74,7 +75,7 @@ def weighted_pairs(made: Converted, module: GraphModule) -> Pairs:
     found = [layer for layer in parse(made.graph) if layer.type in WEIGHTED]
     nodes = [node for node in graph.operators(module) if node.target in graph.WEIGHTED]
     sizes = [layer.number(WEIGHTED[layer.type]) for layer in found]
-    places = {node: made.weights.find(_stored(module, node)) for node in nodes}
+    places = _places(made.weights, module, nodes)
     by_content = sorted(nodes, key=places.__getitem__) if min(places.values(), default=0) >= 0 else nodes
     for ordered in (by_content, nodes):
         if [_weight_size(node) for node in ordered] == sizes:
@@ -82,10 +83,23 @@ def weighted_pairs(made: Converted, module: GraphModule) -> Pairs:
     return []
 
 
+def _places(weights: bytes, module: GraphModule, nodes: Sequence[Node]) -> dict[Node, int]:
+    """Where each layer's weight lies in the file, with the bias behind it; -1 where it does not. What several layers read
+    lies there once for each, in their order."""
+    ends: dict[bytes, int] = {}
+    found = {}
+    for node in nodes:
+        stored = _stored(module, node)
+        found[node] = place = weights.find(stored, ends.get(stored, 0))
+        ends[stored] = place + len(stored)
+    return found
+
+
 def _stored(module: GraphModule, node: Node) -> bytes:
-    """The layer's weight as a float file holds it, if nothing was folded into it."""
-    weight = graph.constant(module, graph.weight_node(node))
-    return b"" if weight is None else weight.detach().float().numpy().tobytes()
+    """The layer's weight and bias as a float file holds them, if nothing was folded into them."""
+    parts = graph.weight_node(node), graph.arguments(node)["bias"]
+    values = [graph.constant(module, part) for part in parts]
+    return b"".join(value.detach().float().numpy().tobytes() for value in values if value is not None)
 
 
 def _weight_size(node: Node) -> int:
