@@ -60,8 +60,8 @@ class BitsOfLayers:
     def activations(self, ranges: Mapping[Node, Range]) -> dict[SharedScale, int]:
         """The scales with fewer than 8 bits: of what is never negative and read by a layer.
 
-        Not those through which an average goes, for it falls halfway between two integers every so often, where
-        runtimes round differently: with few integers that is no small error.
+        Not those through which an average goes, for at a border it falls halfway between two integers every so often,
+        where runtimes round differently: with few integers that is no small error.
         """
         found: dict[SharedScale, int] = {}
         for scale in self.plan.scales:

@@ -17,21 +17,23 @@ class Role(Enum):
     ACTIVATION = "belongs to the layer or the addition before it; the scale comes after it"
     COMPUTES = "its output has a scale of its own"
     MOVES = "the values stay what they are, and so does the scale"
-    AVERAGES = "keeps the scale, but makes new values between the old ones"
+    AVERAGES = "keeps the scale, but makes new values between the old ones, none of them halfway"
 
 
 ROLES = {
     **dict.fromkeys(("conv1d", "conv2d", "conv_transpose2d", "linear"), Role.LAYER),
     **dict.fromkeys(("relu", "relu6", "hardtanh", "clamp", "clamp_min"), Role.ACTIVATION),
-    **dict.fromkeys(("add", "sub", "mul", "mean", "adaptive_avg_pool2d"), Role.COMPUTES),
+    **dict.fromkeys(("add", "sub", "mul", "mean", "avg_pool2d", "adaptive_avg_pool2d"), Role.COMPUTES),
     **dict.fromkeys(("hardswish", "hardsigmoid", "leaky_relu", "sigmoid", "tanh", "silu"), Role.COMPUTES),
     **dict.fromkeys(("max_pool2d", "adaptive_max_pool2d", "cat", "pad", "constant_pad_nd"), Role.MOVES),
     **dict.fromkeys(("view", "reshape", "_unsafe_view", "flatten", "squeeze", "unsqueeze"), Role.MOVES),
     **dict.fromkeys(("slice", "select", "chunk", "split", "split_with_sizes", "getitem"), Role.MOVES),
     **dict.fromkeys(("permute", "transpose", "t", "index_select", "pixel_shuffle", "channel_shuffle"), Role.MOVES),
     **dict.fromkeys(("dropout", "identity", "alias", "clone", "contiguous", "upsample_nearest2d"), Role.MOVES),
-    "avg_pool2d": Role.AVERAGES,
 }  # fmt: skip
+
+AVERAGING = frozenset({"avg_pool2d", "adaptive_avg_pool2d"})
+"""AVERAGES where they divide by an odd number."""
 
 TAKES_ACTIVATION = frozenset({"conv1d", "conv2d", "conv_transpose2d", "linear", "add"})
 
@@ -51,9 +53,25 @@ def role(node: Node) -> Role | None:
         return None
     if name in ("add", "sub") and graph.arguments(node).get("alpha", 1) != 1:
         return None
-    if name == "adaptive_avg_pool2d" and graph.shape(node)[-2:] != (1, 1):
-        return Role.AVERAGES  # to a single pixel it is a mean
+    if name in AVERAGING and _divides_oddly(node):
+        return Role.AVERAGES
     return ROLES.get(name)
+
+
+def _divides_oddly(node: Node) -> bool:
+    """Whether each window of a pooling (but for those that a border cuts) divides by an odd number, and there are several.
+
+    By an even one, many averages fall halfway between two integers of the old scale, where some runtimes round to the even
+    one and some away from zero, a whole step apart; with a scale of its own hardly any does.
+    """
+    given = graph.arguments(node)
+    if "kernel_size" in given:
+        height, width = graph.pair(given["kernel_size"])
+        return bool((given["divisor_override"] or height * width) % 2)
+    if graph.shape(node)[-2:] == (1, 1):
+        return False  # a mean of the picture, whose values are smaller
+    sizes = zip(given["self"].meta["val"].shape[-2:], given["output_size"], strict=True)
+    return all(old % new == 0 and old // new % 2 for old, new in sizes)
 
 
 def tensor_inputs(node: Node) -> list[Node]:

@@ -12,7 +12,7 @@ from edgepress.convert._tflite.calls import Call
 from edgepress.convert._tflite.draft import Draft, Value, lower, options
 from edgepress.convert._tflite.layout import NHWC, reordered, reshaped
 from edgepress.convert._tflite.model import Op, Tensor
-from edgepress.convert._tflite.quantize import as_float, read
+from edgepress.convert._tflite.quantize import Weight, as_float, layer_constants, read
 from edgepress.convert._tflite.reductions import reduced
 from edgepress.convert._tflite.resample import averages, interpolation, resampled
 from edgepress.convert._tflite.slices import chosen, sliced
@@ -37,10 +37,16 @@ def max_pool2d_with_indices(call: Call, draft: Draft) -> list[Value]:
 
 @lower(aten.avg_pool2d.default, int8="computes")
 def avg_pool2d(call: Call, draft: Draft) -> Value:
-    """AVERAGE_POOL_2D; where PyTorch divides by another count than it, a MUL makes up for it."""
+    """AVERAGE_POOL_2D; where PyTorch divides by another count than it, a MUL makes up for it. It rounds to the steps that it
+    reads: into others, a sum of the window stands for it, or it computes in float where what is divided by varies."""
     value = reordered(draft, read(draft, call.source), NHWC)
     windows = _windows(call, value.tensor)
     divisors = _divisors(call, windows)
+    if _has_other_steps(call, draft, value.tensor):
+        if (divisors == divisors[0, 0]).all():
+            tensor = pad_all(draft, value.tensor, windows)
+            return Value(_summed(call, draft, tensor, windows, divisors[0, 0]), NHWC)
+        value = as_float(draft, value)
     counted = np.multiply.outer(*(_within(window, 0, window.length) for window in windows))
     if all(window.is_same() for window in windows) and (divisors == counted).all():
         return Value(_pool(draft, Op.AVERAGE_POOL_2D, value.tensor, windows, SAME), NHWC)
@@ -57,7 +63,8 @@ def avg_pool2d(call: Call, draft: Draft) -> Value:
 
 @lower(aten.adaptive_avg_pool2d.default, int8="computes")
 def adaptive_avg_pool2d(call: Call, draft: Draft) -> Value:
-    """MEAN to 1x1, AVERAGE_POOL_2D to what divides the image evenly, else a stored matrix for each axis."""
+    """MEAN to 1x1, AVERAGE_POOL_2D (in int8 a sum of each cell, where the steps are others) to what divides the image evenly,
+    else a stored matrix for each axis."""
     value = reordered(draft, read(draft, call.source), NHWC)
     _, height, width, _ = value.tensor.shape
     rows, columns = call.result[2:]
@@ -66,7 +73,10 @@ def adaptive_avg_pool2d(call: Call, draft: Draft) -> Value:
     if height % rows or width % columns:
         draft.int8 = False
         return resampled(draft, as_float(draft, value), averages(height, rows), averages(width, columns))
-    return Value(_pool(draft, Op.AVERAGE_POOL_2D, value.tensor, _cells(value, call.result[2:]), VALID), NHWC)
+    cells = _cells(value, call.result[2:])
+    if _has_other_steps(call, draft, value.tensor):
+        return Value(_summed(call, draft, value.tensor, cells, cells[0].size * cells[1].size), NHWC)
+    return Value(_pool(draft, Op.AVERAGE_POOL_2D, value.tensor, cells, VALID), NHWC)
 
 
 @lower(aten.adaptive_max_pool2d.default, int8="moves")
@@ -185,6 +195,29 @@ def _pool(draft: Draft, code: int, tensor: Tensor, windows: Windows, padding: in
         filterHeight=rows.size, filterWidth=columns.size,
     )  # fmt: skip
     return draft.move(code, [tensor], (tensor.shape[0], rows.count, columns.count, tensor.shape[3]), made)
+
+
+def _has_other_steps(call: Call, draft: Draft, tensor: Tensor) -> bool:
+    """Whether an int8 call gives its result in another code than that of what it reads."""
+    return draft.int8 and call.quantization != tensor.quantization
+
+
+def _summed(call: Call, draft: Draft, tensor: Tensor, windows: Windows, divisor: int) -> Tensor:
+    """Each window's sum over `divisor`, rounded once: a DEPTHWISE_CONV_2D with weights of 1, whose scale divides."""
+    rows, columns = windows
+    channels = tensor.shape[3]
+    ones = np.ones((1, rows.size, columns.size, channels), np.int8)
+    weight = Weight(f"{call.layer}/weight", ones, np.full(channels, 1 / divisor), axis=3)
+    made = options(
+        "DepthwiseConv2DOptions",
+        padding=VALID,
+        strideH=rows.stride,
+        strideW=columns.stride,
+        depthMultiplier=1,
+    )
+    inputs = [tensor, *layer_constants(draft, weight, None, tensor)]
+    shape = (tensor.shape[0], rows.count, columns.count, channels)
+    return draft.compute(Op.DEPTHWISE_CONV_2D, inputs, shape, made)
 
 
 def _cells(value: Value, counts: Sequence[int]) -> Windows:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tiny_networks
 import torch
+from torch import nn
 from torch.fx import Node
 
 from edgepress import compress, convert, cost, graph, models, runtime
@@ -145,12 +146,25 @@ def test_few_bits_clip_where_int8_ends() -> None:
     assert range.maximum == 15 * 0.25
 
 
+class Averaged(nn.Sequential):
+    """An average in the scale of what it reads, for it divides by 9."""
+
+    def __init__(self) -> None:
+        layers = nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AvgPool2d(3, 1, 1), nn.Conv2d(8, 8, 1), nn.ReLU()
+        super().__init__(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, tiny_networks.CLASSES))
+
+
 def test_few_bits_are_for_what_is_neither_signed_nor_averaged(data: tiny_networks.Patches) -> None:
-    program = tiny_networks.capture(tiny_networks.Concatenated)
     stage = QuantizeAware(samples=64, activation_bits=4, low_ends=True)
-    bits = stage.begin(program, context(program, data))[2]["activation_bits"]
-    few = {"relu", "max_pool2d"}
-    assert bits == {name: 4 if name in few else 8 for name in bits}, "the other branches go into an average"
+    for network, few in (
+        (tiny_networks.Concatenated, {"relu", "max_pool2d", "avg_pool2d", "flatten"}),
+        (Averaged, {"adaptive_avg_pool2d", "flatten"}),
+    ):
+        program = tiny_networks.capture(network)
+        bits = stage.begin(program, context(program, data))[2]["activation_bits"]
+        assert bits == {name: 4 if name in few else 8 for name in bits}, (
+            "the others are signed, averaged, or read by no layer"
+        )
     residual = tiny_networks.capture(tiny_networks.Residual)
     bits = stage.begin(residual, context(residual, data))[2]["activation_bits"]
     assert (bits["relu"], bits["conv2d_2"], bits["pictures"]) == (4, 8, 8)

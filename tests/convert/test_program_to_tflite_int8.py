@@ -77,7 +77,8 @@ COMPUTING: dict[str, Callable[[Tensor], Tensor]] = {
     "mean": lambda x: x.mean((2, 3)), "global": lambda x: F.adaptive_avg_pool2d(x, 1), "silu": F.silu,
     "sigmoid": torch.sigmoid, "tanh": torch.tanh, "hardswish": F.hardswish, "hardsigmoid": F.hardsigmoid,
     "leaky_relu": lambda x: F.leaky_relu(x, 0.2), "avg": lambda x: F.avg_pool2d(x, 3, 2),
-    "avg_padded": lambda x: F.avg_pool2d(x, 3, 2, 1),
+    "avg_padded": lambda x: F.avg_pool2d(x, 3, 2, 1), "avg_even": lambda x: F.avg_pool2d(x, 2),
+    "avg_even_padded": lambda x: F.avg_pool2d(x, (2, 3), 2, 1), "avg_cells": lambda x: F.adaptive_avg_pool2d(x, (3, 4)),
 }  # fmt: skip
 MOVING: dict[str, Callable[[Tensor], Tensor]] = {
     "max": lambda x: F.max_pool2d(x, 2), "max_padded": lambda x: F.max_pool2d(x, 3, 2, 1),
