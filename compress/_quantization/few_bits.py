@@ -18,7 +18,7 @@ from edgepress.compress._quantization.bits import Bits
 from edgepress.compress._quantization.calibration import observe
 from edgepress.compress._quantization.histogram import Histogram
 from edgepress.compress._quantization.layer import Layer
-from edgepress.compress._quantization.operators import Role, role
+from edgepress.compress._quantization.operators import Role, averages_windows, role
 from edgepress.compress._quantization.plan import Plan, SharedScale
 from edgepress.compress._quantization.ranges import HIGHEST, LOWEST, SMALLEST_SCALE, Range
 from edgepress.compress._quantization.weights import WeightOptions
@@ -60,15 +60,15 @@ class BitsOfLayers:
     def activations(self, ranges: Mapping[Node, Range]) -> dict[SharedScale, int]:
         """The scales with fewer than 8 bits: of what is never negative and read by a layer.
 
-        Not those through which an average goes, for at a border it falls halfway between two integers every so often,
-        where runtimes round differently: with few integers that is no small error.
+        Not those of averages: they lie between the few integers that they are of, and what has the same scale falls
+        halfway between two at a border every so often, where runtimes round differently.
         """
         found: dict[SharedScale, int] = {}
         for scale in self.plan.scales:
             readers = {user for tensor in scale.tensors for user in tensor.users if user in self.plan.layers}
             is_end = not self.low_ends and self.plan.layers[-1] in readers
             low = ranges[scale.tensors[0]].minimum
-            averages = any(role(tensor) is Role.AVERAGES for tensor in scale.tensors)
+            averages = any(averages_windows(tensor) for tensor in scale.tensors)
             kept = scale.fixed is not None or scale.is_input or is_end or averages
             if readers and low == 0 and not kept:
                 bits = self.of(scale.maker).activations

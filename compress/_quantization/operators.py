@@ -32,9 +32,6 @@ ROLES = {
     **dict.fromkeys(("dropout", "identity", "alias", "clone", "contiguous", "upsample_nearest2d"), Role.MOVES),
 }  # fmt: skip
 
-AVERAGING = frozenset({"avg_pool2d", "adaptive_avg_pool2d"})
-"""AVERAGES where they divide by an odd number."""
-
 TAKES_ACTIVATION = frozenset({"conv1d", "conv2d", "conv_transpose2d", "linear", "add"})
 
 TWO_INPUTS = frozenset({"add", "sub", "mul"})
@@ -53,13 +50,19 @@ def role(node: Node) -> Role | None:
         return None
     if name in ("add", "sub") and graph.arguments(node).get("alpha", 1) != 1:
         return None
-    if name in AVERAGING and _divides_oddly(node):
+    if averages_windows(node) and _divides_oddly(node):
         return Role.AVERAGES
     return ROLES.get(name)
 
 
+def averages_windows(node: Node) -> bool:
+    """Whether the operator averages parts of a picture; to a single pixel it is a mean."""
+    name = graph.op_name(node)
+    return name == "avg_pool2d" or name == "adaptive_avg_pool2d" and graph.shape(node)[-2:] != (1, 1)
+
+
 def _divides_oddly(node: Node) -> bool:
-    """Whether each window of a pooling (but for those that a border cuts) divides by an odd number, and there are several.
+    """Whether each window of a pooling (but for those that a border cuts) divides by an odd number.
 
     By an even one, many averages fall halfway between two integers of the old scale, where some runtimes round to the even
     one and some away from zero, a whole step apart; with a scale of its own hardly any does.
@@ -68,8 +71,6 @@ def _divides_oddly(node: Node) -> bool:
     if "kernel_size" in given:
         height, width = graph.pair(given["kernel_size"])
         return bool((given["divisor_override"] or height * width) % 2)
-    if graph.shape(node)[-2:] == (1, 1):
-        return False  # a mean of the picture, whose values are smaller
     sizes = zip(given["self"].meta["val"].shape[-2:], given["output_size"], strict=True)
     return all(old % new == 0 and old // new % 2 for old, new in sizes)
 
