@@ -48,7 +48,7 @@ class Layer:
 class Rounded:
     """The integers, and the bias where it was corrected. `sqnr_db` is that of the layer's output, rounded to nearest
     and as it is, where it was looked at: or that of its block's, with layers rounded one by one and as they are.
-    `exact` is the refitted weight that was rounded."""
+    `exact` is the refitted weight that was rounded, where its block is to go on from it."""
 
     weight: QuantizedWeight
     bias: torch.Tensor | None = None

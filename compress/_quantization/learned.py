@@ -30,7 +30,7 @@ from edgepress.compress._quantization.weights import (
 )
 from edgepress.compress._reconstruction.least_squares import LeastSquares
 from edgepress.compress._reconstruction.side_by_side import SideBySide
-from edgepress.compress._reconstruction.targets import LARGEST_GRAM_BYTES
+from edgepress.compress._reconstruction.targets import gram_fits
 from edgepress.data import Batch
 from edgepress.sqnr import recorded_db
 
@@ -49,8 +49,8 @@ METHODS = {"gptq": gptq, "adaround": adaround, "block": gptq}
 
 
 def can_learn(graph_module: GraphModule, layer: Node) -> bool:
-    """Whether the layer's weight is its own, its outputs sums over windows, and its Gram matrix of a size that can be
-    handled."""
+    """Whether the layer's weight is its own, its outputs sums over windows, and what is kept of its inputs of a size that
+    can be handled: a row of them for each sample always is."""
     weight = graph.weight_node(layer)
     stored = graph.constant(graph_module, weight)
     if output_axis(layer) or stored is None or graph.readers(graph_module, weight) > 1:
@@ -58,9 +58,10 @@ def can_learn(graph_module: GraphModule, layer: Node) -> bool:
     bias = graph.arguments(layer)["bias"]
     if isinstance(bias, Node) and graph.readers(graph_module, bias) != 1:
         return False
-    groups = graph.arguments(layer).get("groups", 1)
-    has_batch = graph.op_name(layer) == "linear" or len(graph.shape(layer)) == stored.dim()
-    return has_batch and 8 * groups * stored[0].numel() ** 2 <= LARGEST_GRAM_BYTES
+    is_linear, axes = graph.op_name(layer) == "linear", len(graph.shape(layer))
+    if is_linear and axes == 2:
+        return True
+    return (is_linear or axes == stored.dim()) and gram_fits(layer)
 
 
 def analytic_bias(
@@ -108,6 +109,7 @@ class LayerRounder:
         if layer.empirical:
             made = _as_groups(best.restored(), system.groups).mT
             new_bias = (system.target_mean - system.mean(made)).flatten()
+        exact = exact if layer.rounding == "block" else None
         return Rounded(best, new_bias, (recorded_db(1.0, before), recorded_db(1.0, after)), exact)
 
     def around(self, block: Block) -> tuple[torch.Tensor, torch.Tensor]:
@@ -122,16 +124,16 @@ def _learned(
     """The refitted weight, rounded by the layer's method with the best scales; to nearest where the headroom would
     not last. And as it is."""
     limit, kept = layer.weight.bits.weight_limit, None
-    wanted = system.solve(_as_groups(weight, system.groups).mT, RIDGE).mT
+    wanted = system.solve(_as_groups(weight, system.groups).mT, RIDGE).mT.contiguous()
     if layer.sparse:
         kept = _as_groups(weight, system.groups) != 0
         wanted = wanted * kept
     scales = weight_scales(wanted.reshape(weight.shape), bias, layer.inputs, layer.weight)
-    rounder = METHODS[layer.rounding](system.gram)
+    rounder = METHODS[layer.rounding](system.moments)
 
     def rounded(scales: torch.Tensor) -> QuantizedWeight:
         integers = rounder(wanted, scales.double().view(system.groups, -1), limit, kept)
-        return QuantizedWeight(integers.reshape(weight.shape).to(torch.int8), scales, limit)
+        return QuantizedWeight(integers.reshape(weight.shape), scales, limit)
 
     best = best_of_channels(system, [rounded(one) for one in _tried(scales, bias, layer)])
     if layer.weight.keeps_headroom(layer.inputs):

@@ -1,7 +1,7 @@
 """Rounds the weights of a layer so that its output changes least, which rounding each to nearest does not do.
 
-What the output's squared error is, the layer's inputs say in one matrix of second moments, their Gram matrix: no
-sample has to be seen again, and no label.
+What the output's squared error is, the second moments of the layer's inputs say: no sample has to be run again, and no
+label.
 """
 
 from __future__ import annotations
@@ -11,13 +11,10 @@ from typing import Literal, Protocol
 
 import torch
 
+from edgepress.compress._reconstruction.moments import Moments
+from edgepress.compress._reconstruction.order import DAMPING, Order
+
 Rounding = Literal["nearest", "gptq", "adaround", "block"]
-
-DAMPING = 0.01
-"""Added to the Gram matrix's diagonal, times its mean: inputs that hardly occur must not take errors over."""
-
-BLOCK = 64
-"""Columns whose errors are handed on together."""
 
 STEPS = 1000
 RATE = 0.03
@@ -34,59 +31,46 @@ class Rounder(Protocol):
     def __call__(
         self, weight: torch.Tensor, scales: torch.Tensor, limit: int, kept: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """weight: groups x outputs x inputs, float64; scales: groups x outputs. Returns integers in the weight's shape.
-        Where `kept` (bool) is false, they are zero."""
+        """weight: groups x outputs x inputs, float64; scales: groups x outputs. Returns integers (int8) in the weight's
+        shape. Where `kept` (bool) is false, they are zero."""
         ...
 
 
-def gptq(gram: torch.Tensor) -> Rounder:
+def gptq(moments: Moments) -> Rounder:
     """Round input by input; what each rounding does to the output is made up for by the inputs still to come
-    (Frantar et al., 2022, GPTQ; Hassibi and Stork, 1993).
-
-    gram: groups x inputs x inputs. Its factors, which take longer than all else in layers of many inputs, serve all
-    scales that are tried.
-    """
-    order = gram.diagonal(dim1=1, dim2=2).sum(0).argsort(descending=True)
-    hidden = _damped(gram)[:, order][:, :, order]
-    upper = torch.linalg.cholesky(torch.cholesky_inverse(torch.linalg.cholesky(hidden)), upper=True)
-    return functools.partial(_gptq, order, upper)
+    (Frantar et al., 2022, GPTQ). Their order serves all scales that are tried."""
+    return functools.partial(_gptq, moments.order())
 
 
 def _gptq(
-    order: torch.Tensor,
-    upper: torch.Tensor,
+    order: Order,
     weight: torch.Tensor,
     scales: torch.Tensor,
     limit: int,
     kept: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    left = (weight / scales[..., None])[..., order]
-    stays = torch.ones_like(left, dtype=torch.bool) if kept is None else kept[..., order]
-    made = torch.zeros_like(left)
-    for start in range(0, left.shape[-1], BLOCK):
-        end = min(start + BLOCK, left.shape[-1])
-        errors = torch.zeros_like(left[..., start:end])
-        for place in range(start, end):
-            made[..., place] = left[..., place].round().clamp(-limit, limit) * stays[..., place]
-            error = (left[..., place] - made[..., place]) / upper[:, None, place, place]
-            left[..., place:end] -= error[..., None] * upper[:, None, place, place:end]
-            errors[..., place - start] = error
-        left[..., end:] -= errors @ upper[:, start:end, end:]
-    return torch.empty_like(made).index_copy_(2, order, made)
+    made = torch.zeros(weight.mT.shape, dtype=torch.int8)
+
+    def rounded(place: int, now: torch.Tensor, pivot: torch.Tensor) -> torch.Tensor:
+        integers = (now / scales).round_().clamp_(-limit, limit)
+        made[:, place] = integers if kept is None else integers * kept[..., place]
+        return made[:, place] * scales
+
+    order.decide(weight, rounded)
+    return made.mT.contiguous()
 
 
-def adaround(gram: torch.Tensor) -> Rounder:
+def adaround(moments: Moments) -> Rounder:
     """Learn of every weight whether it is rounded up or down (Nagel et al., 2020, Up or Down?).
 
-    The squared error of the layer's output, a quadratic form with the Gram matrix (groups x inputs x inputs), is
-    minimised by Adam over fractions between 0 and 1, which a growing pull makes whole.
+    The squared error of the layer's output is minimised by Adam over fractions between 0 and 1, which a growing pull makes
+    whole.
     """
-    metric = _damped(gram) / gram.diagonal(dim1=1, dim2=2).mean(1).clamp(min=1e-30)[:, None, None]
-    return functools.partial(_adaround, metric.float())
+    return functools.partial(_adaround, moments.relative())
 
 
 def _adaround(
-    metric: torch.Tensor,
+    moments: Moments,
     weight: torch.Tensor,
     scales: torch.Tensor,
     limit: int,
@@ -101,11 +85,12 @@ def _adaround(
         for step in range(STEPS):
             fraction = fractions.now()
             error = (low + fraction).clamp(-limit, limit) - exact
-            loss = ((error @ metric) * error).sum() + PULL * undecided(fraction, step / STEPS)
+            loss = moments.squares(error.mT).sum() + DAMPING * error.square().sum()
+            loss = loss + PULL * undecided(fraction, step / STEPS)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-    made = (low + fractions.decided()).clamp(-limit, limit).double()
+    made = (low + fractions.decided()).clamp(-limit, limit).to(torch.int8)
     return made if kept is None else made * kept
 
 
@@ -131,10 +116,3 @@ def undecided(fraction: torch.Tensor, done: float) -> torch.Tensor:
     nearly are, later for all."""
     exponent = SHARPEST + (BLUNTEST - SHARPEST) * (1 - done)
     return min(1.0, 2 * done) * (1 - (2 * fraction - 1).abs().pow(exponent)).sum()
-
-
-def _damped(gram: torch.Tensor) -> torch.Tensor:
-    """The matrix made safe to invert, dead inputs included."""
-    means = gram.diagonal(dim1=1, dim2=2).mean(1)
-    means = torch.where(means == 0, torch.ones_like(means), means)
-    return gram + DAMPING * means[:, None, None] * torch.eye(gram.shape[-1], dtype=gram.dtype)

@@ -26,6 +26,9 @@ BIAS_LIMIT = 2**30
 CLIPPED_SHARES = np.linspace(1.0, 0.3, 36).tolist()
 """The shares of a channel's largest weight that are tried as its end: 4 bits want about a half, 8 bits nearly all."""
 
+AT_ONCE = 1 << 17
+"""Weights that are tried together: as many as a processor's cache holds in float64, of hundreds of millions."""
+
 
 @dataclass(frozen=True)
 class WeightOptions:
@@ -57,6 +60,10 @@ class QuantizedWeight:
         """None where an output channel has one scale."""
         return None if self.scales.dim() == 1 else self.values.shape[1] // self.scales.shape[1]
 
+    def of(self, channels: torch.Tensor) -> QuantizedWeight:
+        """These output channels alone."""
+        return QuantizedWeight(self.values[channels], self.scales[channels], self.limit)
+
     def restored(self) -> torch.Tensor:
         """The float64 weight that the integers stand for."""
         return self.values * beside(self.scales.double(), self.values)
@@ -71,8 +78,12 @@ def quantize_weight(
 
 def nearest(weight: torch.Tensor, scales: torch.Tensor, limit: int) -> QuantizedWeight:
     """Every weight becomes the integer next to it."""
-    integers = (weight.detach().double() / beside(scales.double(), weight)).round()
-    return QuantizedWeight(integers.clamp(-limit, limit).to(torch.int8), scales, limit)
+    few = channels_at_once(weight)
+    integers = [
+        (rows.double() / beside(steps.double(), rows)).round_().clamp_(-limit, limit).to(torch.int8)
+        for rows, steps in zip(weight.detach().split(few), scales.split(few), strict=True)
+    ]
+    return QuantizedWeight(torch.cat(integers), scales, limit)
 
 
 def weight_scales(
@@ -104,26 +115,40 @@ def _least_error(
     weight: torch.Tensor, scales: torch.Tensor, limit: int, granularity: Granularity
 ) -> torch.Tensor:
     """Of the tried shares of each scale the one whose rounded and clipped weights are the nearest in squares."""
-    rows, best = weight.flatten(1), scales
-    least = torch.full_like(scales, torch.inf)
-    for share in CLIPPED_SHARES:
-        tried = (scales * share).clamp(min=SMALLEST_SCALE)
-        steps = tried[:, None]
-        error = ((rows / steps).round().clamp(-limit, limit) * steps - rows).square().sum(1)
-        if granularity == "per_tensor":
-            error = error.sum().expand(len(error))
-        best, least = torch.where(error < least, tried, best), torch.minimum(error, least)
+    tried = (scales * torch.tensor(CLIPPED_SHARES, dtype=scales.dtype)[:, None]).clamp(min=SMALLEST_SCALE)
+    few = channels_at_once(weight)
+    parts = zip(weight.flatten(1).split(few), tried.split(few, 1), strict=True)
+    errors = torch.cat([_errors(rows, steps, limit) for rows, steps in parts], 1)
+    if granularity == "per_tensor":
+        errors = errors.sum(1, keepdim=True).expand_as(errors)
+    best = tried.gather(0, errors.argmin(0, keepdim=True))[0]
     return torch.where(scales == 0, scales, best)
+
+
+def _errors(rows: torch.Tensor, tried: torch.Tensor, limit: int) -> torch.Tensor:
+    """The squared errors of channels, a row each, for each of their scales: shares x channels."""
+    errors = torch.empty_like(tried)
+    for number, steps in enumerate(tried[..., None]):
+        made = (rows / steps).round_().clamp_(-limit, limit).mul_(steps)
+        errors[number] = made.sub_(rows).square_().sum(1)
+    return errors
+
+
+def channels_at_once(weight: torch.Tensor) -> int:
+    """How many output channels of a weight are worked on together, where each stands for itself."""
+    return max(1, AT_ONCE * len(weight) // max(1, weight.numel()))
 
 
 def bias_shift(weight: torch.Tensor, result: QuantizedWeight, means: torch.Tensor) -> torch.Tensor:
     """What rounding the weight adds to each output channel on average, for inputs with these channel `means`
     (Nagel et al., 2019, section 4.2): to be taken off the bias. Padding counts as the mean."""
-    error = result.restored() - weight.detach().double()
-    error = error.flatten(2).sum(2) if weight.dim() > 2 else error
-    groups = means.numel() // error.shape[1]
-    rows = means.double().view(groups, 1, -1).expand(-1, len(error) // groups, -1).reshape(len(error), -1)
-    return (error * rows).sum(1)
+    groups = means.numel() // weight.shape[1]
+    rows, shifts = means.double().view(groups, -1), []
+    for some in torch.arange(len(weight)).split(channels_at_once(weight)):
+        error = result.of(some).restored() - weight.detach()[some].double()
+        error = error.flatten(2).sum(2) if weight.dim() > 2 else error
+        shifts.append((error * rows[some * groups // len(weight)]).sum(1))
+    return torch.cat(shifts)
 
 
 def pairs_fit(values: torch.Tensor) -> torch.Tensor:

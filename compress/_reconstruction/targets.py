@@ -23,7 +23,7 @@ FITTED = (
     aten.linear.default,
 )
 LARGEST_GRAM_BYTES = 512 << 20
-"""Of the matrix that a layer's fit needs: 8192 inputs of float64. A layer with more keeps its weights."""
+"""Of the matrix that a layer's fit needs: 8192 inputs of float64. Where it is needed, a layer with more is not fitted."""
 
 Orders = Mapping[tuple[str, int], np.ndarray]
 """Of each stored tensor (name, axis) that was cut: which old places are there now, in their new order."""
@@ -119,6 +119,12 @@ def _inputs(layer: Node) -> int:
     return torch.Size(shape_at_batch_one(weight)[1:]).numel()
 
 
+def gram_fits(layer: Node) -> bool:
+    """Whether the matrix of second moments of what the layer reads is of a size that can be handled."""
+    groups: int = graph.arguments(layer).get("groups", 1)
+    return 8 * groups * _inputs(layer) ** 2 <= LARGEST_GRAM_BYTES
+
+
 def _reason_to_stay(pruned: GraphModule, layer: Node, sparse: frozenset[str]) -> str:
     """Why the layer's weights stay; empty where nothing speaks against a fit."""
     weight = graph.weight_node(layer)
@@ -135,7 +141,7 @@ def _reason_to_stay(pruned: GraphModule, layer: Node, sparse: frozenset[str]) ->
         return "its weights are used more than once"
     if not is_linear and len(shape_at_batch_one(arguments["input"])) != len(shape_at_batch_one(weight)):
         return "it reads a single sample without a batch"
-    if 8 * arguments.get("groups", 1) * _inputs(layer) ** 2 > LARGEST_GRAM_BYTES:
+    if not gram_fits(layer):
         return f"with {_inputs(layer)} inputs its fit would need more than {LARGEST_GRAM_BYTES >> 20} MiB"
     return ""
 

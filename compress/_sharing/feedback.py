@@ -11,35 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from edgepress.compress._reconstruction.order import Order
 from edgepress.compress._sharing.codebook import ENTRY_BITS, Codebook
-
-DAMPING = 0.01
-"""Added to the Gram matrix's diagonal, times its mean: inputs that hardly occur must not take errors over."""
-
-
-@dataclass(frozen=True)
-class Order:
-    """The inputs of a layer in the order in which their weights are decided, and the Cholesky factor of the inverse
-    Gram matrix in this order (groups x inputs x inputs), by which errors are handed on."""
-
-    inputs: torch.Tensor
-    upper: torch.Tensor
-
-    @classmethod
-    def of(cls, gram: torch.Tensor) -> Order:
-        """The loudest inputs first, which leave the others to make up for them. gram: groups x inputs x inputs."""
-        inputs = gram.diagonal(dim1=1, dim2=2).sum(0).argsort(descending=True)
-        mean = gram.diagonal(dim1=1, dim2=2).mean(1)
-        mean = torch.where(mean > 0, mean, torch.ones_like(mean))
-        identity = torch.eye(gram.shape[-1], dtype=gram.dtype)
-        damped = (gram + DAMPING * mean[:, None, None] * identity)[:, inputs][:, :, inputs]
-        inverse = torch.cholesky_inverse(torch.linalg.cholesky(damped))
-        return cls(inputs, torch.linalg.cholesky(inverse, upper=True))
-
-    def importance(self) -> torch.Tensor:
-        """How much an error of a weight counts that only the inputs behind it make up for: groups x inputs."""
-        found = torch.empty(self.upper.shape[:2], dtype=self.upper.dtype)
-        return found.index_copy_(1, self.inputs, self.upper.diagonal(dim1=1, dim2=2) ** -2)
 
 
 @dataclass(frozen=True)
@@ -68,18 +41,16 @@ def assigned(
 
     An entry costs its squared error, times what is not made up for, and `price` times its bits.
     """
-    left, zero = weight[..., order.inputs], stays_zero[..., order.inputs]
-    chosen = torch.zeros(left.shape, dtype=torch.int64)
+    chosen = torch.zeros(weight.mT.shape, dtype=torch.int64)
     cost = price * entries.bits
-    for place in range(left.shape[-1]):
-        scale = order.upper[:, place, place, None]
-        now = left[..., place]
-        loss = ((now[..., None] - entries.values) / scale[..., None]).square() + cost
-        choice = loss.argmin(-1).masked_fill(zero[..., place], 0)
-        error = (now - entries.values[choice]) / scale
-        chosen[..., place] = choice
-        left[..., place:] -= error[..., None] * order.upper[:, None, place, place:]
-    return torch.empty_like(chosen).index_copy_(2, order.inputs, chosen)
+
+    def cheapest(place: int, now: torch.Tensor, pivot: torch.Tensor) -> torch.Tensor:
+        loss = ((now[..., None] - entries.values) / pivot[..., None]).square() + cost
+        chosen[:, place] = loss.argmin(-1).masked_fill(stays_zero[..., place], 0)
+        return entries.values[chosen[:, place]]
+
+    order.decide(weight, cheapest)
+    return chosen.mT.contiguous()
 
 
 def coded_bits(counts: np.ndarray) -> float:

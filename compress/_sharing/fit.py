@@ -17,11 +17,12 @@ from torch.fx import GraphModule, Node
 from edgepress import graph
 from edgepress.compress._quantization.learned import can_learn
 from edgepress.compress._reconstruction.least_squares import LeastSquares
+from edgepress.compress._reconstruction.order import Order
 from edgepress.compress._reconstruction.side_by_side import SideBySide
-from edgepress.compress._reconstruction.targets import FITTED
+from edgepress.compress._reconstruction.targets import FITTED, gram_fits
 from edgepress.compress._sharing.choice import Sharable, Sharing
 from edgepress.compress._sharing.codebook import Codebook, Points, rounded
-from edgepress.compress._sharing.feedback import Entries, Order, assigned, coded_bits
+from edgepress.compress._sharing.feedback import Entries, assigned, coded_bits
 from edgepress.data import Batch
 
 RIDGE = 1e-3
@@ -34,8 +35,9 @@ planned for a layer is met to half a hundredth."""
 
 
 def can_fit(graph_module: GraphModule, node: Node) -> bool:
-    """Whether the layer's weight is its own, and its inputs few enough."""
-    return node.target in FITTED and can_learn(graph_module, node)
+    """Whether the layer's weight is its own, and its inputs few enough: every price that is tried asks of each weight what
+    each entry would cost."""
+    return node.target in FITTED and can_learn(graph_module, node) and gram_fits(node)
 
 
 def fitted(
@@ -85,7 +87,7 @@ def _found(
 ) -> tuple[torch.Tensor, Sharing] | None:
     """With at most as many values where these are a layer's measure; else at the lowest price for a bit at which the
     weights take no more bytes than planned. None where there is none."""
-    order = Order.of(system.gram)
+    order = system.moments.order()
     importance = order.importance()[:, None, :].expand_as(wanted)
     points = Points.of(wanted[kept].numpy(), importance[kept].numpy())
     if planned.most_values is not None:

@@ -9,10 +9,11 @@ import torch
 
 from edgepress import compress
 from edgepress.compress._reconstruction.least_squares import LeastSquares
+from edgepress.compress._reconstruction.moments import Gram
 from edgepress.compress._sharing.choice import Sharable
 from edgepress.compress._sharing.codebook import Points, rounded
 from edgepress.compress._sharing.effect import measured_effects
-from edgepress.compress._sharing.feedback import Entries, Order, assigned, coded_bits
+from edgepress.compress._sharing.feedback import Entries, assigned, coded_bits
 from edgepress.compress._sparse.layers import read_weights
 from edgepress.compress.prune_weights import PruneWeights
 from edgepress.compress.share_weights import ShareWeights
@@ -88,7 +89,7 @@ def test_feedback_leaves_less_error_than_the_nearest_values() -> None:
     weight = torch.randn(1, 16, 24, generator=random, dtype=torch.float64)
     book = Points.of(weight.flatten().numpy()).of_size(8)
     entries = Entries.of(book, np.ones(9))
-    order, never = Order.of(gram), torch.zeros_like(weight, dtype=torch.bool)
+    order, never = Gram(gram).order(), torch.zeros_like(weight, dtype=torch.bool)
     chosen = {
         "fed back": assigned(weight, order, entries, 0.0, never),
         "nearest": (weight[..., None] - entries.values).abs().argmin(-1),
