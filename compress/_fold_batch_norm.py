@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch.fx import GraphModule, Node
 
 from edgepress import graph
@@ -55,7 +54,7 @@ def _fold(graph_module: GraphModule, layer: Node, norm: Node) -> None:
     weight_node, bias_node = graph.arguments(layer)["weight"], graph.arguments(layer)["bias"]
     weight = graph.constant(graph_module, weight_node)
     assert weight is not None
-    factor, shift = _factor_and_shift(graph_module, norm)
+    factor, shift = graph.batch_norm_affine(graph_module, norm)
     axis = OUTPUT_AXIS.get(layer.target, 0)
     folded = weight.detach().double() * factor.view([-1 if i == axis else 1 for i in range(weight.dim())])
     bias = graph.constant(graph_module, bias_node)
@@ -66,21 +65,3 @@ def _fold(graph_module: GraphModule, layer: Node, norm: Node) -> None:
     else:
         graph.set_constant(graph_module, str(bias_node.target), shift.to(weight.dtype))
     norm.replace_all_uses_with(layer)
-
-
-def _factor_and_shift(graph_module: GraphModule, norm: Node) -> tuple[torch.Tensor, torch.Tensor]:
-    """The batch norm as `x * factor + shift`, in float64: one rounding, at the end."""
-    arguments = graph.arguments(norm)
-    weight, bias, mean, variance = (
-        None if value is None else value.detach().double()
-        for value in (
-            graph.constant(graph_module, arguments[name])
-            for name in ("weight", "bias", "running_mean", "running_var")
-        )
-    )
-    assert mean is not None, "_can_fold looked for the statistics"
-    assert variance is not None
-    factor = (variance + arguments["eps"]).rsqrt()
-    factor = factor if weight is None else factor * weight
-    shift = -mean * factor
-    return factor, shift if bias is None else shift + bias

@@ -96,7 +96,7 @@ def without_parametrizations(module: torch.nn.Module) -> torch.nn.Module:
     for layer in list(module.modules()):
         if parametrize.is_parametrized(layer):
             # By hand: remove_parametrizations changes a class that a copy shares with the user's module.
-            values = {name: getattr(layer, name).detach().clone() for name in layer.parametrizations}  # type: ignore[union-attr]  # a module list, by is_parametrized
+            values = {name: getattr(layer, name).detach().clone() for name in layer.parametrizations}  # type: ignore[union-attr]  # a module dict, by is_parametrized
             layer.__class__ = parametrize.type_before_parametrizations(layer)
             del layer.parametrizations
             for name, value in values.items():

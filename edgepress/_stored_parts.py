@@ -35,8 +35,7 @@ def store_parts(graph_module: GraphModule) -> None:
     taken = [name for name in sorted(stored) if _take_apart(graph_module, name)]
     graph_module.graph.eliminate_dead_code()
     for name in taken:
-        owner, _, leaf = name.rpartition(".")
-        delattr(graph_module.get_submodule(owner), leaf)
+        graph.remove_constant(graph_module, name)
 
 
 def _take_apart(graph_module: GraphModule, name: str) -> bool:

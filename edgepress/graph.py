@@ -123,9 +123,20 @@ def constant(graph_module: GraphModule, node: Any) -> torch.Tensor | None:
     """The parameter or buffer behind a `get_attr` node; None for anything else."""
     if not isinstance(node, Node) or node.op != "get_attr":
         return None
-    owner, _, name = str(node.target).rpartition(".")
-    value = getattr(graph_module.get_submodule(owner), name)
+    value = stored(graph_module, str(node.target))
     return value if isinstance(value, torch.Tensor) else None
+
+
+def stored(module: torch.nn.Module, name: str) -> Any:
+    """What stands under the dotted `name`: a parameter or buffer, where the caller knows of one."""
+    owner, _, leaf = name.rpartition(".")
+    return getattr(module.get_submodule(owner), leaf)
+
+
+def remove_constant(module: torch.nn.Module, name: str) -> None:
+    """Take away the parameter or buffer under the dotted `name`, which nothing in the graph reads any more."""
+    owner, _, leaf = name.rpartition(".")
+    delattr(module.get_submodule(owner), leaf)
 
 
 def readers(graph_module: GraphModule, node: Any) -> int:
@@ -167,6 +178,23 @@ def add_bias(graph_module: GraphModule, layer: Node, bias: torch.Tensor) -> str:
     with graph_module.graph.inserting_before(layer):
         layer.args = (*layer.args[:2], graph_module.graph.get_attr(name), *layer.args[3:])
     return name
+
+
+def batch_norm_affine(graph_module: GraphModule, norm: Node) -> tuple[torch.Tensor, torch.Tensor]:
+    """A batch norm with stored statistics as `x * factor + shift`, each (channels,), in float64: one rounding, at the end."""
+    given = arguments(norm)
+    weight, bias, mean, variance = (
+        None if value is None else value.detach().double()
+        for value in (
+            constant(graph_module, given[name]) for name in ("weight", "bias", "running_mean", "running_var")
+        )
+    )
+    assert mean is not None, "in evaluation mode it has running statistics"
+    assert variance is not None
+    factor = (variance + given["eps"]).rsqrt()
+    factor = factor if weight is None else factor * weight
+    shift = -mean * factor
+    return factor, shift if bias is None else shift + bias
 
 
 def weight_node(node: Node) -> Node | None:

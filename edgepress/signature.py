@@ -65,6 +65,14 @@ class Signature:
             names.append(spec.name if seen[spec.name] == 1 else f"{spec.name}_{seen[spec.name]}")
         return tuple(names[: len(self.inputs)]), tuple(names[len(self.inputs) :])
 
+    def tensors(self, *, at_any_batch: bool = False) -> tuple[tuple[str, tuple[int | None, ...], str], ...]:
+        """What two files of one network have alike, whatever their names: input or output, shape and type of each."""
+        return tuple(
+            (kind, spec.shape[1:] if at_any_batch else spec.shape, spec.dtype)
+            for kind, specs in (("input", self.inputs), ("output", self.outputs))
+            for spec in specs
+        )
+
     def with_batch(self, batch: int) -> Signature:
         """The same tensors with a fixed batch, for a file that takes exactly so many samples at once."""
         return Signature(_fixed(self.inputs, batch), _fixed(self.outputs, batch))

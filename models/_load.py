@@ -14,6 +14,7 @@ import torch
 
 from edgepress import options as option_types
 from edgepress import user_file
+from edgepress.backend_fit import FITS
 from edgepress.errors import BadInput, BadOption
 from edgepress.models import _weights
 from edgepress.models._card import Card
@@ -21,8 +22,6 @@ from edgepress.preprocess import Preprocess
 from edgepress.program import Program
 
 Shape = tuple[int, ...]
-
-CONVERTED = (".onnx", ".tflite", ".ncnn", ".pte", ".openvino", ".engine", ".mnn", ".mlmodel")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +116,7 @@ def refuse_other_files(text: str) -> None:
             where=text,
             hint=f"a zoo name with --weights {text}, or file.py:factory",
         )
-    if suffix in CONVERTED:
+    if suffix.removeprefix(".") in FITS:
         raise BadInput(
             f"{Path(text).name} is a converted file: start from the network it was made from.",
             where=text,

@@ -14,7 +14,7 @@ from edgepress import plugins
 from edgepress.artifact import Artifact
 from edgepress.devices import Device
 from edgepress.devices.cpu import Cpu
-from edgepress.errors import BadInput, UnsupportedTarget
+from edgepress.errors import BadInput, DeviceFailed, UnsupportedTarget
 from edgepress.layer_output import LayerOutput
 from edgepress.runtime._target import Target
 
@@ -153,6 +153,14 @@ class Runner(ABC):
             raise self.artifact.other_than_stated(
                 f"it has {inputs} inputs and {outputs} outputs instead of {stated[0]} and {stated[1]}"
             )
+
+    def _failed(self, library: str, reason: object = "it gives no reason") -> DeviceFailed:
+        """The error for an execution that the library gave up, in its words."""
+        return DeviceFailed(
+            f"{library} failed to execute: {str(reason).rstrip('.')}.",
+            where=str(self.artifact.path),
+            hint="edgepress verify compares the file with the network it was made from",
+        )
 
     def run(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
         """Check, load, invoke, read. A file with a fixed batch is run as often as the arrays need.

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from edgepress.coreml_file import COREML_FORMAT, unpack
-from edgepress.errors import BackendMissing, BadInput, DeviceFailed
+from edgepress.errors import BackendMissing, BadInput
 from edgepress.runtime._runner import Runner
 
 SYSTEM = "darwin"
@@ -72,11 +72,7 @@ class CoreMLRunner(Runner):
         try:
             self._results = self._model.predict(self._loaded)
         except RuntimeError as error:
-            raise DeviceFailed(
-                f"Core ML failed to execute: {error}",
-                where=str(self.artifact.path),
-                hint="edgepress verify compares the file with the network it was made from",
-            ) from None
+            raise self._failed("Core ML", error) from None
 
     def read_outputs(self) -> tuple[np.ndarray, ...]:
         specs = self.artifact.manifest.signature.outputs

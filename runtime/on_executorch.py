@@ -12,7 +12,7 @@ from weakref import WeakSet
 
 import numpy as np
 
-from edgepress.errors import BadInput, DeviceFailed
+from edgepress.errors import BadInput
 from edgepress.files import existing_file
 from edgepress.runtime._executorch_trace import layer_times
 from edgepress.runtime._runner import LayerTime, Runner
@@ -61,11 +61,7 @@ class ExecuTorchRunner(Runner):
         try:
             self._results = self._method(self._inputs, clone_outputs=False)
         except RuntimeError as error:
-            raise DeviceFailed(
-                f"ExecuTorch failed to execute: {error}",
-                where=str(self.artifact.path),
-                hint="edgepress verify compares the file with the network it was made from",
-            ) from None
+            raise self._failed("ExecuTorch", error) from None
 
     def read_outputs(self) -> tuple[np.ndarray, ...]:
         return tuple(result.numpy().copy() for result in self._results)

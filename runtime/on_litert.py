@@ -110,11 +110,7 @@ class LiteRTRunner(Runner):
         try:
             interpreter.invoke()
         except (ValueError, RuntimeError) as error:
-            raise DeviceFailed(
-                f"LiteRT failed to execute: {_first_line(error)}",
-                where=str(self.artifact.path),
-                hint="edgepress verify compares the file with the network it was made from",
-            ) from None
+            raise self._failed("LiteRT", _first_line(error)) from None
 
     def read_outputs(self) -> tuple[np.ndarray, ...]:
         return tuple(

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from edgepress.errors import BadInput, DeviceFailed
+from edgepress.errors import BadInput
 from edgepress.files import existing_file
 from edgepress.layer_output import LayerOutput
 from edgepress.runtime._quiet import quiet
@@ -77,11 +77,7 @@ class MnnRunner(Runner):
 
     def invoke(self) -> None:
         if self._interpreter.runSession(self._session) != NO_ERROR:
-            raise DeviceFailed(
-                "MNN failed to execute.",
-                where=str(self.artifact.path),
-                hint="edgepress verify compares the file with the network it was made from",
-            )
+            raise self._failed("MNN")
 
     def read_outputs(self) -> tuple[np.ndarray, ...]:
         specs = self.artifact.manifest.signature.outputs

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from edgepress.errors import BadInput, DeviceFailed
+from edgepress.errors import BadInput
 from edgepress.layer_output import LayerOutput
 from edgepress.ncnn_file import NCNN_FORMAT, unpack
 from edgepress.runtime._ncnn_layers import INPUT, WEIGHTED, layer_time
@@ -72,11 +72,7 @@ class NcnnRunner(Runner):
             extractor.input(name, value)
         found = [extractor.extract(name) for name in self._outputs]
         if any(status for status, _ in found):
-            raise DeviceFailed(
-                "ncnn failed to execute.",
-                where=str(self.artifact.path),
-                hint="edgepress verify compares the file with the network it was made from",
-            )
+            raise self._failed("ncnn")
         self._results = [value for _, value in found]
 
     def read_outputs(self) -> tuple[np.ndarray, ...]:

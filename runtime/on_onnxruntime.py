@@ -115,11 +115,7 @@ class OnnxRuntimeRunner(Runner):
         try:
             return execute()
         except Exception as error:  # the errors of ONNX Runtime share no base class
-            raise DeviceFailed(
-                f"ONNX Runtime failed to execute: {error}",
-                where=str(self.artifact.path),
-                hint="edgepress verify compares the file with the network it was made from",
-            ) from None
+            raise self._failed("ONNX Runtime", error) from None
 
     def _new_session(self, source: str | bytes, profile_into: Path | None = None) -> Any:
         """A session of the file at a path, or of a file's content; one that profiles leaves its optimised graph and, at

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from edgepress.errors import BadInput, DeviceFailed
+from edgepress.errors import BadInput
 from edgepress.layer_output import LayerOutput
 from edgepress.openvino_file import OPENVINO_FORMAT, openvino, reason, unpack
 from edgepress.runtime._openvino_fusion import fused_layers
@@ -62,11 +62,7 @@ class OpenVINORunner(Runner):
         try:
             request.infer()
         except RuntimeError as error:
-            raise DeviceFailed(
-                f"OpenVINO failed to execute: {reason(error)}.",
-                where=str(self.artifact.path),
-                hint="edgepress verify compares the file with the network it was made from",
-            ) from None
+            raise self._failed("OpenVINO", reason(error)) from None
 
     def read_outputs(self) -> tuple[np.ndarray, ...]:
         outputs = range(len(self.artifact.manifest.signature.outputs))

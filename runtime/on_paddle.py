@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 
 from edgepress.environments.paddle import ENVIRONMENT
-from edgepress.errors import BadInput, DeviceFailed
+from edgepress.errors import BadInput
 from edgepress.paddle_file import PADDLE_FORMAT, unpack
 from edgepress.runtime._runner import Runner
 from edgepress.worker import ToolFailed, Worker
@@ -80,8 +80,4 @@ class PaddleRunner(Runner):
         try:
             return self._worker.call(name, *arrays)
         except ToolFailed as error:
-            raise DeviceFailed(
-                f"Paddle failed to execute: {error}",
-                where=str(self.artifact.path),
-                hint="edgepress verify compares the file with the network it was made from",
-            ) from None
+            raise self._failed("Paddle", error) from None

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from edgepress.errors import BadInput, DeviceFailed, UnsupportedTarget
+from edgepress.errors import BadInput, UnsupportedTarget
 from edgepress.files import existing_file
 from edgepress.runtime import _onnx_fusion
 from edgepress.runtime._runner import LayerTime, Runner
@@ -54,11 +54,7 @@ class TractRunner(Runner):
         try:
             self._outputs = self._plan.run(self._inputs)
         except TractError as error:
-            raise DeviceFailed(
-                f"tract failed to execute: {_reason(error)}",
-                where=str(self.artifact.path),
-                hint="edgepress verify compares the file with the network it was made from",
-            ) from None
+            raise self._failed("tract", _reason(error)) from None
 
     def read_outputs(self) -> tuple[np.ndarray, ...]:
         return tuple(output.to_numpy() for output in self._outputs)

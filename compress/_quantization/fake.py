@@ -84,7 +84,8 @@ class Quantizer:
         return call_behind(graph_module, tensor, self.rounding, halves, (self.low, self.high))
 
     def _half(self, module: torch.nn.Module, holder: str) -> torch.Tensor:
-        return _stored(module, f"{holder}.{self.name}")
+        half: torch.Tensor = graph.stored(module, f"{holder}.{self.name}")
+        return half
 
 
 @dataclass(frozen=True)
@@ -251,9 +252,9 @@ class FakeQuantized(TrainingHook):
     def _integers(self, layer: Layer, weight: _Weight) -> QuantizedWeight:
         """A channel whose scale has vanished is zero."""
         module, node = self._graph_module, layer.node
-        made = weight.form.integers(module, _stored(module, weight.name), weight.holder)
+        made = weight.form.integers(module, graph.stored(module, weight.name), weight.holder)
         if node in self._norms:
-            bias = None if weight.bias is None else _stored(module, weight.bias)
+            bias = None if weight.bias is None else graph.stored(module, weight.bias)
             made, folded = self._norms[node].fold(module, made, bias)
             if weight.bias is None:
                 weight = dataclasses.replace(weight, bias=graph.add_bias(module, node, folded))
@@ -268,7 +269,7 @@ class FakeQuantized(TrainingHook):
         module, found = self._graph_module, None
         given = None if layer.others else self._one_bit_behind(layer.node)
         if weight.bias is not None and given is not None:
-            bias, read = _stored(module, weight.bias).detach(), float(weight.inputs.step(module))
+            bias, read = graph.stored(module, weight.bias).detach(), float(weight.inputs.step(module))
             found = counted(made, bias, read, weight.inputs.most, float(given.step(module)))
         if weight.bias is not None and found is not None:
             made, bias = found
@@ -276,7 +277,7 @@ class FakeQuantized(TrainingHook):
             return made
         for name, inputs in ((weight.bias, weight.inputs), *(self._others[one] for one in layer.others)):
             if name is not None:
-                bias = bias_in_steps(made, _stored(module, name).detach(), float(inputs.step(module)))
+                bias = bias_in_steps(made, graph.stored(module, name).detach(), float(inputs.step(module)))
                 graph.set_constant(module, name, bias)
         return made
 
@@ -309,12 +310,5 @@ def _names(layer: Layer) -> tuple[str, str | None]:
 
 def _least_step(module: torch.nn.Module, weight: _Weight) -> torch.Tensor:
     """That of the weight with which its bias fits int32 in steps of the layer: a number, or one for each channel."""
-    bias = torch.zeros(()) if weight.bias is None else _stored(module, weight.bias).detach().abs()
+    bias = torch.zeros(()) if weight.bias is None else graph.stored(module, weight.bias).detach().abs()
     return bias / (weight.inputs.step(module) * BIAS_LIMIT)
-
-
-def _stored(module: torch.nn.Module, name: str) -> torch.Tensor:
-    """The parameter or buffer of this dotted name."""
-    owner, _, leaf = name.rpartition(".")
-    found: torch.Tensor = getattr(module.get_submodule(owner), leaf)
-    return found

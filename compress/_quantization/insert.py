@@ -49,8 +49,8 @@ def _replace_weight(graph_module: GraphModule, layer: Node, result: QuantizedWei
     reader = graph.weight_node(layer)
     assert reader is not None, "the layers of a plan have stored weights"
     name = str(reader.target)
-    owner, _, leaf = name.rpartition(".")
-    delattr(graph_module.get_submodule(owner), leaf)
+    # A parameter would stay one; integers are a buffer.
+    graph.remove_constant(graph_module, name)
     graph.set_constant(graph_module, name, outputs_first(layer, result.values).contiguous())
     graph.set_constant(graph_module, f"{name}_scale", result.scales)
     graph.set_constant(graph_module, f"{name}_zero_point", torch.zeros_like(result.scales, dtype=torch.int64))

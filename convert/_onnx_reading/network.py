@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from edgepress import graph
 from edgepress.convert._onnx_reading import (  # noqa: F401  each enters its operations in the table
     elementwise,
     layers,
@@ -70,7 +71,7 @@ class Network(nn.Module):
 
     def _values(self, inputs: tuple[torch.Tensor, ...], batch: int | None) -> dict[str, Value | None]:
         values: dict[str, Value | None] = dict(self._model.constants)
-        values.update({name: self._tensor(path) for name, path in self._stored.items()})
+        values.update({name: graph.stored(self, path) for name, path in self._stored.items()})
         values.update(zip((given.name for given in self._model.inputs), inputs, strict=True))
         for operation, path in zip(self._model.operations, self._layers, strict=True):
             call = Call(
@@ -92,11 +93,6 @@ class Network(nn.Module):
                 hint="export the model again: the file's graph is incomplete",
             )
         return values[name] if name else None
-
-    def _tensor(self, path: str) -> torch.Tensor:
-        owner, _, leaf = path.rpartition(".")
-        found: torch.Tensor = getattr(self.get_submodule(owner), leaf)
-        return found
 
 
 def _check_known(operations: Iterable[Operation]) -> None:

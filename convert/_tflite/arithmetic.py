@@ -13,7 +13,7 @@ from edgepress.convert._tflite.draft import COMBINING, Draft, Value, activation_
 from edgepress.convert._tflite.layout import reordered, reshaped
 from edgepress.convert._tflite.model import Op
 from edgepress.convert._tflite.quantize import WHOLE_TYPES, read, whole
-from edgepress.convert._tflite.simplify import batch_norm_affine
+from edgepress.convert._tflite.simplify import scale_and_shift
 from edgepress.graph import aten
 
 ADD = (aten.add.Tensor, aten.add_.Tensor, aten.add.Scalar)
@@ -76,7 +76,7 @@ def float_only(call: Call, draft: Draft) -> Value:
 def batch_norm(call: Call, draft: Draft) -> Value:
     """MUL and ADD with one number a channel: only where no convolution could take it up."""
     value = read(draft, call.source)
-    scale, shift = (part.float().numpy() for part in batch_norm_affine(draft.graph_module, call.node))
+    scale, shift = (part.float().numpy() for part in scale_and_shift(draft.graph_module, call.node))
     shape = np.ones(len(value.order), np.int64)
     shape[value.axis(1)] = len(scale)
     factor, summand = (draft.constant(part.reshape(shape)) for part in (scale, shift))

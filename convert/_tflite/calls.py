@@ -12,8 +12,16 @@ import torch
 from torch.fx import GraphModule, Node
 
 from edgepress.convert._tflite.model import Quantization, per_tensor
-from edgepress.convert._tflite.simplify import size_at
-from edgepress.graph import DEQUANTIZE, DEQUANTIZE_CHANNELS, QUANTIZE, arguments, aten, layer_name, operators
+from edgepress.graph import (
+    DEQUANTIZE,
+    DEQUANTIZE_CHANNELS,
+    QUANTIZE,
+    arguments,
+    at_batch,
+    aten,
+    layer_name,
+    operators,
+)
 
 Fused = Literal["NONE", "RELU", "RELU6", "RELU_N1_TO_1"]
 """What a TFLite operation can clamp its result to, by the schema's names."""
@@ -120,7 +128,7 @@ def shape_at(node: Node, batch: int) -> tuple[int, ...]:
     """The node's shape with the file's batch; of a list of tensors, that of the first."""
     value = node.meta["val"]
     value = value[0] if isinstance(value, (list, tuple)) else value
-    return tuple(size_at(size, batch) for size in value.shape)
+    return tuple(at_batch(size, batch) for size in value.shape)
 
 
 def is_tensor(node: Node) -> bool:
@@ -142,7 +150,7 @@ def _resolved(node: Node, batch: int) -> dict[str, Any]:
 
     def plain(value: Any) -> Any:
         if isinstance(value, Node) and isinstance(value.meta.get("val"), (int, torch.SymInt)):
-            return size_at(value.meta["val"], batch)
+            return at_batch(value.meta["val"], batch)
         if isinstance(value, (list, tuple)):
             return [plain(item) for item in value]
         return value

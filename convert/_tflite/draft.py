@@ -14,9 +14,8 @@ from torch.fx import GraphModule, Node
 
 from edgepress.convert._tflite.calls import Call
 from edgepress.convert._tflite.model import OP_NAMES, Model, Op, Operation, Quantization, Tensor
-from edgepress.convert._tflite.simplify import size_at
 from edgepress.errors import UnsupportedModel
-from edgepress.graph import constant, layer_name, op_name, source_line
+from edgepress.graph import at_batch, constant, layer_name, op_name, source_line
 from edgepress.quantized_form import QuantizedForm
 
 Int8 = Literal["never", "computes", "moves"]
@@ -226,7 +225,7 @@ def unsupported(node: Node, what: str, hint: str) -> UnsupportedModel:
 
 
 def _stand_in(name: str, value: torch.Tensor, batch: int) -> Value:
-    shape = tuple(size_at(size, batch) for size in value.shape)
+    shape = tuple(at_batch(size, batch) for size in value.shape)
     dtype = str(value.dtype).removeprefix("torch.")
     known = dtype if dtype in np.sctypeDict else "float32"
     return Value(Tensor(name, shape, np.dtype(known)), tuple(range(len(shape))))

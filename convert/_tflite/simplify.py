@@ -20,7 +20,9 @@ from edgepress.graph import (
     DEQUANTIZE_CHANNELS,
     WEIGHTED,
     arguments,
+    at_batch,
     aten,
+    batch_norm_affine,
     computed,
     constant,
     layer_name,
@@ -82,14 +84,6 @@ def drop_unread(graph_module: GraphModule) -> None:
     graph_module.graph.eliminate_dead_code(is_impure_node=lambda node: node.op in ("placeholder", "output"))
 
 
-def size_at(size: int | torch.SymInt, batch: int) -> int:
-    """A size of the captured graph, where every symbol stands for the batch."""
-    if isinstance(size, int):
-        return size
-    expression = size.node.expr
-    return int(expression.subs(dict.fromkeys(expression.free_symbols, batch)))
-
-
 def separate_writes(graph_module: GraphModule) -> None:
     """Let what comes after `relu_(x)` read its result instead of `x`."""
     position = {node: number for number, node in enumerate(graph_module.graph.nodes)}
@@ -123,10 +117,10 @@ def fold_constants(graph_module: GraphModule, batch: int) -> None:
         if node.op == "get_attr":
             known[node] = constant(graph_module, node)
         elif isinstance(size := node.meta.get("val"), (int, torch.SymInt)):
-            known[node] = size_at(size, batch)
+            known[node] = at_batch(size, batch)
         elif node.target in SHAPE_ONLY:
             value = node.args[0].meta["val"]
-            like = torch.empty([size_at(length, batch) for length in value.shape], dtype=value.dtype)
+            like = torch.empty([at_batch(length, batch) for length in value.shape], dtype=value.dtype)
             known[node] = node.target(
                 like, *_pytree.tree_map_only(Node, known.__getitem__, node.args[1:]), **node.kwargs
             )
@@ -160,22 +154,13 @@ def fold_batch_norms(graph_module: GraphModule) -> None:
                 _fold(graph_module, layer, norm, weight)
 
 
-def batch_norm_affine(graph_module: GraphModule, norm: Node) -> tuple[torch.Tensor, torch.Tensor]:
-    """Scale and shift (channels,) of a batch_norm in evaluation mode."""
-    values = arguments(norm)
-    if values["training"]:
+def scale_and_shift(graph_module: GraphModule, norm: Node) -> tuple[torch.Tensor, torch.Tensor]:
+    """Of a batch_norm; UnsupportedModel for one in training mode."""
+    if arguments(norm)["training"]:
         raise UnsupportedModel(
             "A batch-norm is in training mode.", where=layer_name(norm), hint="call eval() before the capture"
         )
-    mean, variance = (constant(graph_module, values[name]) for name in ("running_mean", "running_var"))
-    assert mean is not None, "batch_norm in evaluation mode has running statistics"
-    assert variance is not None
-    weight, bias = (constant(graph_module, values[name]) for name in ("weight", "bias"))
-    scale = torch.rsqrt(variance.double() + values["eps"])
-    scale = scale if weight is None else scale * weight.double()
-    shift = -mean.double() * scale
-    shift = shift if bias is None else shift + bias.double()
-    return scale.detach(), shift.detach()
+    return batch_norm_affine(graph_module, norm)
 
 
 def _gives_channels(layer: Node) -> bool:
@@ -187,7 +172,7 @@ def _gives_channels(layer: Node) -> bool:
 
 def _fold(graph_module: GraphModule, layer: Node, norm: Node, weight: torch.Tensor) -> None:
     values = arguments(layer)
-    scale, shift = batch_norm_affine(graph_module, norm)
+    scale, shift = scale_and_shift(graph_module, norm)
     bias = constant(graph_module, values["bias"])
     shift = shift if bias is None else shift + bias.double() * scale
     if layer.target is aten.conv_transpose2d.input:

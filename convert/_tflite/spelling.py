@@ -17,9 +17,8 @@ from edgepress.convert._tflite.simplify import (
     drop_identities,
     drop_unread,
     fold_constants,
-    size_at,
 )
-from edgepress.graph import arguments, operators, set_constant
+from edgepress.graph import arguments, at_batch, operators, set_constant
 
 Target = Callable[..., Any]
 Known = Set[Target]
@@ -133,12 +132,14 @@ def _traced(
     def call(*tensors: torch.Tensor) -> Any:
         given = dict(zip(sources, tensors, strict=True))
         return run(
-            lambda values: map_arg(values, lambda item: given[item] if item in given else _size(item, batch))
+            lambda values: map_arg(
+                values, lambda item: given[item] if item in given else at_batch(item, batch)
+            )
         )
 
     examples = [
         torch.empty(
-            [size_at(size, batch) for size in source.meta["val"].shape], dtype=source.meta["val"].dtype
+            [at_batch(size, batch) for size in source.meta["val"].shape], dtype=source.meta["val"].dtype
         )
         for source in sources
     ]
@@ -181,7 +182,3 @@ def _hand_over(node: Node, results: Any) -> None:
 
 def _tensors(node: Node) -> list[Node]:
     return [source for source in node.all_input_nodes if isinstance(source.meta["val"], torch.Tensor)]
-
-
-def _size(node: Node, batch: int) -> int:
-    return size_at(node.meta["val"], batch)

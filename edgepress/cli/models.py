@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from edgepress.models import Card, Part
 
 TASKS = ("classification", "detection", "segmentation", "sequence", "generation")
+"""Those of the cards: asking edgepress.models takes PyTorch, and --help should not."""
 UNITS = {"": 1, "k": 1_000, "M": 1_000_000, "G": 1_000_000_000}
 LONGEST_BAR = 28
 

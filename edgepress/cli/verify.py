@@ -146,15 +146,8 @@ def _check_same_network(first: Artifact, second: Artifact) -> None:
     """Raise BadInput for files that take or give other tensors: they cannot be of one network."""
     from edgepress.errors import BadInput
 
-    def tensors(artifact: Artifact) -> list[tuple[object, ...]]:
-        signature = artifact.manifest.signature
-        return [
-            (kind, spec.shape[1:], spec.dtype)
-            for kind in ("inputs", "outputs")
-            for spec in getattr(signature, kind)
-        ]
-
-    if tensors(first) != tensors(second):
+    one, other = (each.manifest.signature.tensors(at_any_batch=True) for each in (first, second))
+    if one != other:
         told = [
             ", ".join(map(str, (*each.manifest.signature.inputs, "gives", *each.manifest.signature.outputs)))
             for each in (first, second)

@@ -49,6 +49,9 @@ NATIVE = "ncnn_native"
 OF_MACHINE = ("processor", "system", "virtual_machine", "governor", "clock_mhz", "temperature_c", "throttled")
 """The fields of a Machine that an Environment has too."""
 
+ELSEWHERE = "another runner (TARGET#RUNNER), or the same file here: edgepress verify"
+"""The way out where a runtime on the device fails in a way of its own."""
+
 SHELL = '"$@"; exit $?'
 """Between us and the agent: it turns the end by a signal into an exit code, which every transport passes on."""
 
@@ -233,9 +236,11 @@ class Link:
                 where=self.target.place,
                 hint="edgepress devices show NAME lists what the device has; the same command with --resume continues",
             )
-        hint = "a device that runs out of memory kills so" if name == "SIGKILL" else ""
+        short = "a smaller network or batch, if its memory ran out; "
         return DeviceFailed(
-            f"The agent on the device was killed ({name}).", where=self.target.place, hint=hint
+            f"The agent on the device was killed ({name}).",
+            where=self.target.place,
+            hint=f"{short if name == 'SIGKILL' else ''}{ELSEWHERE}",
         )
 
     def _raised(self, told: dict[str, str]) -> EdgepressError:
@@ -246,7 +251,7 @@ class Link:
             return DeviceFailed(
                 f"The runtime on the device failed: {told['what']}.",
                 where=where,
-                hint="another runner (TARGET#RUNNER), or the same file here: edgepress verify",
+                hint=ELSEWHERE,
             )
         error = kind(told["what"], where=where, hint=told["hint"])
         assert isinstance(error, EdgepressError), "the agent tells the names of our errors"

@@ -129,6 +129,7 @@ def test_options_that_a_saved_program_cannot_use_are_refused(
         ("missing.pt2", "missing.pt2' does not exist"),
         ("resnet20.pth", "weights file"),
         ("model.onnx", "converted file"),
+        ("model.tensorrt", "converted file"),
         ("net.py", "not a network"),
         ("net.py:build", "net.py' does not exist"),
         ("some/folder", "not a network"),

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from typing import get_args
 
 import pytest
 
 from edgepress import models
 from edgepress.cli import run
+from edgepress.cli.models import TASKS
+from edgepress.models._card import Task
 
 
 def listed(capsys: pytest.CaptureFixture[str], *options: str) -> set[str]:
@@ -17,6 +20,10 @@ def listed(capsys: pytest.CaptureFixture[str], *options: str) -> set[str]:
 
 def test_everything_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert listed(capsys) == set(models.names())
+
+
+def test_every_task_of_a_card_can_be_asked_for() -> None:
+    assert get_args(Task) == TASKS
 
 
 def test_filters_leave_what_fits_all_of_them(capsys: pytest.CaptureFixture[str]) -> None:
