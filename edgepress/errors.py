@@ -41,6 +41,10 @@ class EdgepressError(Exception):
             lines.append(f"  try:   {self.hint}")
         return "\n".join(lines)
 
+    def on_one_line(self) -> str:
+        """The message as it stands in a table, a manifest or a remark."""
+        return " ".join(str(self).split())
+
 
 class UsageError(EdgepressError):
     exit_code = 2

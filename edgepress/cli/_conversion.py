@@ -161,9 +161,9 @@ def verify(
             results |= scores.figures(runner, program.preprocess) if scores else {}
             results |= {} if passed else _departing(program, runner, inputs)
     except (BackendMissing, UnsupportedTarget) as error:
-        return artifact.verified(Verification(status="skipped", results={"reason": _one_line(error)}))
+        return artifact.verified(Verification(status="skipped", results={"reason": error.on_one_line()}))
     except EdgepressError as error:
-        return artifact.verified(Verification(status="failed", results={"reason": _one_line(error)}))
+        return artifact.verified(Verification(status="failed", results={"reason": error.on_one_line()}))
     return artifact.verified(
         Verification(
             status="passed" if passed else "failed",
@@ -263,7 +263,3 @@ def _told(artifact: Artifact) -> str:
     verification = artifact.manifest.verification
     results = verification.results if verification else {}
     return str(results["reason"]) if "reason" in results else figures_text(results)
-
-
-def _one_line(error: EdgepressError) -> str:
-    return " ".join(str(error).split())

@@ -62,7 +62,7 @@ def _draw(found: QuantizationSensitivity, folder: Path) -> None:
     try:
         remark(f"drawn: {sensitivity.draw_quantization(found, folder)}")
     except BackendMissing as error:
-        remark(f"no plot: {' '.join(str(error).split())}")
+        remark(f"no plot: {error.on_one_line()}")
 
 
 def _show(found: QuantizationSensitivity) -> None:

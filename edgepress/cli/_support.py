@@ -11,7 +11,7 @@ import torch
 
 from edgepress import convert, graph
 from edgepress.convert import UnsupportedOperator
-from edgepress.errors import BackendMissing, Unsupported
+from edgepress.errors import BackendMissing, EdgepressError, Unsupported
 from edgepress.program import Program
 
 YES = "yes"
@@ -49,13 +49,13 @@ def support(program: Program, format: str) -> Support:
     return Support(format, YES if convert.foresees(format) else UNTRIED)
 
 
-def _refused(program: Program, format: str, refused: Exception) -> Support:
+def _refused(program: Program, format: str, refused: EdgepressError) -> Support:
     """Asked only now for the places: on a way over another format that takes a conversion of its own."""
     try:
         places = tuple(convert.unsupported(program, format))
     except (Unsupported, BackendMissing) as error:
-        return Support(format, _line(error), asked=False)
-    return Support(format, _line(refused), places, asked=bool(places))
+        return Support(format, error.on_one_line(), asked=False)
+    return Support(format, refused.on_one_line(), places, asked=bool(places))
 
 
 def operators(program: Program) -> dict[str, list[str]]:
@@ -66,7 +66,3 @@ def operators(program: Program) -> dict[str, list[str]]:
         if made and node.target is not operator.getitem:
             found[graph.op_name(node)].append(graph.layer_name(node))
     return dict(sorted(found.items(), key=lambda item: -len(item[1])))
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())

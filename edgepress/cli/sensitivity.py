@@ -173,7 +173,7 @@ def _draw(found: Sensitivity, folder: Path) -> None:
     try:
         remark(f"drawn: {sensitivity.draw(found, folder)}")
     except BackendMissing as error:
-        remark(f"no plot: {' '.join(str(error).split())}")
+        remark(f"no plot: {error.on_one_line()}")
 
 
 def _show(found: Sensitivity) -> None:
