@@ -142,6 +142,11 @@ class Measurement:
         return 1000 * self.batch / self.median_ms if self.median_ms else None
 
     @property
+    def conditions(self) -> tuple[object, ...]:
+        """What has to be alike for two files' figures to say something of the files."""
+        return (self.device, self.runner, self.threads, self.batch)
+
+    @property
     def stages(self) -> tuple[str, ...]:
         """The compression stages in its history."""
         return stages_among(self.steps)

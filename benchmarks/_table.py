@@ -124,7 +124,7 @@ def comparison_table(measurements: Sequence[Measurement], result: RunResult | No
 
 def latest(measurements: Iterable[Measurement]) -> list[Measurement]:
     """Of several measurements of one file under the same conditions the last, in order of first appearance."""
-    newest = {(measurement.path, _conditions(measurement)): measurement for measurement in measurements}
+    newest = {(measurement.path, measurement.conditions): measurement for measurement in measurements}
     return list(newest.values())
 
 
@@ -140,7 +140,7 @@ def _network_names(measurements: Sequence[Measurement], result: RunResult | None
     """Each network's name; that of its file where one name stands for several files under the same conditions, as it does
     for networks of which nothing is known but their files."""
     names = [network_name(measurement, result) for measurement in measurements]
-    count = Counter(zip(names, map(_conditions, measurements), strict=True))
+    count = Counter(zip(names, (measurement.conditions for measurement in measurements), strict=True))
     several = {name for (name, _), rows in count.items() if rows > 1}
     files = file_names(measurements)
     return [file if name in several else name for name, file in zip(names, files, strict=True)]
@@ -174,9 +174,7 @@ def facts_of(measurement: Measurement, result: RunResult) -> NetworkFacts | Stag
 def original_of(measurement: Measurement, measurements: Sequence[Measurement]) -> Measurement | None:
     """The original under the same conditions, rather one that was interleaved with it, rather of the same format."""
     candidates = [
-        other
-        for other in measurements
-        if other.is_original and _conditions(other) == _conditions(measurement)
+        other for other in measurements if other.is_original and other.conditions == measurement.conditions
     ]
     return max(
         candidates,
@@ -240,10 +238,6 @@ def _sentences(found: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
         for sentence in sentences:
             labels.setdefault(sentence, []).append(label)
     return tuple(f"{sentence.removesuffix('.')}: {'; '.join(rows)}." for sentence, rows in labels.items())
-
-
-def _conditions(measurement: Measurement) -> tuple[object, ...]:
-    return (measurement.device, measurement.runner, measurement.threads, measurement.batch)
 
 
 def _stage_names(result: RunResult) -> tuple[str, ...]:

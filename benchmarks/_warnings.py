@@ -80,15 +80,13 @@ def integer_warning(before: str, after: str, latency: Ratio, of: str = "the orig
 
 
 def of_integers(measured: Measurement, others: Sequence[Measurement]) -> list[str]:
-    """What to say of an int8 file beside the first of `others` that is not, on the same target, runtime and threads."""
-
-    def place(one: Measurement) -> tuple[object, ...]:
-        return (one.device, one.runner, one.threads, one.batch)
-
+    """What to say of an int8 file beside the first of `others` that is not, under the same conditions."""
     floats = (
         other
         for other in others
-        if other.precision != "int8" and place(other) == place(measured) and are_comparable(other, measured)
+        if other.precision != "int8"
+        and other.conditions == measured.conditions
+        and are_comparable(other, measured)
     )
     first = next(floats, None)
     if first is None or measured.precision != "int8":

@@ -146,6 +146,11 @@ def readers(graph_module: GraphModule, node: Any) -> int:
     return sum(len(other.users) for other in graph_module.graph.nodes if other.target == node.target)
 
 
+def only_reader(node: Node) -> Node | None:
+    """The one node that reads what this one gives; None where there are several, or none."""
+    return next(iter(node.users)) if len(node.users) == 1 else None
+
+
 def set_constant(graph_module: GraphModule, name: str, value: torch.Tensor) -> None:
     """Store `value` under the dotted `name`: a parameter where one stands or `value` is one, else a buffer."""
     owner, _, leaf = name.rpartition(".")

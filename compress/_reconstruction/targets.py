@@ -168,7 +168,7 @@ def _is_per_output(layer: Node) -> bool:
 
 
 def _sum(node: Node) -> Node | None:
-    reader = _only_reader(node)
+    reader = graph.only_reader(node)
     return reader if reader is not None and reader.target is aten.add.Tensor else None
 
 
@@ -179,7 +179,3 @@ def _other(join: Node, branch: Node, place: Mapping[Node, int], until: int) -> N
         return None
     is_alike = shape_at_batch_one(others[0]) == shape_at_batch_one(branch)
     return others[0] if is_alike and place[others[0]] < until else None
-
-
-def _only_reader(node: Node) -> Node | None:
-    return next(iter(node.users)) if len(node.users) == 1 else None

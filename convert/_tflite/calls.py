@@ -20,6 +20,7 @@ from edgepress.graph import (
     at_batch,
     aten,
     layer_name,
+    only_reader,
     operators,
 )
 
@@ -77,7 +78,7 @@ def calls(graph_module: GraphModule, batch: int, fusing: Set[Callable[..., Any]]
     for node in operators(graph_module):
         if node in covered or node.target is DEQUANTIZE_CHANNELS or not is_tensor(node):
             continue
-        behind = _only_user(node) if node.target in fusing and _is_real(node) else None
+        behind = only_reader(node) if node.target in fusing and _is_real(node) else None
         interval = bounds(behind) if behind is not None else None
         chain = [node]
         activation: Fused = "NONE"
@@ -139,10 +140,6 @@ def is_tensor(node: Node) -> bool:
 def _is_real(node: Node) -> bool:
     """Operations on whole numbers clamp nothing."""
     return bool(node.meta["val"].dtype.is_floating_point)
-
-
-def _only_user(node: Node) -> Node | None:
-    return next(iter(node.users)) if len(node.users) == 1 else None
 
 
 def _resolved(node: Node, batch: int) -> dict[str, Any]:
