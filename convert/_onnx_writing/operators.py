@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch.fx import Node
+from torch.fx import GraphModule, Node
 
 from edgepress import graph
 from edgepress.graph import aten
@@ -18,30 +18,35 @@ def translations(program: Program) -> dict[Callable[..., Any], Callable[..., Any
 
     An adaptive average pooling to 1x1 becomes GlobalAveragePool: runtimes have it in int8, unlike the mean,
     and lowering it may leave a gather behind. A weight with several scales an output becomes a DequantizeLinear of
-    blocks. A stable sort is TopK of all there is, which puts the first of equal ones first. Attention under a mask of truth
-    values asks the mask which rows see nothing, where the exporter asks for NaN, which MNN cannot and which finds none.
+    blocks. A stable sort is TopK of all there is, which puts the first of equal ones first. Attention under a mask asks
+    the mask which rows see nothing, where the exporter asks for NaN, which MNN cannot and which finds none, or not at all.
     """
     found: dict[Callable[..., Any], Callable[..., Any]] = {
         graph.DEQUANTIZE_GROUPS: _dequantize_blocks,
         aten.sort.stable: _stable_sort,
     }
-    operators = list(graph.operators(program.graph_module()))
+    graph_module = program.graph_module()
+    operators = list(graph.operators(graph_module))
     pools = [node for node in operators if node.target is aten.adaptive_avg_pool2d.default]
-    if _hides_rows(operators):
+    if _hides_rows(graph_module, operators):
         found[aten.scaled_dot_product_attention.default] = _masked_attention
     if pools and all(list(node.args[1]) == [1, 1] for node in pools):  # type: ignore[arg-type]  # the operator's sizes are a list
         found[aten.adaptive_avg_pool2d.default] = _global_average_pool
     return found
 
 
-def _hides_rows(operators: Sequence[Node]) -> bool:
-    """Whether an attention has a mask of truth values."""
+def _hides_rows(graph_module: GraphModule, operators: Sequence[Node]) -> bool:
+    """Whether an attention has a mask of truth values, or one of numbers with rows that may be minus infinity alone."""
     masks = [
         graph.arguments(node)["attn_mask"]
         for node in operators
         if node.target is aten.scaled_dot_product_attention.default
     ]
-    return any(mask is not None and mask.meta["val"].dtype == torch.bool for mask in masks)
+    stored = {mask: graph.constant(graph_module, mask) for mask in masks if mask is not None}
+    return any(
+        values is None or values.dtype == torch.bool or bool((values == -torch.inf).all(-1).any())
+        for values in stored.values()
+    )
 
 
 def _masked_attention(  # noqa: PLR0913  the arguments are PyTorch's
@@ -54,21 +59,24 @@ def _masked_attention(  # noqa: PLR0913  the arguments are PyTorch's
     scale: float | None = None,
     enable_gqa: bool = False,
 ) -> Any:
-    """Of a mask of truth values, 0 is added where true and the lowest number where false; a row that sees nothing gives
-    zeros, as in PyTorch."""
+    """Of a mask of truth values, 0 is added where true and the lowest number where false, and of one of numbers no less; a
+    row that sees nothing gives zeros, as in PyTorch."""
     import onnx_ir
     from onnxscript import opset18
     from onnxscript.function_libs.torch_lib.ops.nn import aten_scaled_dot_product_attention as attention
 
     options = (dropout_p, is_causal, scale, enable_gqa)
-    if attn_mask is None or attn_mask.dtype != onnx_ir.DataType.BOOL:
+    if attn_mask is None:
         return attention(query, key, value, attn_mask, *options)
     zero, lowest = (
         opset18.Constant(value=onnx_ir.tensor(number, dtype=query.dtype)) for number in (0.0, query.dtype.min)
     )
-    summand = opset18.Where(attn_mask, zero, lowest)
+    is_truth = attn_mask.dtype == onnx_ir.DataType.BOOL
+    shown = attn_mask if is_truth else opset18.GreaterOrEqual(attn_mask, lowest)
+    hidden = opset18.Where(shown, zero, lowest)
+    summand = hidden if is_truth else opset18.Max(attn_mask, lowest)
     seen = attention(query, key, value, summand, *options)
-    sees = opset18.Equal(opset18.ReduceMax(summand, opset18.Constant(value_ints=[-1])), zero)
+    sees = opset18.Equal(opset18.ReduceMax(hidden, opset18.Constant(value_ints=[-1])), zero)
     return opset18.Where(sees, seen, zero)
 
 

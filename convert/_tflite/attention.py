@@ -9,14 +9,17 @@ from torch.fx import Node
 from edgepress.convert._tflite.calls import Call
 from edgepress.convert._tflite.draft import Draft, Value, lower, options
 from edgepress.convert._tflite.layout import plain, reordered, reshaped
-from edgepress.convert._tflite.model import Op, per_tensor
-from edgepress.convert._tflite.quantize import read
+from edgepress.convert._tflite.model import Op, Tensor, per_tensor
+from edgepress.convert._tflite.quantize import cast_to, read
 from edgepress.convert._tflite.reductions import reduced
 from edgepress.graph import aten
 
 SOFTMAX_CODE = per_tensor(1 / 256, -128)
 LOG_SOFTMAX_CODE = per_tensor(16 / 256, 127)
 """The only int8 codes in which LiteRT's specification lets them give their result."""
+
+LOWEST = np.finfo(np.float32).min
+"""What is added of a place that a mask hides. A row of minus infinity would give NaN."""
 
 
 @lower(aten.softmax.int, int8="computes")
@@ -104,36 +107,51 @@ def attention(call: Call, draft: Draft) -> Value:
 
 
 def _hides_rows(draft: Draft, mask: Node) -> bool:
-    """Whether a row of a mask of truth values may show nothing: PyTorch gives zeros then, softmax equal weights."""
-    allowed = draft.array(mask)
-    return mask.meta["val"].dtype == torch.bool and (allowed is None or not allowed.any(-1).all())
+    """Whether a row of the mask may show nothing: PyTorch gives zeros then, softmax equal weights."""
+    allowed = _allowed(draft, mask)
+    return allowed is None or not allowed.any(-1).all()
+
+
+def _allowed(draft: Draft, mask: Node) -> np.ndarray | None:
+    """Which places a stored mask shows: of numbers, those that are not minus infinity."""
+    stored = draft.array(mask)
+    return stored if stored is None or stored.dtype == np.bool_ else stored >= LOWEST
 
 
 def _sees(draft: Draft, mask: Node) -> Value:
     """1 for every row that the mask shows anything, 0 for the others."""
-    allowed = draft.array(mask)
+    allowed = _allowed(draft, mask)
     if allowed is not None:
         stored = np.asarray(allowed.any(-1, keepdims=True), np.float32)
         return Value(draft.constant(stored, f"{mask.target}/sees"), plain(stored.ndim))
     value = read(draft, mask)
-    shown = reduced(draft, Op.REDUCE_MAX, value, (len(value.order) - 1,), keep=True)
-    return reordered(draft, shown, plain(len(shown.order)))
+    if mask.meta["val"].dtype != torch.bool:
+        # Place by place: the largest of a row of minus infinity alone is the lowest number, to LiteRT.
+        made = Tensor(f"{mask.name}/shown", value.tensor.shape, np.dtype(np.bool_))
+        places = [value.tensor, draft.constant(np.array(LOWEST))]
+        shown = draft.emit(Op.GREATER_EQUAL, places, made, options("GreaterEqualOptions"))
+        value = cast_to(draft, value.holding(shown), np.float32)
+    most = reduced(draft, Op.REDUCE_MAX, value, (len(value.order) - 1,), keep=True)
+    return reordered(draft, most, plain(len(most.order)))
 
 
 def _summand(draft: Draft, mask: Node) -> Value:
-    """The mask as numbers to add: of truth values, nothing where true and the lowest number where false."""
-    if mask.meta["val"].dtype != torch.bool:
-        return read(draft, mask)
-    allowed, lowest = draft.array(mask), np.finfo(np.float32).min
-    if allowed is not None:
-        summand = np.where(allowed, 0, lowest).astype(np.float32)
-        return Value(draft.constant(summand, str(mask.target)), plain(summand.ndim))
-    # What is computed when the file runs is 1 where true: from it 1, and that times the highest number.
+    """The mask as numbers to add, all finite: of truth values, nothing where true and the lowest number where false."""
+    stored, is_truth = draft.array(mask), mask.meta["val"].dtype == torch.bool
+    if stored is not None:
+        summand = np.where(stored, 0, LOWEST) if is_truth else np.maximum(stored, LOWEST)
+        return Value(draft.constant(summand.astype(np.float32), str(mask.target)), plain(summand.ndim))
     value = read(draft, mask)
-    shape, one, highest = value.tensor.shape, np.float32(1), np.float32(-lowest)
-    below = draft.compute(Op.SUB, [value.tensor, draft.constant(np.array(one))], shape, options("SubOptions"))
+    shape = value.tensor.shape
+    if not is_truth:
+        places = [value.tensor, draft.constant(np.array(LOWEST))]
+        return value.holding(draft.compute(Op.MAXIMUM, places, shape, options("MaximumMinimumOptions")))
+    # What is computed when the file runs is 1 where true: from it 1, and that times the highest number.
+    below = draft.compute(
+        Op.SUB, [value.tensor, draft.constant(np.array(np.float32(1)))], shape, options("SubOptions")
+    )
     return value.holding(
-        draft.compute(Op.MUL, [below, draft.constant(np.array(highest))], shape, options("MulOptions"))
+        draft.compute(Op.MUL, [below, draft.constant(np.array(-LOWEST))], shape, options("MulOptions"))
     )
 
 
