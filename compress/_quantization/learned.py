@@ -44,6 +44,9 @@ ROWS = 3
 TRIED_SHARES = (1.0, 1.3, 1.15, 0.9, 0.8, 0.7)
 """Of the scale with the least error of a channel's weights: where its output may have the least. Few bits want them."""
 
+RESTORED_AT_ONCE = 1 << 24
+"""Weights that are made float64 to see what error they leave: in 128 MiB, and enough for matrix products to be fast."""
+
 METHODS = {"gptq": gptq, "adaround": adaround, "block": gptq}
 """What of a block is learned together starts from `gptq`."""
 
@@ -157,9 +160,7 @@ def _tried(scales: torch.Tensor, bias: torch.Tensor | None, layer: Layer) -> lis
 
 def best_of_channels(system: LeastSquares, tried: Sequence[QuantizedWeight]) -> QuantizedWeight:
     """Of each output channel the integers and scale that leave the least error of what it gives."""
-    errors = torch.stack(
-        [system.errors(_as_groups(one.restored(), system.groups).mT).flatten() for one in tried]
-    )
+    errors = torch.stack([_errors(system, one).flatten() for one in tried])
     choice = errors.argmin(0)
     channels = torch.arange(len(choice))
     values = torch.stack([one.values for one in tried])[choice, channels]
@@ -174,4 +175,16 @@ def _as_groups(weight: torch.Tensor, groups: int) -> torch.Tensor:
 
 def _error(system: LeastSquares, made: QuantizedWeight) -> float:
     """Of the layer's output, relative."""
-    return system.error(_as_groups(made.restored(), system.groups).mT)
+    return float(_errors(system, made).sum() / system.squares.sum().clamp_min(1e-300))
+
+
+def _errors(system: LeastSquares, made: QuantizedWeight) -> torch.Tensor:
+    """Of each output, groups x 1 x outputs. The weights are restored some outputs at a time."""
+    channels = torch.arange(len(made.values)).view(system.groups, -1)
+    few = max(1, RESTORED_AT_ONCE // (system.groups * system.inputs))
+    errors = []
+    for start in range(0, channels.shape[1], few):
+        some = slice(start, start + few)
+        weights = _as_groups(made.of(channels[:, some].flatten()).restored(), system.groups)
+        errors.append(system.errors(weights.mT, some))
+    return torch.cat(errors, 2)

@@ -95,15 +95,16 @@ def weight_scales(
     A scale is never zero: dead channels get their layer's largest. It grows where the bias, in steps of
     input scale x weight scale, would not fit int32.
     """
-    weight, limit = weight.detach().double(), options.bits.weight_limit
-    scales = weight.flatten(1).abs().amax(1) / limit
+    weight, limit = weight.detach(), options.bits.weight_limit
+    rows = weight.flatten(1)
+    scales = torch.maximum(rows.amax(1), -rows.amin(1)).double() / limit
     if options.granularity == "per_tensor":
         scales = scales.amax().expand(len(scales)).clone()
     if options.ranges == "mse":
         scales = _least_error(weight, scales, limit, options.granularity)
     if options.keeps_headroom(inputs):
         # Half a step for each of the two: rounding must not lift a pair over its limit.
-        room = _largest_pair(weight) / (PAIR_LIMIT - 1)
+        room = _largest_pair(weight.double()) / (PAIR_LIMIT - 1)
         scales = torch.maximum(scales, room if options.granularity == "per_channel" else room.amax())
     scales[scales == 0] = float(scales.max()) or 1.0
     if bias is not None:
@@ -118,7 +119,7 @@ def _least_error(
     tried = (scales * torch.tensor(CLIPPED_SHARES, dtype=scales.dtype)[:, None]).clamp(min=SMALLEST_SCALE)
     few = channels_at_once(weight)
     parts = zip(weight.flatten(1).split(few), tried.split(few, 1), strict=True)
-    errors = torch.cat([_errors(rows, steps, limit) for rows, steps in parts], 1)
+    errors = torch.cat([_errors(rows.double(), steps, limit) for rows, steps in parts], 1)
     if granularity == "per_tensor":
         errors = errors.sum(1, keepdim=True).expand_as(errors)
     best = tried.gather(0, errors.argmin(0, keepdim=True))[0]

@@ -99,13 +99,17 @@ class LeastSquares:
 
     def error(self, weights: torch.Tensor) -> float:
         """The squared error that `weights` leave, over that of giving zero (of giving the mean, with an intercept)."""
-        squares = self._centred()[1]
-        return float((self.errors(weights).sum() / squares.sum().clamp_min(1e-300)).detach())
+        return float((self.errors(weights).sum() / self.squares.sum().clamp_min(1e-300)).detach())
 
-    def errors(self, weights: torch.Tensor) -> torch.Tensor:
-        """The squared error that `weights` leave of each output: groups x 1 x outputs."""
+    @property
+    def squares(self) -> torch.Tensor:
+        """Of each output's targets (less their means, with an intercept) the sum of squares: groups x 1 x outputs."""
+        return self._centred()[1]
+
+    def errors(self, weights: torch.Tensor, outputs: slice = slice(None)) -> torch.Tensor:
+        """The squared error that `weights` leave of each output, or of those of these `outputs`: groups x 1 x outputs."""
         system, squares = self._centred()
-        return (squares - system.explained(weights)).clamp_min(0)
+        return (squares[..., outputs] - system.explained(weights, outputs)).clamp_min(0)
 
     def _kept(self) -> _Sums | _Samples:
         if self._sums is not None:
@@ -147,9 +151,9 @@ class _Sums(Gram):
         """The products of the inputs with what `weights` leave of the targets: groups x inputs x outputs."""
         return self.cross - self.times(weights)
 
-    def explained(self, weights: torch.Tensor) -> torch.Tensor:
-        """By how much less the targets' squares are without what `weights` make: groups x 1 x outputs."""
-        return ((2 * self.cross - self.times(weights)) * weights).sum(1, keepdim=True)
+    def explained(self, weights: torch.Tensor, outputs: slice) -> torch.Tensor:
+        """By how much less these outputs' squares are without what `weights` make: groups x 1 x outputs."""
+        return ((2 * self.cross[..., outputs] - self.times(weights)) * weights).sum(1, keepdim=True)
 
     def solve(self, old: torch.Tensor, penalty: torch.Tensor) -> torch.Tensor:
         """The weights for which the squared error and `penalty` times their squared distance from `old` are least."""
@@ -170,9 +174,9 @@ class _Samples(Rows):
     def left(self, weights: torch.Tensor) -> torch.Tensor:
         return self.rows.mT @ (self.targets - self.rows @ weights)
 
-    def explained(self, weights: torch.Tensor) -> torch.Tensor:
+    def explained(self, weights: torch.Tensor, outputs: slice) -> torch.Tensor:
         made = self.rows @ weights
-        return ((2 * self.targets - made) * made).sum(1, keepdim=True)
+        return ((2 * self.targets[..., outputs] - made) * made).sum(1, keepdim=True)
 
     def solve(self, old: torch.Tensor, penalty: torch.Tensor) -> torch.Tensor:
         """By the rows' own products: (H + p I)^-1 X^T = X^T (X X^T + p I)^-1, where H = X^T X."""
