@@ -175,6 +175,6 @@ def _products_as_layers(graph_module: GraphModule, node: Node) -> None:
         return
     if isinstance(matrix, Node) and graph.op_name(matrix) in ("t", "numpy_T", "transpose"):
         weight = matrix.all_input_nodes[0]
-        is_bias = bias is None or (bias.op == "get_attr" and bias.meta["val"].ndim == 1)  # type: ignore[union-attr]  # a matrix is added to no number
+        is_bias = bias is None or (bias.op == "get_attr" and bias.meta["val"].ndim == 1)  # type: ignore[union-attr]  # of addmm it is a node
         if weight.op == "get_attr" and weight.meta["val"].ndim == 2 and is_bias:
             node.target, node.args = aten.linear.default, (data, weight, bias)

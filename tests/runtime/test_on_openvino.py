@@ -67,7 +67,7 @@ def test_a_graph_that_is_none_is_refused(artifact: Artifact, graph: bytes, tmp_p
     path = tmp_path / "model.openvino"
     write(path, graph, b"1234")
     with (
-        pytest.raises(BadInput, match="OpenVINO does not load this file"),
+        pytest.raises(BadInput, match="OpenVINO does not load this file|0 inputs and 0 outputs instead of 1"),
         runtime.open(Artifact.describe(path, artifact.manifest)),
     ):
         pass
