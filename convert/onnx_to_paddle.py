@@ -16,7 +16,7 @@ from edgepress.errors import UnsupportedModel
 from edgepress.isolation import run_script
 from edgepress.paddle_file import MEMBERS, PADDLE_FORMAT, write
 
-TOOL = Path(__file__).parent / "_paddle" / "tool.py"
+SHAPES, TOOL = (Path(__file__).parent / "_paddle" / name for name in ("shapes.py", "tool.py"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +40,12 @@ class OnnxToPaddle(Converter[Artifact]):
             folder = Path(name)
             (folder / "model.onnx").write_bytes(older(source.path).SerializeToString())
             done = run_script(
-                TOOL, folder / "model.onnx", folder / "made", folder=folder, python=ENVIRONMENT.python
+                SHAPES,
+                TOOL,
+                folder / "model.onnx",
+                folder / "made",
+                folder=folder,
+                python=ENVIRONMENT.python,
             )
             made = folder / "made" / "inference_model"
             if not done.succeeded or not all((made / member).is_file() for member in MEMBERS):

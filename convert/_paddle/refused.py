@@ -1,4 +1,4 @@
-"""Prints the nodes of an ONNX file that x2paddle cannot translate, by their first outputs: python refused.py MODEL.onnx.
+"""Prints the nodes of an ONNX file that x2paddle lacks or fails on, by their first outputs: python refused.py MODEL.onnx.
 A script of Paddle's own environment, it imports nothing of ours."""
 
 import sys
@@ -25,6 +25,8 @@ for name in list(decoder.graph.topo_sort):
         else:
             answer = "lacks"
     except Exception:  # whatever x2paddle raises
-        answer = "fails"
+        first = decoder.graph.get_node(node.layer.input[0]) if node.layer.input else None
+        # Of what it could not read before, x2paddle knows no shape.
+        answer = "fails" if first is None or first.out_shapes[0] else "follows"
     if answer and name in outputs:
         sys.stdout.write(f"\n{answer}\t{outputs[name]}\n")

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from onnx import GraphProto, ModelProto, NodeProto, helper, numpy_helper
+from onnx import GraphProto, ModelProto, NodeProto, helper, numpy_helper, shape_inference
 
 IMAGE_AXES = [2, 3, 6, 7]
 """Where the amounts for height and width are among those of a 4-D tensor."""
@@ -14,7 +14,6 @@ IMAGE_AXES = [2, 3, 6, 7]
 
 def spell_out(model: ModelProto) -> None:
     """Do so in place; then x2paddle alone reads the model. The last node of each operator bears its layer's name."""
-    _pad_images(model.graph)
     nodes = list(model.graph.node)
     del model.graph.node[:]
     for node in nodes:
@@ -24,6 +23,15 @@ def spell_out(model: ModelProto) -> None:
             model.graph.node.extend(_layer_norm(node, model.graph))
         else:
             model.graph.node.append(node)
+    _write_shapes(model)
+    _pad_images(model.graph)
+
+
+def _write_shapes(model: ModelProto) -> None:
+    """Of all tensors, as long as the file is ONNX: x2paddle finds none behind an operator that only itself can read."""
+    inferred = shape_inference.infer_shapes(model, data_prop=True).graph.value_info
+    del model.graph.value_info[:]
+    model.graph.value_info.extend(inferred)
 
 
 def _hard_swish(node: NodeProto) -> Iterator[NodeProto]:

@@ -19,6 +19,7 @@ from torch import nn
 from edgepress import compress, convert, models, runtime
 from edgepress.compress.quantize_static import QuantizeStatic
 from edgepress.convert import onnx_to_paddle
+from edgepress.convert._paddle import preflight
 from edgepress.convert._paddle.older import IR_VERSION, OPSET, older
 from edgepress.environments.paddle import ENVIRONMENT
 from edgepress.errors import BackendMissing, UnsupportedModel
@@ -175,6 +176,28 @@ def test_uses_that_x2paddle_fails_on_are_foreseen() -> None:
     program = Program.capture(Resized(), (torch.zeros(2, 3, 8, 8),))
     found = convert.unsupported(program, "paddle")
     assert [(place.layer, place.operator) for place in found] == [("resize", "Resize"), ("recurrent", "LSTM")]
+
+
+@needs_paddle
+def test_what_stands_behind_a_padding_is_translated(tmp_path: Path) -> None:
+    """x2paddle infers no shapes from there on: it reads those of the file."""
+    layers = (nn.Conv2d(3, 8, 3), nn.ZeroPad2d((1, 2, 0, 3)), nn.BatchNorm2d(8), nn.ZeroPad2d(1))
+    program = Program.capture(nn.Sequential(*layers), (torch.zeros(2, 3, 8, 8),))
+    with runtime.open(convert.to(program, "paddle", tmp_path / "model.paddle")) as runner:
+        comparison = runtime.compare(program.run, runner.run, [program.signature.example(2)])
+    assert comparison.sqnr_db > 80  # float sums in another order
+
+
+def test_what_fails_only_because_of_a_node_before_is_not_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = Program.capture(nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU()), (torch.zeros(2, 3, 8, 8),))
+    source = convert.to(program, "onnx", tmp_path / "model.onnx").path
+    outputs = {node.op_type: node.output[0] for node in older(source).graph.node}
+    for first, named in (("fails", ["Conv"]), ("", ["Relu"])):
+        answers = {outputs["Conv"]: first, outputs["Relu"]: "follows"}
+        monkeypatch.setattr(preflight, "_refused", lambda model, found=answers: found)
+        assert [place.operator for place in preflight.unsupported(source)] == named
 
 
 class Halves(nn.Module):
