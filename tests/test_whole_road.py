@@ -13,10 +13,11 @@ import pytest
 import small_zoo
 import tiny_networks
 import torch
+from settled_networks import settled
 from small_zoo import CLASSIFIERS
 from torch import nn
 
-from edgepress import compress, convert, cost, graph, models, runtime
+from edgepress import compress, convert, cost, models, runtime
 from edgepress.artifact import Artifact
 from edgepress.compress.prune_channels import PruneChannels, prunable
 from edgepress.compress.quantize_static import QuantizeStatic
@@ -33,25 +34,8 @@ FAST = ("lenet5", "shufflenet_v2")
 
 
 def zoo(name: str, options: dict[str, Any]) -> Program:
-    """A network with random weights and the batch-norm statistics of random pictures: without these the
-    values of a deep network fade to nothing.
-
-    Batch norms add one standard deviation. With none, as networks begin to learn, a rectifier cuts half of its values
-    off, and what is left of a rounding has 1.47 times its share of the energy, at each layer again: behind the 75 of
-    Inception v4 the same integer network, computed in float32 and in float64, agrees by 4 dB. With one it is 1.12.
-    """
     program = models.load(name, input_shape=small_zoo.SMALL[name], options={"classes": 10} | options)
-    inside = program.graph_module()
-    for node in graph.operators(inside):
-        if graph.op_name(node) == "batch_norm":
-            bias = graph.arguments(node)["bias"]
-            graph.set_constant(inside, str(bias.target), torch.ones_like(graph.constant(inside, bias)))
-    program = program.replace(inside)
-    module = program.module().train()
-    with torch.no_grad():
-        for seed in range(40):
-            module(*program.example_tensors(batch=4, seed=seed))
-    return program.replace(module)
+    return settled(program, (program.example_tensors(batch=4, seed=seed) for seed in range(40)))
 
 
 def pictures(program: Program, count: int) -> list[tuple[np.ndarray, ...]]:
