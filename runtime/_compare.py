@@ -16,6 +16,13 @@ from edgepress.sqnr import decibel
 Run = Callable[..., tuple[np.ndarray, ...]]
 
 HINT = "for int8, calibrate with more or better samples"
+AMPLIFIES = (
+    "computed in float64, the network agrees with itself by {:.1f} dB: it amplifies roundings, "
+    "and its accuracy (--max-drop, with --data) says more than its outputs"
+)
+AMPLIFIED_DB = 6.0
+"""How much less than with itself a network agrees with a sound file of it: both round once, and a runtime that computes
+otherwise rounds in more places."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,21 +55,24 @@ class Comparison:
         *,
         where: str,
         layers_told: bool = False,
+        own_db: float | None = None,
     ) -> VerificationFailed | None:
         """The error to raise; None when the outputs are at least this close. layers_told: whether the user has been told
-        which layer departs first."""
+        which layer departs first; own_db: how far the reference agrees with itself, computed in float64."""
         if self.within(min_sqnr_db, min_agreement):
             return None
         found = ""
         if self.found_agreement is not None:
             found = f"; what is found agrees by {self.found_agreement:.1f} %, limit {min_agreement:.1f} %"
+        amplifies = own_db is not None and own_db < self.sqnr_db + AMPLIFIED_DB
+        hint = AMPLIFIES.format(own_db) if amplifies else HINT
         return VerificationFailed(
             f"The outputs differ too much: SQNR {self.sqnr_db:.1f} dB, limit {min_sqnr_db:.1f} dB "
             f"(largest error {self.max_error:.3g}, top-1 agreement {self.top1_agreement:.1f} %){found}.",
             where=where,
-            hint=HINT
+            hint=hint
             if layers_told
-            else f"edgepress verify --layers names the first layer that differs; {HINT}",
+            else f"edgepress verify --layers names the first layer that differs; {hint}",
         )
 
     def require(self, min_sqnr_db: float, min_agreement: float = 100.0, *, where: str) -> None:

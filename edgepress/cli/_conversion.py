@@ -24,6 +24,7 @@ from edgepress.errors import (
     VerificationFailed,
 )
 from edgepress.history import Value
+from edgepress.own_agreement import own_sqnr_db
 from edgepress.preprocess import Preprocess
 from edgepress.program import Program
 from edgepress.progress import Progress, silent
@@ -159,7 +160,8 @@ def verify(
             passed = comparison.within(limit_db(*precisions), limit_agreement(*precisions))
             results = figures(comparison, *precisions)
             results |= scores.figures(runner, program.preprocess) if scores else {}
-            results |= {} if passed else _departing(program, runner, inputs)
+            if not passed:
+                results |= own_figures(own_sqnr_db(program, inputs[0])) | _departing(program, runner, inputs)
     except (BackendMissing, UnsupportedTarget) as error:
         return artifact.verified(Verification(status="skipped", results={"reason": error.on_one_line()}))
     except EdgepressError as error:
@@ -226,6 +228,11 @@ def figures(comparison: Comparison, reference: Precision, candidate: Precision) 
     if comparison.found_agreement is not None:
         told["limit_agreement"] = limit_agreement(reference, candidate)
     return told | {"limit_db": limit_db(reference, candidate)}
+
+
+def own_figures(own_db: float | None) -> dict[str, Value]:
+    """How far the network agrees with itself, computed in float64: by much more, its files cannot."""
+    return {} if own_db is None else {"own_sqnr_db": bounded(own_db)}
 
 
 def accuracy_figures(before: Score, after: Score) -> dict[str, Value]:

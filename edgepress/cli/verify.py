@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 class Verdict:
     """What the comparison of two artifacts of these `precisions` gave. `comparison` is None where the outputs cannot be
     compared at all, for the reason in `broken`; the accuracies are None without labelled data, `layers` unless asked for. The second was
-    executed by `runner` on `device`."""
+    executed by `runner` on `device`. `own_db` is how far the first agrees with itself,
+    where the outputs departed."""
 
     comparison: Comparison | None
     precisions: tuple[Precision, Precision]
@@ -36,6 +37,14 @@ class Verdict:
     layers: LayerReport | None = None
     runner: str = ""
     device: str = ""
+    own_db: float | None = None
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """In dB, and in percent of what is found alike."""
+        from edgepress.runtime import limit_agreement, limit_db
+
+        return limit_db(*self.precisions), limit_agreement(*self.precisions)
 
     @property
     def drop(self) -> float | None:
@@ -45,13 +54,16 @@ class Verdict:
     def error(self, max_drop: float | None, candidate: Path) -> EdgepressError | None:
         """Why the candidate is not good enough: its drop where a limit is given, else its outputs."""
         from edgepress.errors import VerificationFailed
-        from edgepress.runtime import limit_agreement, limit_db
 
         if self.comparison is None:
             return self.broken
         if max_drop is None or self.drop is None:
-            limits = limit_db(*self.precisions), limit_agreement(*self.precisions)
-            return self.comparison.error(*limits, where=str(candidate), layers_told=self.layers is not None)
+            return self.comparison.error(
+                *self.limits,
+                where=str(candidate),
+                layers_told=self.layers is not None,
+                own_db=self.own_db,
+            )
         if self.drop <= max_drop:
             return None
         return VerificationFailed(
@@ -196,6 +208,8 @@ def _compare(
         try:
             compared = runtime.compare(reference.run, answer, inputs, manifest.reading)
             verdict = replace(verdict, comparison=compared)
+            if not compared.within(*verdict.limits):
+                verdict = replace(verdict, own_db=_own_db(first, data))
         except VerificationFailed as error:
             broken = VerificationFailed(error.what, where=str(second.path), hint=error.hint)
             verdict = replace(verdict, broken=broken)
@@ -217,6 +231,19 @@ def _compare(
             for run in (reference.run, answer)
         )
     return replace(verdict, before=before, after=after)
+
+
+def _own_db(artifact: Artifact, data: Data | None) -> float | None:
+    """How far a network agrees with itself; None of a converted file, which cannot be computed otherwise."""
+    from edgepress.artifact import PROGRAM_FORMATS
+    from edgepress.cli._conversion import batches
+    from edgepress.own_agreement import own_sqnr_db
+    from edgepress.program import Program
+
+    if artifact.format not in PROGRAM_FORMATS:
+        return None
+    program = Program.load(artifact.path)
+    return own_sqnr_db(program, next(batches(program.signature, program.preprocess, data)))
 
 
 @contextmanager
@@ -257,12 +284,12 @@ def _departing(verdict: Verdict) -> dict[str, Any]:
 
 
 def _figures(verdict: Verdict) -> dict[str, Any]:
-    from edgepress.cli._conversion import accuracy_figures, figures
+    from edgepress.cli._conversion import accuracy_figures, figures, own_figures
 
     if verdict.comparison is None:
         found: dict[str, Any] = {"reason": verdict.broken.what} if verdict.broken else {}
     else:
-        found = figures(verdict.comparison, *verdict.precisions)
+        found = figures(verdict.comparison, *verdict.precisions) | own_figures(verdict.own_db)
     if verdict.before and verdict.after:
         found |= accuracy_figures(verdict.before, verdict.after)
     return found
