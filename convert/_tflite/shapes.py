@@ -116,10 +116,11 @@ def stack(call: Call, draft: Draft) -> Value:
 
 
 def _joined(call: Call, draft: Draft, values: list[Value]) -> Value:
-    """CONCATENATION along the call's `dim`; LiteRT's specification wants one scale for all int8 inputs and the output."""
-    codes = [value.tensor.quantization for value in values]
-    wanted = call.quantization or codes[0]
-    if wanted is None or None in codes:
+    """CONCATENATION along the call's `dim`. LiteRT's specification wants one scale for all int8 inputs and the output: where
+    the network gives none, and those of the inputs differ, none of them reaches as far as all others need."""
+    codes = {value.tensor.quantization for value in values}
+    wanted = call.quantization or next(iter(codes))
+    if wanted is None or None in codes or (call.quantization is None and len(codes) > 1):
         values = [as_float(draft, value) for value in values]
     else:
         values = [requantized(draft, value, wanted) for value in values]

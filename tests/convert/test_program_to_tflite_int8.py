@@ -295,3 +295,25 @@ def test_a_trained_network_agrees_with_the_quantized_graph(tmp_path: Path) -> No
         artifact.manifest.size_bytes
         < 0.3 * convert.to(program, "tflite", tmp_path / "float.tflite").manifest.size_bytes
     )
+
+
+class Heads(nn.Module):
+    """Outputs side by side, as a detector's, whose ranges differ by 10."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.small, self.large = nn.Conv2d(4, 6, 1), nn.Conv2d(4, 6, 1)
+        with torch.no_grad():
+            self.large.weight.mul_(10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([head(x).flatten(1).unflatten(1, (-1, 6)) for head in (self.small, self.large)], 1)
+
+
+def test_what_is_put_side_by_side_keeps_its_range(tmp_path: Path) -> None:
+    """In the scale of the first, the others ended where it does."""
+    program = quantized(Program.capture(Heads().eval(), (torch.randn(2, *IMAGE),)))
+    artifact = convert.to(program, "tflite", tmp_path / "int8.tflite")
+    inputs = [program.signature.example(8)]
+    with runtime.open(artifact) as runner:
+        assert runtime.compare(program.run, runner.run, inputs).sqnr_db > 40
