@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import itertools
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
@@ -176,8 +177,9 @@ def add_bias(graph_module: GraphModule, layer: Node, bias: torch.Tensor) -> str:
     assert weight is not None, "the layers that get a bias have a stored weight"
     owner, _, leaf = str(weight.target).rpartition(".")
     leaf = leaf.removesuffix("weight") + "bias" if leaf.endswith("weight") else f"{leaf}_bias"
-    while getattr(graph_module.get_submodule(owner), leaf, None) is not None:
-        leaf = f"{leaf}_"
+    names = itertools.chain([leaf], (f"{leaf}_{number}" for number in itertools.count(1)))
+    module = graph_module.get_submodule(owner)
+    leaf = next(free for free in names if getattr(module, free, None) is None)
     name = f"{owner}.{leaf}".removeprefix(".")
     set_constant(graph_module, name, torch.nn.Parameter(bias))
     with graph_module.graph.inserting_before(layer):

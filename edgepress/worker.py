@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import select
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
 from edgepress import serving
-from edgepress.isolation import clean_environment, described, end, last_line
+from edgepress.isolation import LONGEST_SECONDS, clean_environment, described, end, last_line
 
 
 class ToolFailed(Exception):
@@ -20,10 +22,19 @@ class ToolFailed(Exception):
 class Worker:
     """`script` is as serving.py says; it runs in `folder`, with the interpreter `python`, until `close`.
 
-    Raises ToolFailed when the script's Session cannot be made. A call blocks until it is answered.
+    Raises ToolFailed when the script's Session cannot be made. A call blocks until it is answered; what takes longer
+    than `seconds` is ended.
     """
 
-    def __init__(self, script: Path, *arguments: str | Path, python: Path, folder: Path) -> None:
+    def __init__(
+        self,
+        script: Path,
+        *arguments: str | Path,
+        python: Path,
+        folder: Path,
+        seconds: float = LONGEST_SECONDS,
+    ) -> None:
+        self._seconds = seconds
         self._output = tempfile.TemporaryFile()  # noqa: SIM115  it lives as long as the process
         command = [python, "-I", serving.__file__, script, *arguments]
         try:
@@ -64,6 +75,7 @@ class Worker:
 
     def _reply(self) -> tuple[np.ndarray, ...]:
         assert self._process.stdout is not None, "it was made with a pipe"
+        self._await(self._process.stdout)
         try:
             error, arrays = serving.receive(self._process.stdout)
         except (OSError, EOFError):
@@ -71,6 +83,14 @@ class Worker:
         if error:
             raise ToolFailed(error)
         return tuple(arrays)
+
+    def _await(self, replies: IO[bytes]) -> None:
+        """Until the answer begins, or the process has ended. No timer: it would be part of what a benchmark times."""
+        waiting = select.poll()
+        waiting.register(replies, select.POLLIN)
+        if not waiting.poll(self._seconds * 1000):
+            end(self._process)
+            raise ToolFailed(f"it took more than {self._seconds:g} s")
 
     def _ended(self) -> str:
         code = self._process.wait()

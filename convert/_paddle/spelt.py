@@ -82,6 +82,13 @@ def _pad_images(graph: GraphProto) -> None:
                 graph.initializer.append(numpy_helper.from_array(amounts[IMAGE_AXES], node.input[1]))
 
 
+def pads_with_more_than_zeros(node: NodeProto, graph: GraphProto) -> bool:
+    """Whether this is a Pad with another value, or one that the network computes: x2paddle takes zeros for it."""
+    name = (*node.input, "", "", "")[2] if node.op_type == "Pad" else ""
+    value = next((tensor for tensor in graph.initializer if tensor.name == name), None)
+    return bool(name) and (value is None or bool(numpy_helper.to_array(value).any()))
+
+
 def pads_more_than_images(node: NodeProto, graph: GraphProto) -> bool:
     """Whether this is a Pad of four axes that `spell_out` has left as it was."""
     amounts = next((tensor for tensor in graph.initializer if tensor.name == (*node.input, "", "")[1]), None)

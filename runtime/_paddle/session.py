@@ -4,6 +4,10 @@ from typing import Any
 
 import paddle.inference
 
+IN_PLACE = "inplace_pass"
+"""Left out with oneDNN's kernels: a tensor that passes from one of them to one of Paddle's own keeps its memory under a
+second name, and what this pass lets overwrite the one destroys the other, which operators behind may still read."""
+
 
 class Session:
     """With oneDNN's kernels, unless they turn out not to execute the network: Paddle gives them operators whose
@@ -37,7 +41,9 @@ class Session:
         config.disable_gpu()
         config.disable_glog_info()
         config.set_cpu_math_library_num_threads(threads)
-        if not onednn:
+        if onednn:
+            config.delete_pass(IN_PLACE)
+        else:
             config.disable_mkldnn()
         self._predictor = paddle.inference.create_predictor(config)
         self._inputs = [self._predictor.get_input_handle(name) for name in self._predictor.get_input_names()]

@@ -118,6 +118,7 @@ def test_new_biases_take_no_name_that_is_in_use() -> None:
     assert len(fold_batch_norms(module)) == 3
     module.recompile()
     assert "batch_norm" not in types(module)
+    assert {"bias", "bias_1", "other_bias", "third_bias"} <= dict(module.named_parameters()).keys()
     torch.testing.assert_close(module(INPUT), before, rtol=1e-4, atol=1e-4)
 
 

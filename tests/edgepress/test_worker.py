@@ -9,30 +9,34 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgepress.isolation import LONGEST_SECONDS
 from edgepress.worker import ToolFailed, Worker
 
 SESSION = """
-import os, sys
+import os, signal, sys
 import numpy as np
 
 class Session:
     def __init__(self, factor):
         if factor == "none": raise ValueError("no factor\\nand more")
+        if factor == "ever": self.hang()
         self.factor = float(factor)
         print("a tool that prints")
     def load(self, *arrays): self.arrays = arrays
     def multiply(self): return [array * array.dtype.type(self.factor) for array in self.arrays]
     def fail(self): raise RuntimeError("it cannot")
+    def hang(self):
+        while True: signal.pause()
     def die(self):
         print("last words", file=sys.stderr, flush=True)
         os.abort()
 """
 
 
-def made(folder: Path, factor: str) -> Worker:
+def made(folder: Path, factor: str, seconds: float = LONGEST_SECONDS) -> Worker:
     script = folder / "session.py"
     script.write_text(SESSION)
-    return Worker(script, factor, python=Path(sys.executable), folder=folder)
+    return Worker(script, factor, python=Path(sys.executable), folder=folder, seconds=seconds)
 
 
 @pytest.fixture
@@ -69,3 +73,16 @@ def test_what_cannot_be_made_is_told(tmp_path: Path) -> None:
         made(tmp_path, "none")
     with pytest.raises(ToolFailed, match="does not start"):
         Worker(tmp_path / "session.py", python=tmp_path / "absent", folder=tmp_path)
+
+
+def test_what_hangs_as_it_is_made_is_ended(tmp_path: Path) -> None:
+    with pytest.raises(ToolFailed, match=r"^it took more than 0\.5 s$"):
+        made(tmp_path, "ever", seconds=0.5)
+
+
+def test_a_call_that_hangs_is_ended(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "_seconds", 0.1)
+    with pytest.raises(ToolFailed, match=r"^it took more than 0\.1 s$"):
+        worker.call("hang")
+    with pytest.raises(ToolFailed, match="SIGKILL"):
+        worker.call("multiply")

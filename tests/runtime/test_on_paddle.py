@@ -23,6 +23,7 @@ from edgepress.convert._paddle import preflight
 from edgepress.convert._paddle.older import IR_VERSION, OPSET, older
 from edgepress.environments.paddle import ENVIRONMENT
 from edgepress.errors import BackendMissing, UnsupportedModel
+from edgepress.isolation import Finished
 from edgepress.models import segnet
 from edgepress.program import Program
 from edgepress.recipe import Recipe
@@ -87,6 +88,35 @@ def test_what_onednn_does_not_execute_runs_without_it(tmp_path: Path) -> None:
             assert comparison.sqnr_db > 80
 
 
+class ReadTwice(nn.Module):
+    """A tensor of oneDNN's that two of Paddle's own operators take."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(64, 64)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        rows = torch.relu(self.linear(features))
+        return rows + torch.sin(rows)
+
+
+@needs_paddle
+def test_no_operator_overwrites_what_another_reads(tmp_path: Path) -> None:
+    program = Program.capture(ReadTwice(), (torch.zeros(2, 64),))
+    with runtime.open(convert.to(program, "paddle", tmp_path / "model.paddle")) as runner:
+        comparison = runtime.compare(program.run, runner.run, [program.signature.example(2)])
+    assert comparison.sqnr_db > 80  # float sums in another order; 8 dB where one does
+
+
+@needs_paddle
+@pytest.mark.slow
+def test_a_transformer_gives_the_programs_outputs(tmp_path: Path) -> None:
+    _, program = small_tasks.captured("bert_small")
+    inputs = tuple(each.numpy() for each in small_tasks.inputs("bert_small", 2))
+    with runtime.open(convert.to(program, "paddle", tmp_path / "model.paddle")) as runner:
+        assert runtime.compare(program.run, runner.run, [inputs]).sqnr_db > 100
+
+
 @needs_paddle
 @pytest.mark.slow
 def test_what_onednns_passes_refuse_loads_without_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,7 +174,11 @@ def test_operators_that_x2paddle_lacks_are_spelt_out(tmp_path: Path) -> None:
 @needs_paddle
 @pytest.mark.parametrize(
     ("layer", "reason"),
-    [(nn.Mish(), "too new for"), (nn.ConstantPad3d((0, 0, 0, 0, 1, 1), 0.0), "pads no channels")],
+    [
+        (nn.Mish(), "too new for"),
+        (nn.ConstantPad3d((0, 0, 0, 0, 1, 1), 0.0), "pads no channels"),
+        (nn.ConstantPad2d(1, 1.0), "pads with zeros alone"),
+    ],
 )
 def test_what_x2paddle_lacks_is_foreseen(layer: nn.Module, reason: str) -> None:
     program = Program.capture(nn.Sequential(nn.Conv2d(3, 8, 3), layer), (torch.zeros(2, 3, 8, 8),))
@@ -196,8 +230,18 @@ def test_what_fails_only_because_of_a_node_before_is_not_named(
     outputs = {node.op_type: node.output[0] for node in older(source).graph.node}
     for first, named in (("fails", ["Conv"]), ("", ["Relu"])):
         answers = {outputs["Conv"]: first, outputs["Relu"]: "follows"}
-        monkeypatch.setattr(preflight, "_refused", lambda model, found=answers: found)
+        monkeypatch.setattr(preflight, "_refused", lambda model, source, found=answers: found)
         assert [place.operator for place in preflight.unsupported(source)] == named
+
+
+def test_a_script_that_fails_refuses_the_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It answers nothing then, which is no consent."""
+    program = Program.capture(nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU()), (torch.zeros(2, 3, 8, 8),))
+    source = convert.to(program, "onnx", tmp_path / "model.onnx").path
+    monkeypatch.setattr(preflight, "run_script", lambda *_, **__: Finished(False, "no memory", "exit code 1"))
+    with pytest.raises(UnsupportedModel, match=r"no memory \(exit code 1\)") as raised:
+        preflight.unsupported(source)
+    assert raised.value.where == str(source)
 
 
 class Halves(nn.Module):
