@@ -248,7 +248,7 @@ def layers(graph_module: GraphModule) -> list[tuple[str, str]]:
     return [(layer_name(node), op_name(node)) for node in operators(graph_module)]
 
 
-def run(module: torch.nn.Module, arrays: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
+def run(module: Callable[..., Any], arrays: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
     """What a network gives for NumPy arrays: one array an output."""
     with torch.inference_mode():
         outputs = module(*(torch.from_numpy(array) for array in arrays))

@@ -15,6 +15,7 @@ from edgepress.artifact import Artifact, Precision, Verification
 from edgepress.cli._console import remark
 from edgepress.cli._described import figures_text
 from edgepress.cli._layers import layer_report
+from edgepress.cli._own_agreement import own_sqnr_db
 from edgepress.data import Data
 from edgepress.errors import (
     BackendMissing,
@@ -24,7 +25,6 @@ from edgepress.errors import (
     VerificationFailed,
 )
 from edgepress.history import Value
-from edgepress.own_agreement import own_sqnr_db
 from edgepress.preprocess import Preprocess
 from edgepress.program import Program
 from edgepress.progress import Progress, silent

@@ -237,7 +237,7 @@ def _own_db(artifact: Artifact, data: Data | None) -> float | None:
     """How far a network agrees with itself; None of a converted file, which cannot be computed otherwise."""
     from edgepress.artifact import PROGRAM_FORMATS
     from edgepress.cli._conversion import batches
-    from edgepress.own_agreement import own_sqnr_db
+    from edgepress.cli._own_agreement import own_sqnr_db
     from edgepress.program import Program
 
     if artifact.format not in PROGRAM_FORMATS:

@@ -14,8 +14,9 @@ import torch
 from torch.fx import Node
 
 from edgepress import graph
+from edgepress.errors import VerificationFailed
 from edgepress.program import Program
-from edgepress.sqnr import decibel
+from edgepress.runtime import compare
 
 CHECKS_TYPES = torch.ops.aten._assert_tensor_metadata.default
 SAMPLES = 4
@@ -24,20 +25,14 @@ SAMPLES = 4
 
 def own_sqnr_db(program: Program, arrays: tuple[np.ndarray, ...]) -> float | None:
     """The SQNR of what the program gives in float32, for the first samples, against what it gives in float64, of the output
-    that departs most; integers are the same in both. None where an operator of it knows no float64."""
+    that departs most; integers are the same in both. None where an operator of it knows no float64, or
+    where it gives no numbers."""
     few = tuple(array[:SAMPLES] for array in arrays)
+    precise = _Precise(program.graph_module().double())
     try:
-        with torch.inference_mode():
-            outputs = _Precise(program.graph_module().double()).run(*map(torch.from_numpy, few))
-    except (RuntimeError, NotImplementedError):
+        return compare(lambda *given: graph.run(precise.run, given), program.run, [few]).sqnr_db
+    except (RuntimeError, VerificationFailed):
         return None
-    precise = [leaf.numpy() for leaf in torch.utils._pytree.tree_leaves(outputs)]
-    return min(_sqnr_db(*pair) for pair in zip(precise, program.run(*few), strict=True))
-
-
-def _sqnr_db(want: np.ndarray, have: np.ndarray) -> float:
-    error = have.astype(np.float64) - want
-    return decibel(float(np.square(want, dtype=np.float64).sum()), float(np.square(error).sum()))
 
 
 class _Precise(torch.fx.Interpreter):

@@ -12,9 +12,9 @@ from torch import nn
 
 from edgepress import compress
 from edgepress.cli import run
+from edgepress.cli._own_agreement import own_sqnr_db
 from edgepress.compress.quantize_dynamic import QuantizeDynamic
 from edgepress.compress.quantize_static import QuantizeStatic
-from edgepress.own_agreement import own_sqnr_db
 from edgepress.program import Program
 from edgepress.recipe import Recipe
 
